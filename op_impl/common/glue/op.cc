@@ -1,0 +1,68 @@
+#include "common/glue/op.h"
+
+#include <algorithm>
+
+namespace moe_comm {
+
+const char *Name(DataType dtype) {
+  static const char *const names[] = {"bool", "int32", "int64", "float32", "float16", "bfloat16", "another dtype"};
+  return names[static_cast<size_t>(dtype)];
+}
+
+size_t ElementBytes(DataType dtype) {
+  static const size_t bytes[] = {1, 4, 8, 4, 2, 2, 0};
+  return bytes[static_cast<size_t>(dtype)];
+}
+
+std::string ToString(const Shape &shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+std::string Checker::Subject(size_t argument) const { return "'" + std::string(names_[argument]) + "'"; }
+
+void Checker::Fail(const std::string &message) const {
+  throw std::invalid_argument("For '" + std::string(op_) + "', " + message);
+}
+
+void Checker::Dtype(size_t argument, const std::vector<DataType> &allowed) const {
+  const Argument &given = arguments_[argument];
+  if (std::find(allowed.begin(), allowed.end(), given.dtype) != allowed.end()) return;
+  std::string names;
+  for (size_t i = 0; i < allowed.size(); ++i) names += (i ? ", " : "") + std::string(Name(allowed[i]));
+  throw WrongType("For '" + std::string(op_) + "', the dtype of " + Subject(argument) + " must be " +
+                  (allowed.size() > 1 ? "one of " : "") + names + ", but got " + given.dtype_name + ".");
+}
+
+void Checker::SameDtype(size_t argument, size_t other) const {
+  if (arguments_[argument].dtype == arguments_[other].dtype) return;
+  throw WrongType("For '" + std::string(op_) + "', " + Subject(argument) + " and " + Subject(other) +
+                  " must have the same dtype, but got " + arguments_[argument].dtype_name + " and " +
+                  arguments_[other].dtype_name + ".");
+}
+
+void Checker::Rank(size_t argument, size_t rank) const {
+  const Shape &shape = arguments_[argument].shape;
+  if (shape.size() == rank) return;
+  Fail(Subject(argument) + " must have " + std::to_string(rank) + " dimensions, but its shape is " + ToString(shape) +
+       ".");
+}
+
+void Checker::Dimension(size_t argument, size_t dimension, int64_t expected, const char *what) const {
+  const Shape &shape = arguments_[argument].shape;
+  const int64_t actual = shape[dimension];
+  if (actual == expected || actual == kUnknown || expected == kUnknown) return;
+  Fail("dimension " + std::to_string(dimension) + " of " + Subject(argument) + " must be " + what + " = " +
+       std::to_string(expected) + ", but its shape is " + ToString(shape) + ".");
+}
+
+void Checker::ScalarOneOf(size_t argument, const std::vector<int64_t> &allowed) const {
+  const int64_t given = arguments_[argument].scalar;
+  if (std::find(allowed.begin(), allowed.end(), given) != allowed.end()) return;
+  std::string values;
+  for (size_t i = 0; i < allowed.size(); ++i) values += (i ? " or " : "") + std::to_string(allowed[i]);
+  Fail(Subject(argument) + " must be " + values + ", but got " + std::to_string(given) + ".");
+}
+
+}  // namespace moe_comm

@@ -1,0 +1,69 @@
+// How an operator presents itself to a framework: shapes and types from arguments, and a launch. No MindSpore in here:
+// one file (register_ops.cc) adapts every operator to it, so that an operator's own glue stays small and quick to build.
+#ifndef MOE_COMM_GLUE_OP_H
+#define MOE_COMM_GLUE_OP_H
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace moe_comm {
+
+enum class DataType { kBool, kInt32, kInt64, kFloat32, kFloat16, kBfloat16, kOther };
+
+const char *Name(DataType dtype);
+size_t ElementBytes(DataType dtype);
+
+using Shape = std::vector<int64_t>;
+constexpr int64_t kUnknown = -1;  // a dimension that the graph does not know yet
+std::string ToString(const Shape &shape);
+
+struct Argument {
+  bool given = false;  // false: the optional tensor is None
+  DataType dtype = DataType::kOther;
+  std::string dtype_name;
+  Shape shape;
+  int64_t scalar = 0;     // of an int argument
+  uint8_t *data = nullptr;  // at launch
+};
+using Arguments = std::vector<Argument>;
+
+struct Output {
+  Shape shape;
+  DataType dtype;
+};
+
+// Raised to the user as TypeError; std::invalid_argument becomes ValueError, std::runtime_error RuntimeError.
+struct WrongType : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+using Infer = std::vector<Output> (*)(const Arguments &);
+using Launch = void (*)(const Arguments &, const std::vector<uint8_t *> &outputs);
+
+// Checks with messages in the operator's own terms. Unknown dimensions pass; launch checks again.
+class Checker {
+ public:
+  Checker(const char *op, const Arguments &arguments, const char *const *names)
+      : op_(op), arguments_(arguments), names_(names) {}
+
+  void Dtype(size_t argument, const std::vector<DataType> &allowed) const;
+  void SameDtype(size_t argument, size_t other) const;
+  void Rank(size_t argument, size_t rank) const;
+  // `what` names the dimension: T, K, H ...
+  void Dimension(size_t argument, size_t dimension, int64_t expected, const char *what) const;
+  void ScalarOneOf(size_t argument, const std::vector<int64_t> &allowed) const;
+  [[noreturn]] void Fail(const std::string &message) const;
+  const Argument &operator[](size_t argument) const { return arguments_[argument]; }
+
+ private:
+  std::string Subject(size_t argument) const;
+  const char *op_;
+  const Arguments &arguments_;
+  const char *const *names_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_GLUE_OP_H

@@ -1,0 +1,357 @@
+// The one file that knows MindSpore: registers every operator for graph mode and PyNative on CPU, and the Python
+// module `ms_moe_comm._lib`. (On Ascend the same operators are registered with the framework's own macro.)
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "common/glue/ops.h"
+#include "common/glue/window_host.h"
+#include "include/runtime/hardware_abstract/kernel_base/ms_factory.h"
+#include "kernel/cpu/cpu_kernel.h"
+#include "mindspore/include/custom_op_api.h"
+#include "moe_grouped_matmul/op_host/grouped_matmul_cpu.h"
+#include "ops/op_def.h"
+#include "ops/ops_func_impl/op_func_impl.h"
+
+namespace moe_comm {
+namespace {
+
+using mindspore::TypeId;
+using mindspore::kernel::KernelTensor;
+using mindspore::ops::InferInfoPtrList;
+
+const std::map<TypeId, DataType> &DataTypes() {
+  static const std::map<TypeId, DataType> types = {
+      {mindspore::kNumberTypeBool, DataType::kBool},       {mindspore::kNumberTypeInt32, DataType::kInt32},
+      {mindspore::kNumberTypeInt64, DataType::kInt64},     {mindspore::kNumberTypeFloat32, DataType::kFloat32},
+      {mindspore::kNumberTypeFloat16, DataType::kFloat16}, {mindspore::kNumberTypeBFloat16, DataType::kBfloat16}};
+  return types;
+}
+
+TypeId ToTypeId(DataType dtype) {
+  for (const auto &[id, type] : DataTypes()) {
+    if (type == dtype) return id;
+  }
+  return mindspore::kTypeUnknown;
+}
+
+void SetTensor(TypeId id, const Shape &shape, Argument *argument) {
+  const auto found = DataTypes().find(id);
+  argument->given = true;
+  argument->dtype = found == DataTypes().end() ? DataType::kOther : found->second;
+  argument->dtype_name = argument->dtype == DataType::kOther ? mindspore::TypeIdToString(id) : Name(argument->dtype);
+  argument->shape = shape;
+}
+
+// Errors leave as the exceptions that Python users of MindSpore expect.
+template <typename Function>
+auto Translated(Function &&function) {
+  try {
+    return function();
+  } catch (const WrongType &error) {
+    MS_EXCEPTION(mindspore::TypeError) << error.what();
+  } catch (const std::invalid_argument &error) {
+    MS_EXCEPTION(mindspore::ValueError) << error.what();
+  } catch (const std::exception &error) {
+    MS_EXCEPTION(mindspore::RuntimeError) << error.what();
+  }
+}
+
+// --- time spent in launches, waits included ---
+
+struct LaunchTime {
+  std::atomic<uint64_t> calls{0};
+  std::atomic<uint64_t> nanoseconds{0};
+};
+
+LaunchTime &TimeOf(const std::string &op) {
+  static std::map<std::string, LaunchTime> times;  // every key is made at registration, before any launch
+  return times[op];
+}
+
+struct Operator {
+  const char *name;
+  Infer infer;
+  Launch launch;
+  size_t arguments;
+  const bool *is_scalar;  // per argument
+  const int *in_place;    // per output: the argument that it lies in, or -1
+  LaunchTime *time;
+
+  void Run(const Arguments &arguments, const std::vector<uint8_t *> &outputs) const {
+    const auto start = std::chrono::steady_clock::now();
+    Translated([&] { launch(arguments, outputs); });
+    const auto spent = std::chrono::steady_clock::now() - start;
+    time->nanoseconds += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
+    time->calls += 1;
+  }
+};
+
+// --- graph mode ---
+
+class GraphInfer : public mindspore::ops::OpFuncImpl {
+ public:
+  explicit GraphInfer(const Operator &op) : op_(op) {
+    for (size_t i = 0; i < op.arguments; ++i) {
+      if (op.is_scalar[i]) scalars_.insert(static_cast<int64_t>(i));
+    }
+  }
+
+  bool GeneralInferRegistered() const override { return true; }
+
+  std::set<int64_t> GetValueDependArgIndices() const override { return scalars_; }
+
+  mindspore::ShapeArray InferShape(const mindspore::PrimitivePtr &, const InferInfoPtrList &infos) const override {
+    mindspore::ShapeArray shapes;
+    for (const Output &output : Outputs(infos)) shapes.push_back(output.shape);
+    return shapes;
+  }
+
+  std::vector<TypeId> InferType(const mindspore::PrimitivePtr &, const InferInfoPtrList &infos) const override {
+    std::vector<TypeId> types;
+    for (const Output &output : Outputs(infos)) types.push_back(ToTypeId(output.dtype));
+    return types;
+  }
+
+ private:
+  std::vector<Output> Outputs(const InferInfoPtrList &infos) const {
+    Arguments arguments(infos.size());
+    for (size_t i = 0; i < infos.size(); ++i) {
+      if (op_.is_scalar[i]) {
+        const auto value = infos[i]->GetScalarValue<int64_t>();
+        if (!value.has_value()) {
+          MS_EXCEPTION(mindspore::ValueError) << "For '" << op_.name << "', argument " << i
+                                              << " must be a constant int when the graph is built.";
+        }
+        arguments[i].scalar = value.value();
+      } else if (!infos[i]->IsNone()) {
+        SetTensor(infos[i]->GetType(), infos[i]->GetShape(), &arguments[i]);
+      }
+    }
+    return Translated([&] { return op_.infer(arguments); });
+  }
+
+  const Operator &op_;
+  std::set<int64_t> scalars_;
+};
+
+class GraphKernel : public mindspore::kernel::NativeCpuKernelMod {
+ public:
+  explicit GraphKernel(const Operator &op) : op_(op) {}
+
+  bool Init(const std::vector<KernelTensor *> &, const std::vector<KernelTensor *> &) override { return true; }
+
+  std::vector<mindspore::kernel::KernelAttr> GetOpSupport() override {
+    static const std::vector<mindspore::kernel::KernelAttr> any = {
+        mindspore::kernel::KernelAttr().AddSkipCheckAttr(true)};  // the infer functions check
+    return any;
+  }
+
+  int Resize(const std::vector<KernelTensor *> &inputs, const std::vector<KernelTensor *> &outputs) override {
+    const int result = mindspore::kernel::KernelMod::Resize(inputs, outputs);
+    arguments_.assign(inputs.size(), Argument());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (op_.is_scalar[i]) {
+        arguments_[i].scalar = inputs[i]->GetValueWithCheck<int64_t>();
+      } else if (inputs[i]->type_id() != mindspore::kMetaTypeNone) {
+        SetTensor(inputs[i]->dtype_id(), inputs[i]->GetShapeVector(), &arguments_[i]);
+      }
+    }
+    return result;
+  }
+
+  bool Launch(const std::vector<KernelTensor *> &inputs, const std::vector<KernelTensor *> &,
+              const std::vector<KernelTensor *> &outputs) override {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (arguments_[i].given) arguments_[i].data = static_cast<uint8_t *>(inputs[i]->device_ptr());
+    }
+    std::vector<uint8_t *> addresses(outputs.size());
+    for (size_t i = 0; i < outputs.size(); ++i) addresses[i] = static_cast<uint8_t *>(outputs[i]->device_ptr());
+    op_.Run(arguments_, addresses);
+    return true;
+  }
+
+ private:
+  const Operator &op_;
+  Arguments arguments_;
+};
+
+// --- PyNative ---
+
+class Runner : public ms::pynative::PyboostRunner {
+ public:
+  using PyboostRunner::PyboostRunner;
+  std::function<void(Runner *)> launch;
+  void LaunchKernel() override { launch(this); }
+};
+
+void Append(const ms::Tensor &tensor, Arguments *arguments, std::vector<ms::Tensor> *tensors,
+            std::vector<size_t> *places) {
+  places->push_back(arguments->size());
+  tensors->push_back(tensor);
+  SetTensor(tensor.data_type(), tensor.shape(), &arguments->emplace_back());
+}
+void Append(const std::optional<ms::Tensor> &tensor, Arguments *arguments, std::vector<ms::Tensor> *tensors,
+            std::vector<size_t> *places) {
+  if (tensor.has_value()) return Append(tensor.value(), arguments, tensors, places);
+  arguments->emplace_back();
+}
+void Append(int64_t scalar, Arguments *arguments, std::vector<ms::Tensor> *, std::vector<size_t> *) {
+  arguments->emplace_back().scalar = scalar;
+}
+
+template <const Operator &op, typename... Args>
+std::vector<ms::Tensor> RunPyNative(const Args &...args) {
+  Arguments arguments;
+  std::vector<ms::Tensor> tensors;
+  std::vector<size_t> places;  // of each tensor among the arguments
+  (Append(args, &arguments, &tensors, &places), ...);
+  const std::vector<Output> inferred = Translated([&] { return op.infer(arguments); });
+  std::vector<ms::Tensor> outputs;
+  for (size_t i = 0; i < inferred.size(); ++i) {
+    if (op.in_place[i] < 0) {
+      outputs.emplace_back(ToTypeId(inferred[i].dtype), inferred[i].shape);
+    } else {
+      outputs.push_back(tensors[std::find(places.begin(), places.end(), op.in_place[i]) - places.begin()]);
+    }
+  }
+  auto runner = std::make_shared<Runner>(op.name);
+  runner->launch = [arguments, places](Runner *self) mutable {
+    for (size_t i = 0; i < places.size(); ++i) {
+      arguments[places[i]].data = static_cast<uint8_t *>(self->inputs()[i].GetDataPtr());
+    }
+    std::vector<uint8_t *> addresses;
+    for (const ms::Tensor &output : self->outputs()) {
+      addresses.push_back(static_cast<uint8_t *>(output.GetDataPtr()));
+    }
+    op.Run(arguments, addresses);
+  };
+  runner->Run(tensors, outputs);
+  return outputs;
+}
+
+#define MOE_COMM_OPERATOR(Op, op)                                                                            \
+  extern const Operator k##Op; /* template arguments need linkage */                                         \
+  const Operator k##Op = {signatures::op::kName,     Infer##Op,                 Launch##Op,                  \
+                          signatures::op::kArguments, signatures::op::kIsScalar, signatures::op::kInPlace,    \
+                          &TimeOf(signatures::op::kName)};                                                   \
+  GraphInfer g_##op##_infer(k##Op);
+MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)
+#undef MOE_COMM_OPERATOR
+
+// --- the Python module ---
+
+pybind11::dict LayoutOf(uint64_t world_size, uint64_t expert_num, uint64_t block_dim, uint64_t capacity,
+                        uint64_t row_bytes) {
+  const WindowShape s = {world_size, expert_num, block_dim, capacity, row_bytes};
+  pybind11::dict d;
+  d["header"] = 0;
+  d["records"] = RecordsOffset();
+  d["peers"] = PeersOffset(s);
+  d["counts"] = CountsOffset(s);
+  d["arrived"] = ArrivedOffset(s);
+  d["ready"] = ReadyOffset(s);
+  d["aborted"] = AbortedOffset(s);
+  d["scratch"] = HistogramOffset(s, 0);
+  d["control_bytes"] = ControlBytes(s);
+  d["rows"] = RowsOffset(s);
+  d["scales"] = ScalesOffset(s);
+  d["outputs"] = OutputsOffset(s);
+  d["window_bytes"] = WindowBytes(s);
+  return d;
+}
+
+pybind11::dict Fields() {
+  pybind11::dict d;
+  d["magic"] = uint32_t(kMagic);
+  d["world_size"] = uint32_t(kWorldSize);
+  d["rank_id"] = uint32_t(kRankId);
+  d["expert_num"] = uint32_t(kExpertNum);
+  d["capacity"] = uint32_t(kCapacity);
+  d["row_bytes"] = uint32_t(kRowBytes);
+  d["block_dim"] = uint32_t(kBlockDim);
+  d["max_tokens"] = uint32_t(kMaxTokens);
+  d["top_k"] = uint32_t(kTopK);
+  d["dtype"] = uint32_t(kDtype);
+  d["timeout_us"] = uint32_t(kTimeoutUs);
+  d["epoch"] = uint32_t(kEpoch);
+  d["exchange"] = uint32_t(kExchange);
+  d["placed_epoch"] = uint32_t(kPlacedEpoch);
+  d["received_rows"] = uint32_t(kReceivedRows);
+  d["copied_bytes"] = uint32_t(kCopiedBytes);
+  return d;
+}
+
+pybind11::dict Limits() {
+  pybind11::dict d;
+  d["max_blocks"] = kMaxBlocks;
+  d["max_top_k"] = kMaxTopK;
+  d["max_experts"] = kMaxExperts;
+  d["max_ranks"] = kMaxRanks;
+  d["row_align"] = kRowAlign;
+  d["window_magic"] = kWindowMagic;
+  return d;
+}
+
+pybind11::dict Timers() {
+  pybind11::dict d;
+#define MOE_COMM_TIME(Op, op)                                                                         \
+  d[signatures::op::kName] = pybind11::make_tuple(k##Op.time->calls.load(),                          \
+                                                  k##Op.time->nanoseconds.load() / 1e9);
+  MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_TIME)
+#undef MOE_COMM_TIME
+  return d;
+}
+
+template <const Operator &op, size_t outputs, typename... Args>
+void DefinePyNative(pybind11::module *m) {
+  m->def(op.name, [](const Args &...args) {
+    return ms::pynative::PyboostRunner::Call<outputs>(RunPyNative<op, Args...>, args...);
+  });
+}
+
+void InitWindowAt(uint64_t base, uint64_t world_size, uint64_t rank_id, uint64_t expert_num, uint64_t capacity,
+                  uint64_t row_bytes, uint64_t block_dim, uint64_t max_tokens, uint64_t top_k, uint64_t dtype_code,
+                  uint64_t timeout_us, const std::vector<uint64_t> &peer_bases) {
+  WindowParameters p;
+  p.shape = {world_size, expert_num, block_dim, capacity, row_bytes};
+  p.rank = rank_id;
+  p.max_tokens = max_tokens;
+  p.top_k = top_k;
+  p.dtype = dtype_code;
+  p.timeout_us = timeout_us;
+  InitWindow(reinterpret_cast<uint8_t *>(base), p, peer_bases);
+}
+
+}  // namespace
+}  // namespace moe_comm
+
+// The generated operator definitions (gen_custom_ops_def.cc) refer to the first, the framework looks up the second.
+#define MOE_COMM_REGISTER(Op, op)                                                            \
+  namespace mindspore::ops {                                                                 \
+  OpFuncImpl &gCustom_##op##FuncImpl = moe_comm::g_##op##_infer;                             \
+  }                                                                                          \
+  namespace mindspore::kernel {                                                              \
+  static const KernelRegistrar<NativeCpuKernelMod> g_Custom_##op##_registrar(                \
+      "Custom_" #op, []() { return std::make_shared<moe_comm::GraphKernel>(moe_comm::k##Op); }); \
+  }
+MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_REGISTER)
+
+PYBIND11_MODULE(_lib, m) {
+  using namespace moe_comm;  // NOLINT: the module is this namespace's face
+#define MOE_COMM_PYNATIVE(Op, outputs, ...) DefinePyNative<k##Op, outputs, __VA_ARGS__>(&m);
+  MOE_COMM_FOR_EACH_CALL(MOE_COMM_PYNATIVE)
+  m.def("window_layout", LayoutOf);
+  m.def("window_fields", Fields);
+  m.def("limits", Limits);
+  m.def("init_window", InitWindowAt);
+  m.def("describe_error", [](uint64_t base) { return TakeError(reinterpret_cast<uint8_t *>(base), "window"); });
+  m.def("timers", Timers);
+  m.def("set_sgemm", [](const pybind11::capsule &sgemm) {
+    SetSgemm(reinterpret_cast<Sgemm>(PyCapsule_GetPointer(sgemm.ptr(), sgemm.name())));
+  });
+}

@@ -1,0 +1,139 @@
+#include "common/glue/window_host.h"
+
+#include <cstring>
+
+namespace moe_comm {
+namespace {
+
+uint64_t *Words(uint8_t *base) { return reinterpret_cast<uint64_t *>(base); }
+const uint64_t *Words(const uint8_t *base) { return reinterpret_cast<const uint64_t *>(base); }
+
+std::string Seconds(uint64_t microseconds) {
+  std::string text = std::to_string(microseconds / 1e6);
+  text.erase(text.find_last_not_of('0') + 1);
+  if (text.back() == '.') text.pop_back();
+  return text + " s";
+}
+
+std::string AwaitedThing(int64_t phase) {
+  switch (phase) {
+    case kWaitCounts: return "the counts (phase 'counts')";
+    case kWaitArrived: return "the rows (phase 'arrived')";
+    case kWaitReady: return "the expert outputs (phase 'ready')";
+    default: return "nothing (phase 'input')";
+  }
+}
+
+std::string Cause(int64_t code, int64_t phase, int64_t missed) {
+  switch (code) {
+    case kTimedOut: return "it waited in vain for " + AwaitedThing(phase) + " of rank " + std::to_string(missed);
+    case kPeerAborted: return "rank " + std::to_string(missed) + " had given up";
+    case kExpertIdRange: return "an expert id was out of range there";
+    case kRowIndexRange: return "an expand_idx was out of range there";
+    case kNoDispatch: return "it called combine without a dispatch";
+    case kPlanMismatch: return "its plan was of another dispatch";
+    default: return "error code " + std::to_string(code);
+  }
+}
+
+std::string Ranks(const int64_t *detail, int64_t count) {
+  std::string text = count == 1 ? "rank " : "ranks ";
+  for (int64_t i = 0; i < count && i < kDetailWords; ++i) text += (i ? ", " : "") + std::to_string(detail[i]);
+  if (count > kDetailWords) text += " and " + std::to_string(count - kDetailWords) + " more";
+  return text;
+}
+
+std::string Describe(const int64_t *record, const WindowParameters &w) {
+  const int64_t *detail = record + kDetail;
+  const std::string where = "token " + std::to_string(detail[2]) + ", k " + std::to_string(detail[3]);
+  switch (record[kCode]) {
+    case kTimedOut:
+      return "waited " + Seconds(w.timeout_us) + " in vain for " + AwaitedThing(record[kPhase]) + " of " +
+             Ranks(detail, record[kCount]) + ". A rank named here is dead, more than the window's timeout late, or did "
+             "not call the same operators in the same order.";
+    case kPeerAborted:
+      return "was waiting for " + AwaitedThing(record[kPhase]) + " when rank " + std::to_string(detail[0]) +
+             " gave up: " + Cause(detail[1], detail[2], detail[3]) + ".";
+    case kExpertIdRange:
+      return "'expert_ids' holds " + std::to_string(detail[0]) + " (" + where + "), but the window has the experts 0 to " +
+             std::to_string(detail[1] - 1) + ". Pass a negative id for a (token, k) that goes to no expert.";
+    case kRowIndexRange:
+      return "'expand_idx' holds " + std::to_string(detail[0]) + " (" + where + "), but the window has " +
+             std::to_string(detail[1]) + " rows. Pass expert_ids and expand_idx of the last dispatch unchanged.";
+    case kNoDispatch:
+      return "found no rows to combine: the window's last dispatch is number " + std::to_string(detail[0]) +
+             ", the last that placed its rows number " + std::to_string(detail[1]) + ". Dispatch first.";
+    case kPlanMismatch:
+      return "got the plan of dispatch " + std::to_string(detail[0]) + " for T = " + std::to_string(detail[1]) +
+             " and K = " + std::to_string(detail[2]) + ", but the window's last dispatch is number " +
+             std::to_string(detail[3]) + ". Pass 'plan' and 'expert_ids' of the last dispatch unchanged.";
+    default:
+      return "failed with code " + std::to_string(record[kCode]) + ".";
+  }
+}
+
+}  // namespace
+
+void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint64_t> &peer_bases) {
+  if (peer_bases.size() != p.shape.world_size) {
+    throw std::invalid_argument("a window of " + std::to_string(p.shape.world_size) + " ranks needs as many addresses, got " +
+                                std::to_string(peer_bases.size()));
+  }
+  uint64_t *words = Words(base);
+  words[kWorldSize] = p.shape.world_size;
+  words[kRankId] = p.rank;
+  words[kExpertNum] = p.shape.expert_num;
+  words[kCapacity] = p.shape.capacity;
+  words[kRowBytes] = p.shape.row_bytes;
+  words[kBlockDim] = p.shape.block_dim;
+  words[kMaxTokens] = p.max_tokens;
+  words[kTopK] = p.top_k;
+  words[kDtype] = p.dtype;
+  words[kTimeoutUs] = p.timeout_us;
+  std::memcpy(base + PeersOffset(p.shape), peer_bases.data(), peer_bases.size() * sizeof(uint64_t));
+  words[kMagic] = kWindowMagic;
+}
+
+WindowParameters ReadWindow(const uint8_t *control, uint64_t control_bytes, const char *op) {
+  const uint64_t *words = Words(control);
+  if (control_bytes < kFieldCount * sizeof(uint64_t) || words[kMagic] != kWindowMagic) {
+    throw std::invalid_argument("For '" + std::string(op) + "', 'window_control' is not the control tensor of an "
+                                "ExpertWindow. Pass window.control, or the control output of the operator before.");
+  }
+  WindowParameters p;
+  p.shape = {words[kWorldSize], words[kExpertNum], words[kBlockDim], words[kCapacity], words[kRowBytes]};
+  p.rank = words[kRankId];
+  p.max_tokens = words[kMaxTokens];
+  p.top_k = words[kTopK];
+  p.dtype = words[kDtype];
+  p.timeout_us = words[kTimeoutUs];
+  return p;
+}
+
+std::string TakeError(uint8_t *base, const char *op) {
+  uint64_t *words = Words(base);
+  const WindowShape shape = {words[kWorldSize], words[kExpertNum], words[kBlockDim], words[kCapacity],
+                             words[kRowBytes]};
+  const auto prefix = [&](int64_t epoch) {
+    return "'" + std::string(op) + "' on rank " + std::to_string(words[kRankId]) + " of " +
+           std::to_string(shape.world_size) + ", epoch " + std::to_string(epoch) + ": ";
+  };
+  for (uint64_t block = 0; block < shape.block_dim; ++block) {
+    const int64_t *record = reinterpret_cast<const int64_t *>(base + RecordOffset(block));
+    if (record[kCode] == kOk) continue;
+    const WindowParameters parameters = ReadWindow(base, ControlBytes(shape), op);
+    return prefix(record[kRecordEpoch]) + Describe(record, parameters) +
+           " The window cannot be used any more: create a new one on all ranks.";
+  }
+  if (words[kVerdictCode] == kOverflow) {
+    words[kVerdictCode] = kOk;
+    return prefix(static_cast<int64_t>(words[kEpoch])) + "rank " + std::to_string(words[kVerdictRank]) + " would get " +
+           std::to_string(words[kVerdictNeed]) + " rows, but a window has capacity for " +
+           std::to_string(shape.capacity) + " (most come from rank " + std::to_string(words[kVerdictSource]) +
+           "). No row was moved on any rank, and the window stays usable. Create it with a larger capacity, or "
+           "dispatch fewer tokens at a time.";
+  }
+  return "";
+}
+
+}  // namespace moe_comm

@@ -1,0 +1,86 @@
+// What both combine kernels share: everything but the split of the tokens over the blocks.
+#ifndef MOE_COMM_KERNEL_COMBINE_H
+#define MOE_COMM_KERNEL_COMBINE_H
+
+#include "flags.h"
+#include "reduction.h"
+
+namespace moe_comm {
+
+template <typename T>
+class Combine {
+ public:
+  __aicore__ inline void Init(const CombineArguments &arguments, AscendC::TPipe *pipe) {
+    arguments_ = arguments;
+    pipe->InitBuffer(header_buffer_, kFieldCount * sizeof(uint64_t));
+    pipe->InitBuffer(failure_buffer_, Failure::kBufferWords * sizeof(int64_t));
+    pipe->InitBuffer(flags_buffer_, Flags::kBufferBytes);
+    pipe->InitBuffer(copy_, 2, kCopyBytes);
+    header_ = header_buffer_.Get<uint64_t>();
+    window.Init(arguments.window, header_);
+    received_rows_ = header_.GetValue(kReceivedRows);
+    failure.Init(&window, failure_buffer_.Get<int64_t>());
+    flags_.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
+    reduction.Init(&window, &failure, arguments, pipe);
+  }
+
+  // True once the expert outputs of every rank that holds rows of this one may be read.
+  __aicore__ inline bool Open() {
+    if (!failure.Failed() && (window.epoch == 0 || window.placed_epoch != window.epoch)) {
+      failure.Record(kNoDispatch, kReadInput, window.epoch, 1, static_cast<int64_t>(window.epoch),
+                     static_cast<int64_t>(window.placed_epoch), 0, 0);
+    }
+    if (!failure.Failed()) BringOutputs();
+    if (failure.Barrier()) {  // every block's outputs are in place
+      flags_.Publish(ReadyOffset(window.shape), SourcesOffset(window.shape), window.epoch);
+      flags_.Await(ReadyOffset(window.shape), DestinationsOffset(window.shape), window.epoch, kWaitReady);
+    }
+    return failure.Barrier();  // each block has waited for its share of the ranks
+  }
+
+  Window window;
+  Failure failure;
+  Reduction<T> reduction;
+
+ private:
+  static constexpr uint32_t kCopyBytes = 16 * 1024;
+
+  // Expert outputs that a matmul has left elsewhere are copied into the window once.
+  __aicore__ inline void BringOutputs() {
+    GM_ADDR outputs = window.Own(OutputsOffset(window.shape));
+    const uint64_t bytes = arguments_.expand_x == outputs ? 0 : received_rows_ * window.shape.row_bytes;
+    const uint64_t lines = bytes / kRowAlign;
+    const uint64_t blocks = static_cast<uint64_t>(AscendC::GetBlockNum());
+    const uint64_t block = static_cast<uint64_t>(AscendC::GetBlockIdx());
+    const uint64_t end = lines * (block + 1) / blocks * kRowAlign;
+    AscendC::GlobalTensor<uint16_t> from;
+    AscendC::GlobalTensor<uint16_t> to;
+    from.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(arguments_.expand_x));
+    to.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(outputs));
+    for (uint64_t at = lines * block / blocks * kRowAlign; at < end; at += kCopyBytes) {
+      const uint32_t piece = end - at < kCopyBytes ? static_cast<uint32_t>(end - at) : kCopyBytes;
+      const AscendC::DataCopyExtParams move(1, piece, 0, 0, 0);
+      const AscendC::DataCopyPadExtParams<uint16_t> no_padding;
+      AscendC::LocalTensor<uint16_t> buffer = copy_.template AllocTensor<uint16_t>();
+      AscendC::DataCopyPad(buffer, from[at / sizeof(uint16_t)], move, no_padding);
+      copy_.EnQue(buffer);
+      buffer = copy_.template DeQue<uint16_t>();
+      AscendC::DataCopyPad(to[at / sizeof(uint16_t)], buffer, move);
+      copy_.FreeTensor(buffer);
+    }
+    if (block == 0) window.SetField(kCopiedBytes, bytes);
+  }
+
+  CombineArguments arguments_;
+  uint64_t received_rows_;
+  Flags flags_;
+  AscendC::LocalTensor<uint64_t> header_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> header_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> flags_buffer_;
+  AscendC::TQueBind<AscendC::TPosition::VECIN, AscendC::TPosition::VECOUT, 2> copy_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_COMBINE_H

@@ -1,0 +1,92 @@
+// What both dispatch kernels share: their arguments, their parts, and the steps around the placement.
+#ifndef MOE_COMM_KERNEL_DISPATCH_H
+#define MOE_COMM_KERNEL_DISPATCH_H
+
+#include "exchange.h"
+#include "flags.h"
+#include "placement.h"
+
+namespace moe_comm {
+
+struct DispatchArguments {
+  GM_ADDR x;                  // [T, H]
+  RoutingInput routing;
+  GM_ADDR window;
+  GM_ADDR expand_idx;         // [T, K] int32
+  GM_ADDR expert_token_nums;  // [E/R] int64
+  bool cumulative;
+  uint32_t row_buffer_bytes;
+};
+
+class Dispatch {
+ public:
+  __aicore__ inline void Init(const DispatchArguments &arguments, AscendC::TPipe *pipe) {
+    arguments_ = arguments;
+    pipe->InitBuffer(header_buffer_, kFieldCount * sizeof(uint64_t));
+    pipe->InitBuffer(failure_buffer_, Failure::kBufferWords * sizeof(int64_t));
+    pipe->InitBuffer(flags_buffer_, Flags::kBufferBytes);
+    pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
+    pipe->InitBuffer(indices_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(int32_t));
+    window.Init(arguments.window, header_buffer_.Get<uint64_t>());
+    failure.Init(&window, failure_buffer_.Get<int64_t>());
+    flags.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
+    routing.Init(arguments.routing, window.expert_num, routing_buffer_.Get<uint8_t>());
+    exchange.Init(&window, &failure, &routing, pipe);
+    placement.Init(&window, arguments.x, routing.TopK(), arguments.row_buffer_bytes, pipe);
+    indices = indices_buffer_.Get<int32_t>();
+  }
+
+  // Stages 1 and 2: after it, true, every row index follows from this rank's tables; false, no row may move.
+  __aicore__ inline bool Plan() {
+    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
+    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    if (!failure.Failed()) {
+      exchange.Count(Share(routing.TokenNum(), block, blocks), Share(routing.TokenNum(), block + 1, blocks));
+    }
+    if (failure.Barrier()) {
+      exchange.Publish();
+      exchange.Collect(arguments_.expert_token_nums, arguments_.cumulative);
+    }
+    if (!failure.Barrier()) return false;
+    fits_ = exchange.Fits();
+    return fits_;
+  }
+
+  // Stage 4: every block has written its rows; tell the destinations, and wait for the sources.
+  __aicore__ inline void Complete() {
+    if (failure.Barrier()) {
+      if (fits_) {
+        flags.Publish(ArrivedOffset(window.shape), DestinationsOffset(window.shape), exchange.Epoch());
+        flags.Await(ArrivedOffset(window.shape), SourcesOffset(window.shape), exchange.Epoch(), kWaitArrived);
+      }
+      if (AscendC::GetBlockIdx() == 0 && !failure.Failed()) exchange.Finish(fits_);
+    }
+    AscendC::PipeBarrier<PIPE_ALL>();
+  }
+
+  __aicore__ inline void StoreIndices(uint32_t first, uint32_t tokens) {
+    const uint64_t at = static_cast<uint64_t>(first) * routing.TopK() * sizeof(int32_t);
+    Store(arguments_.expand_idx + at, indices, tokens * routing.TopK());
+  }
+
+  Window window;
+  Failure failure;
+  Flags flags;
+  Routing routing;
+  Exchange exchange;
+  Placement placement;
+  AscendC::LocalTensor<int32_t> indices;  // [kTileTokens, K] expand_idx of the tile
+
+ private:
+  DispatchArguments arguments_;
+  bool fits_ = false;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> header_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> flags_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> routing_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> indices_buffer_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_DISPATCH_H

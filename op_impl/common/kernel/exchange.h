@@ -1,0 +1,287 @@
+// The counts exchange of a dispatch: from this rank's routing to the row of each of its tokens in the remote windows.
+//
+//   Count       each block counts its share of the tokens            - barrier -
+//   Publish     this rank's counts row goes to every rank
+//   Collect     waits for every rank's row; each block sums its share of the destinations   - barrier -
+//   FirstRows   [E] the row of this rank's first token for each expert
+//
+// The [R][E] matrix is never kept: it is read in tiles, and only [E] and [R] tables result.
+#ifndef MOE_COMM_KERNEL_EXCHANGE_H
+#define MOE_COMM_KERNEL_EXCHANGE_H
+
+#include "routing.h"
+#include "wait.h"
+
+namespace moe_comm {
+
+class Exchange {
+ public:
+  static constexpr uint32_t kStageWords = 2048;
+  static constexpr uint32_t kStageExperts = 512;
+
+  __aicore__ inline void Init(const Window *window, Failure *failure, Routing *routing, AscendC::TPipe *pipe) {
+    window_ = window;
+    failure_ = failure;
+    routing_ = routing;
+    epoch_ = window->epoch + 1;
+    exchange_ = window->exchange + 1;
+    const uint32_t table = static_cast<uint32_t>(TableRowBytes(window->expert_num));
+    pipe->InitBuffer(counts_buffer_, table);
+    pipe->InitBuffer(rows_buffer_, table);
+    pipe->InitBuffer(ranks_buffer_, static_cast<uint32_t>(TableRowBytes(window->world_size)));
+    pipe->InitBuffer(sums_buffer_, 2 * kStageExperts * sizeof(int32_t));
+    pipe->InitBuffer(stage_buffer_, kStageWords * sizeof(uint64_t));
+    pipe->InitBuffer(line_buffer_, static_cast<uint32_t>(kLineBytes));
+    counts_ = counts_buffer_.Get<int32_t>();
+    rows_ = rows_buffer_.Get<int32_t>();
+    per_source_ = ranks_buffer_.Get<int32_t>();
+    total_ = sums_buffer_.Get<int32_t>();
+    before_ = total_[kStageExperts];
+    stage_ = stage_buffer_.Get<uint64_t>();
+    line_ = line_buffer_.Get<uint64_t>();
+  }
+
+  __aicore__ inline uint64_t Epoch() const { return epoch_; }
+  __aicore__ inline uint64_t Number() const { return exchange_; }
+
+  // Counts tokens begin .. end and leaves the result for the other blocks.
+  __aicore__ inline void Count(uint32_t begin, uint32_t end) {
+    Clear(counts_, window_->expert_num);
+    uint64_t weight = 0;
+    for (uint32_t first = begin; first < end && !failure_->Failed(); first += Routing::kTileTokens) {
+      const uint32_t tokens = Min(Routing::kTileTokens, end - first);
+      routing_->LoadTile(first, tokens);
+      for (uint32_t token = 0; token < tokens; ++token) weight += CountToken(first, token, counts_, true);
+    }
+    Store(window_->Own(HistogramOffset(window_->shape, AscendC::GetBlockIdx())), counts_, window_->expert_num);
+    line_.SetValue(0, weight);
+    Store(Note(AscendC::GetBlockIdx()) + kNoteWeight * sizeof(uint64_t), line_, 1);
+  }
+
+  // Adds the experts of a token of the tile at `first` to `table`; returns the token's weight: one row to load, one
+  // to write for each expert.
+  __aicore__ inline uint64_t CountToken(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &table,
+                                        bool check) {
+    uint64_t routed = 0;
+    for (uint32_t k = 0; k < routing_->TopK(); ++k) {
+      const int32_t expert = routing_->Expert(token, k);
+      if (expert < 0) continue;
+      if (check && !routing_->Check(first, token, k, epoch_, *failure_)) return 0;
+      table.SetValue(expert, table.GetValue(expert) + 1);
+      ++routed;
+    }
+    return routed == 0 ? 0 : routed + 1;
+  }
+
+  // After the first barrier: this rank's counts, summed over its blocks, go to every rank.
+  __aicore__ inline void Publish() {
+    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    if (blocks > 1) {
+      Clear(counts_, window_->expert_num);
+      for (uint32_t block = 0; block < blocks; ++block) AddHistogram(counts_, block);
+    }
+    const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
+    const uint32_t begin = Share(window_->world_size, AscendC::GetBlockIdx(), blocks);
+    const uint32_t end = Share(window_->world_size, AscendC::GetBlockIdx() + 1, blocks);
+    const uint64_t row = CountsRowOffset(window_->shape, exchange_, window_->rank);
+    for (uint32_t first = 0; first < window_->expert_num && begin < end; first += kStageWords) {
+      const uint32_t experts = Min(kStageWords, window_->expert_num - first);
+      for (uint32_t i = 0; i < experts; ++i) {
+        stage_.SetValue(i, tag | static_cast<uint32_t>(counts_.GetValue(first + i)));
+      }
+      for (uint32_t peer = begin; peer < end; ++peer) {
+        Store(window_->Peer(peer, row + first * sizeof(uint64_t)), stage_, experts);
+      }
+    }
+  }
+
+  // Reads every rank's counts of this epoch. `expert_token_nums`: [E/R] int64 counts, or cumulative sums.
+  __aicore__ inline void Collect(GM_ADDR expert_token_nums, bool cumulative) {
+    const uint32_t begin = Share(window_->world_size, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
+    const uint32_t end = Share(window_->world_size, AscendC::GetBlockIdx() + 1, AscendC::GetBlockNum());
+    Wait wait(*window_, *failure_, kWaitCounts, epoch_);
+    for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = 0;
+    for (uint32_t destination = begin; destination < end; ++destination) {
+      if (!CollectDestination(destination, expert_token_nums, cumulative, wait)) return;
+    }
+    for (uint32_t i = 0; i < kVerdictWords; ++i) line_.SetValue(i, verdict_[i]);
+    Store(Note(AscendC::GetBlockIdx()), line_, kVerdictWords);
+  }
+
+  // After the second barrier: false if some rank would get more rows than its window has. All ranks find the same.
+  __aicore__ inline bool Fits() {
+    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    for (uint32_t block = 0; block < blocks; ++block) {  // in order of the destination: the first one is reported
+      Load(line_, Note(block), kVerdictWords);
+      if (line_.GetValue(kNoteCode) == kOk) continue;
+      for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = line_.GetValue(i);
+      return false;
+    }
+    return true;
+  }
+
+  // [E] the next row for each expert, for a block whose tokens follow those counted in the first `blocks` histograms.
+  __aicore__ inline AscendC::LocalTensor<int32_t> NextRows(uint32_t blocks) {
+    Load(rows_, window_->Own(FirstRowsOffset(window_->shape)), window_->expert_num);
+    for (uint32_t block = 0; block < blocks; ++block) AddHistogram(rows_, block);
+    return rows_;
+  }
+
+  // The weight that `block` counted.
+  __aicore__ inline uint64_t Weight(uint32_t block) {
+    Load(line_, Note(block) + kNoteWeight * sizeof(uint64_t), 1);
+    return line_.GetValue(0);
+  }
+
+  // By one block, when its rank is done: what the host and the next kernels find.
+  __aicore__ inline void Finish(bool placed) {
+    stage_.SetValue(0, epoch_);
+    stage_.SetValue(kExchange - kEpoch, exchange_);
+    stage_.SetValue(kPlacedEpoch - kEpoch, placed ? epoch_ : window_->placed_epoch);
+    for (uint32_t i = 0; i < kVerdictWords; ++i) stage_.SetValue(kVerdictCode - kEpoch + i, verdict_[i]);
+    Store(window_->Own(FieldOffset(kEpoch)), stage_, kVerdictCode - kEpoch + kVerdictWords);
+  }
+
+ private:
+  __aicore__ inline GM_ADDR Note(uint64_t block) const { return window_->Own(NoteOffset(window_->shape, block)); }
+
+  __aicore__ inline void Clear(const AscendC::LocalTensor<int32_t> &table, uint32_t count) {
+    Sync<AscendC::HardEvent::S_V>();
+    AscendC::Duplicate(table, static_cast<int32_t>(0), static_cast<int32_t>(count));
+    Sync<AscendC::HardEvent::V_S>();
+  }
+
+  __aicore__ inline void AddHistogram(const AscendC::LocalTensor<int32_t> &table, uint32_t block) {
+    const AscendC::LocalTensor<int32_t> part = stage_.template ReinterpretCast<int32_t>();
+    constexpr uint32_t kTile = kStageWords * 2;
+    for (uint32_t first = 0; first < window_->expert_num; first += kTile) {
+      const uint32_t experts = Min(kTile, window_->expert_num - first);
+      Load(part, window_->Own(HistogramOffset(window_->shape, block) + first * sizeof(int32_t)), experts);
+      Sync<AscendC::HardEvent::S_V>();
+      AscendC::Add(table[first], table[first], part, static_cast<int32_t>(experts));
+      Sync<AscendC::HardEvent::V_S>();
+    }
+  }
+
+  // Brings the words of `sources` ranks for `experts` experts; true once all are of this epoch.
+  __aicore__ inline bool AwaitTile(uint32_t expert, uint32_t experts, uint32_t source, uint32_t sources,
+                                   uint32_t pitch, Wait &wait) {
+    const uint64_t row = CountsRowOffset(window_->shape, exchange_, source) + expert * sizeof(uint64_t);
+    for (;;) {
+      LoadStrided(stage_, window_->Own(row), experts, sources, CountsRowBytes(window_->shape));
+      bool all = true;
+      for (uint32_t s = 0; s < sources && all; ++s) {
+        for (uint32_t e = 0; e < experts && all; ++e) all = IsCurrent(stage_.GetValue(s * pitch + e));
+      }
+      if (all) return true;
+      if (!wait.Expired()) continue;
+      if (!failure_->Failed()) RecordMissing(expert);
+      return false;
+    }
+  }
+
+  __aicore__ inline bool IsCurrent(uint64_t word) const { return (word >> 32) == (epoch_ & 0xffffffffULL); }
+
+  __aicore__ inline void RecordMissing(uint32_t expert) {
+    constexpr uint32_t kTile = kStageWords / kWordPitch;
+    MissingRanks missing;
+    for (uint32_t first = 0; first < window_->world_size; first += kTile) {
+      const uint32_t ranks = Min(kTile, window_->world_size - first);
+      const uint64_t row = CountsRowOffset(window_->shape, exchange_, first) + expert * sizeof(uint64_t);
+      LoadStrided(stage_, window_->Own(row), 1, ranks, CountsRowBytes(window_->shape));
+      for (uint32_t i = 0; i < ranks; ++i) {
+        if (!IsCurrent(stage_.GetValue(i * kWordPitch))) missing.Add(first + i);
+      }
+    }
+    missing.Record(*failure_, kWaitCounts, epoch_);
+  }
+
+  __aicore__ inline bool CollectDestination(uint32_t destination, GM_ADDR expert_token_nums, bool cumulative,
+                                            Wait &wait) {
+    const bool own = destination == window_->rank;
+    const uint32_t per_rank = window_->experts_per_rank;
+    uint64_t need = 0;
+    int32_t sent = 0;
+    Clear(per_source_, window_->world_size);
+    for (uint32_t first = 0; first < per_rank; first += kStageExperts) {
+      const uint32_t experts = Min(kStageExperts, per_rank - first);
+      const uint32_t expert = destination * per_rank + first;
+      if (!SumSources(expert, experts, wait)) return false;
+      for (uint32_t i = 0; i < experts; ++i) {
+        const uint32_t rows = static_cast<uint32_t>(total_.GetValue(i));
+        before_.SetValue(i, static_cast<int32_t>(need) + before_.GetValue(i));
+        need += rows;
+        sent += counts_.GetValue(expert + i);
+        stage_.SetValue(i, cumulative ? need : static_cast<uint64_t>(rows));
+      }
+      Store(window_->Own(FirstRowsOffset(window_->shape) + expert * sizeof(int32_t)), before_, experts);
+      if (own) Store(expert_token_nums + first * sizeof(int64_t), stage_, experts);
+    }
+    if (need > window_->shape.capacity && verdict_[kNoteCode] == kOk) SetVerdict(destination, need);
+    if (own) {
+      Store(window_->Own(SourcesOffset(window_->shape)), per_source_, window_->world_size);
+      window_->SetField(kReceivedRows, need);
+    }
+    before_.SetValue(0, sent);
+    Store(window_->Own(DestinationsOffset(window_->shape) + destination * sizeof(int32_t)), before_, 1);
+    return true;
+  }
+
+  // total_[i] = rows for expert + i from all ranks, before_[i] = from the ranks before this one.
+  __aicore__ inline bool SumSources(uint32_t expert, uint32_t experts, Wait &wait) {
+    const uint32_t pitch = static_cast<uint32_t>(RoundUp(experts, kWordPitch));
+    const uint32_t tile = kStageWords / pitch;
+    Clear(total_, experts);
+    Clear(before_, experts);
+    for (uint32_t first = 0; first < window_->world_size; first += tile) {
+      const uint32_t sources = Min(tile, window_->world_size - first);
+      if (!AwaitTile(expert, experts, first, sources, pitch, wait)) return false;
+      for (uint32_t s = 0; s < sources; ++s) {
+        int32_t from_source = per_source_.GetValue(first + s);
+        for (uint32_t e = 0; e < experts; ++e) {
+          const int32_t rows = static_cast<int32_t>(stage_.GetValue(s * pitch + e) & 0xffffffffULL);
+          from_source += rows;
+          total_.SetValue(e, total_.GetValue(e) + rows);
+          if (first + s < window_->rank) before_.SetValue(e, before_.GetValue(e) + rows);
+        }
+        per_source_.SetValue(first + s, from_source);
+      }
+    }
+    return true;
+  }
+
+  __aicore__ inline void SetVerdict(uint32_t destination, uint64_t need) {
+    uint32_t largest = 0;
+    for (uint32_t s = 1; s < window_->world_size; ++s) {
+      if (per_source_.GetValue(s) > per_source_.GetValue(largest)) largest = s;
+    }
+    verdict_[kNoteCode] = kOverflow;
+    verdict_[kNoteRank] = destination;
+    verdict_[kNoteNeed] = need;
+    verdict_[kNoteSource] = largest;
+  }
+
+  const Window *window_;
+  Failure *failure_;
+  Routing *routing_;
+  uint64_t epoch_;
+  uint64_t exchange_;
+  uint64_t verdict_[kVerdictWords] = {0, 0, 0, 0};
+  AscendC::TBuf<AscendC::TPosition::VECCALC> counts_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> rows_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> ranks_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> sums_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> stage_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> line_buffer_;
+  AscendC::LocalTensor<int32_t> counts_;      // [E] this rank's tokens per expert
+  AscendC::LocalTensor<int32_t> rows_;        // [E] next row per expert
+  AscendC::LocalTensor<int32_t> per_source_;  // [R]
+  AscendC::LocalTensor<int32_t> total_;
+  AscendC::LocalTensor<int32_t> before_;
+  AscendC::LocalTensor<uint64_t> stage_;
+  AscendC::LocalTensor<uint64_t> line_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_EXCHANGE_H

@@ -1,0 +1,195 @@
+// Direct reading: a token's expert outputs are read from the remote windows, scaled and added up, in k order.
+#ifndef MOE_COMM_KERNEL_REDUCTION_H
+#define MOE_COMM_KERNEL_REDUCTION_H
+
+#include <type_traits>
+
+#include "routing.h"
+
+namespace moe_comm {
+
+struct CombineArguments {
+  GM_ADDR expand_x;         // [A, H] expert outputs: window.outputs, or to be copied there
+  GM_ADDR expert_ids;       // [T, K] int32 or int64
+  GM_ADDR expert_scales;    // [T, K] fp32, or none: a plain sum
+  GM_ADDR expand_idx;       // [T, K] int32
+  GM_ADDR shared_expert_x;  // [T, H], or none
+  GM_ADDR window;
+  GM_ADDR y;                // [T, H]
+  uint32_t token_num;
+  uint32_t top_k;
+  uint32_t id_bytes;
+  uint32_t tile_elements;
+};
+
+// fp32 throughout: start at +0; multiply, round, add, round for each row in k order; then the shared expert; one
+// rounding to T at the end. Rows without a place (expand_idx < 0) are skipped.
+template <typename T>
+class Reduction {
+ public:
+  __aicore__ inline void Init(const Window *window, Failure *failure, const CombineArguments &arguments,
+                              AscendC::TPipe *pipe) {
+    window_ = window;
+    failure_ = failure;
+    arguments_ = arguments;
+    hidden_ = static_cast<uint32_t>(window->shape.row_bytes / sizeof(T));
+    y_.SetGlobalBuffer(reinterpret_cast<__gm__ T *>(arguments.y));
+    RoutingInput input;
+    input.expert_ids = arguments.expert_ids;
+    input.active_mask = nullptr;
+    input.token_num = arguments.token_num;
+    input.top_k = arguments.top_k;
+    input.id_bytes = arguments.id_bytes;
+    input.mask_kind = kNoMask;
+    pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
+    pipe->InitBuffer(indices_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(int32_t));
+    pipe->InitBuffer(scales_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(float));
+    pipe->InitBuffer(sum_buffer_, arguments.tile_elements * sizeof(float));
+    pipe->InitBuffer(term_buffer_, arguments.tile_elements * sizeof(float));
+    pipe->InitBuffer(in_, 2, arguments.tile_elements * sizeof(T));
+    pipe->InitBuffer(out_, 2, arguments.tile_elements * sizeof(T));
+    routing_.Init(input, window->expert_num, routing_buffer_.Get<uint8_t>());
+    indices_ = indices_buffer_.Get<int32_t>();
+    scales_ = scales_buffer_.Get<float>();
+    sum_ = sum_buffer_.Get<float>();
+    term_ = term_buffer_.Get<float>();
+  }
+
+  // Tiles of a token's row: a block may be given some tiles of a token and its neighbour the others.
+  __aicore__ inline uint32_t TilesPerToken() const {
+    return (hidden_ + arguments_.tile_elements - 1) / arguments_.tile_elements;
+  }
+
+  // Reduces the tiles begin .. end of all tokens' tiles in row-major order.
+  __aicore__ inline void Reduce(uint64_t begin, uint64_t end) {
+    const uint32_t tiles = TilesPerToken();
+    uint64_t tile = begin;
+    while (tile < end && !failure_->Failed()) {
+      const uint32_t first = static_cast<uint32_t>(tile / tiles);
+      const uint32_t last = static_cast<uint32_t>((end + tiles - 1) / tiles);
+      const uint32_t tokens = Min(Routing::kTileTokens, last - first);
+      LoadTokens(first, tokens);
+      if (!Check(first, tokens)) return;
+      for (; tile < end && tile / tiles < first + tokens; ++tile) {
+        ReduceTile(first, static_cast<uint32_t>(tile / tiles) - first, static_cast<uint32_t>(tile % tiles));
+      }
+    }
+  }
+
+ private:
+  __aicore__ inline void LoadTokens(uint32_t first, uint32_t tokens) {
+    const uint32_t pairs = tokens * arguments_.top_k;
+    const uint64_t at = static_cast<uint64_t>(first) * arguments_.top_k * sizeof(int32_t);
+    routing_.LoadTile(first, tokens);
+    Load(indices_, arguments_.expand_idx + at, pairs);
+    if (arguments_.expert_scales != nullptr) Load(scales_, arguments_.expert_scales + at, pairs);
+  }
+
+  // No address is formed from an id or a row that dispatch cannot have given.
+  __aicore__ inline bool Check(uint32_t first, uint32_t tokens) {
+    for (uint32_t token = 0; token < tokens; ++token) {
+      for (uint32_t k = 0; k < arguments_.top_k; ++k) {
+        const int64_t row = indices_.GetValue(token * arguments_.top_k + k);
+        if (row < 0) continue;
+        if (!routing_.Check(first, token, k, window_->epoch, *failure_)) return false;
+        if (routing_.GivenId(token, k) >= 0 && row < static_cast<int64_t>(window_->shape.capacity)) continue;
+        failure_->Record(kRowIndexRange, kReadInput, window_->epoch, 1, row,
+                         static_cast<int64_t>(window_->shape.capacity), first + token, k);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  __aicore__ inline void ReduceTile(uint32_t first, uint32_t token, uint32_t tile) {
+    const uint32_t offset = tile * arguments_.tile_elements;
+    const uint32_t elements = Min(arguments_.tile_elements, hidden_ - offset);
+    const uint64_t in_row = static_cast<uint64_t>(offset) * sizeof(T);
+    const uint64_t own_row = (static_cast<uint64_t>(first) + token) * hidden_ + offset;
+    AscendC::Duplicate(sum_, 0.0f, static_cast<int32_t>(elements));
+    AscendC::PipeBarrier<PIPE_V>();
+    // the next row is on its way while one is added
+    int32_t waiting = -1;
+    for (uint32_t k = 0; k < arguments_.top_k; ++k) {
+      const uint32_t pair = token * arguments_.top_k + k;
+      const int32_t row = indices_.GetValue(pair);
+      if (row < 0) continue;
+      const uint32_t owner = static_cast<uint32_t>(routing_.GivenId(token, k)) / window_->experts_per_rank;
+      Fetch(window_->Peer(owner, OutputOffset(window_->shape, static_cast<uint64_t>(row)) + in_row), elements);
+      if (waiting >= 0) AddTerm(Weight(waiting), elements);
+      waiting = static_cast<int32_t>(pair);
+    }
+    if (arguments_.shared_expert_x != nullptr) Fetch(arguments_.shared_expert_x + own_row * sizeof(T), elements);
+    if (waiting >= 0) AddTerm(Weight(waiting), elements);
+    if (arguments_.shared_expert_x != nullptr) AddTerm(1.0f, elements);
+    StoreSum(own_row, elements);
+  }
+
+  __aicore__ inline float Weight(int32_t pair) const {
+    return arguments_.expert_scales == nullptr ? 1.0f : scales_.GetValue(pair);
+  }
+
+  __aicore__ inline void Fetch(GM_ADDR source, uint32_t elements) {
+    AscendC::GlobalTensor<T> from;
+    from.SetGlobalBuffer(reinterpret_cast<__gm__ T *>(source));
+    AscendC::LocalTensor<T> piece = in_.template AllocTensor<T>();
+    const AscendC::DataCopyExtParams move(1, static_cast<uint32_t>(elements * sizeof(T)), 0, 0, 0);
+    const AscendC::DataCopyPadExtParams<T> no_padding;
+    AscendC::DataCopyPad(piece, from, move, no_padding);
+    in_.EnQue(piece);
+  }
+
+  // Adds the row fetched first. A factor of 1 changes no bit.
+  __aicore__ inline void AddTerm(float weight, uint32_t elements) {
+    const int32_t count = static_cast<int32_t>(elements);
+    AscendC::LocalTensor<T> piece = in_.template DeQue<T>();
+    if constexpr (std::is_same<T, float>::value) {
+      AscendC::Muls(term_, piece, weight, count);
+    } else {
+      AscendC::Cast(term_, piece, AscendC::RoundMode::CAST_NONE, elements);
+      AscendC::PipeBarrier<PIPE_V>();
+      AscendC::Muls(term_, term_, weight, count);
+    }
+    in_.FreeTensor(piece);
+    AscendC::PipeBarrier<PIPE_V>();
+    AscendC::Add(sum_, sum_, term_, count);
+    AscendC::PipeBarrier<PIPE_V>();
+  }
+
+  __aicore__ inline void StoreSum(uint64_t at, uint32_t elements) {
+    AscendC::LocalTensor<T> result = out_.template AllocTensor<T>();
+    if constexpr (std::is_same<T, float>::value) {
+      AscendC::Muls(result, sum_, 1.0f, static_cast<int32_t>(elements));
+    } else {
+      AscendC::Cast(result, sum_, AscendC::RoundMode::CAST_RINT, elements);
+    }
+    AscendC::PipeBarrier<PIPE_V>();
+    out_.EnQue(result);
+    result = out_.template DeQue<T>();
+    const AscendC::DataCopyExtParams move(1, static_cast<uint32_t>(elements * sizeof(T)), 0, 0, 0);
+    AscendC::DataCopyPad(y_[at], result, move);
+    out_.FreeTensor(result);
+  }
+
+  const Window *window_;
+  Failure *failure_;
+  CombineArguments arguments_;
+  uint32_t hidden_;
+  Routing routing_;
+  AscendC::GlobalTensor<T> y_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> routing_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> indices_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> scales_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> sum_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> term_buffer_;
+  AscendC::TQue<AscendC::TPosition::VECIN, 2> in_;
+  AscendC::TQue<AscendC::TPosition::VECOUT, 2> out_;
+  AscendC::LocalTensor<int32_t> indices_;
+  AscendC::LocalTensor<float> scales_;
+  AscendC::LocalTensor<float> sum_;
+  AscendC::LocalTensor<float> term_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_REDUCTION_H

@@ -1,0 +1,64 @@
+// A kernel's view of the expert window: its header, read once, and the addresses of its parts here and on peers.
+#ifndef MOE_COMM_KERNEL_WINDOW_H
+#define MOE_COMM_KERNEL_WINDOW_H
+
+#include "../window_layout.h"
+#include "moves.h"
+
+namespace moe_comm {
+
+class Window {
+ public:
+  // `buffer`: at least kFieldCount words. The header is read past the scalar cache: another core wrote the epoch.
+  __aicore__ inline void Init(GM_ADDR base, const AscendC::LocalTensor<uint64_t> &buffer) {
+    base_ = base;
+    word_ = buffer;
+    Load(buffer, base, kFieldCount);
+    shape.world_size = buffer.GetValue(kWorldSize);
+    shape.expert_num = buffer.GetValue(kExpertNum);
+    shape.block_dim = buffer.GetValue(kBlockDim);
+    shape.capacity = buffer.GetValue(kCapacity);
+    shape.row_bytes = buffer.GetValue(kRowBytes);
+    rank = static_cast<uint32_t>(buffer.GetValue(kRankId));
+    world_size = static_cast<uint32_t>(shape.world_size);
+    expert_num = static_cast<uint32_t>(shape.expert_num);
+    experts_per_rank = static_cast<uint32_t>(ExpertsPerRank(shape));
+    timeout_us = static_cast<int64_t>(buffer.GetValue(kTimeoutUs));
+    epoch = buffer.GetValue(kEpoch);
+    exchange = buffer.GetValue(kExchange);
+    placed_epoch = buffer.GetValue(kPlacedEpoch);
+    peers_.SetGlobalBuffer(reinterpret_cast<__gm__ uint64_t *>(base + PeersOffset(shape)));
+  }
+
+  __aicore__ inline GM_ADDR Own(uint64_t offset) const { return base_ + offset; }
+
+  // The table of peers never changes after the window's creation, so the scalar cache may keep it.
+  __aicore__ inline GM_ADDR Peer(uint32_t peer, uint64_t offset) const {
+    return reinterpret_cast<GM_ADDR>(peers_.GetValue(peer) + offset);
+  }
+
+  // Words of this rank's header, for the host and for later kernels. One block writes each.
+  __aicore__ inline void SetField(uint32_t field, uint64_t value) const {
+    word_.SetValue(0, value);
+    Store(Own(FieldOffset(field)), word_, 1);
+  }
+
+  WindowShape shape;
+  uint32_t rank;
+  uint32_t world_size;
+  uint32_t expert_num;
+  uint32_t experts_per_rank;
+  int64_t timeout_us;
+  uint64_t epoch;         // of the last dispatch; a dispatch adds one to begin its own
+  uint64_t exchange;      // of the last counts exchange
+  uint64_t placed_epoch;  // of the last dispatch that placed its rows
+
+ private:
+  GM_ADDR base_;
+  AscendC::LocalTensor<uint64_t> word_;
+  AscendC::GlobalTensor<uint64_t> peers_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_WINDOW_H

@@ -1,0 +1,24 @@
+// The prefill plan: an int32 tensor that dispatch makes and combine, or a second dispatch, follows.
+#ifndef MOE_COMM_PLAN_LAYOUT_H
+#define MOE_COMM_PLAN_LAYOUT_H
+
+#include "window_layout.h"
+
+namespace moe_comm {
+
+enum PlanField : uint32_t {
+  kPlanEpochLow = 0,  // the dispatch that made it
+  kPlanEpochHigh,
+  kPlanTokens,
+  kPlanTopK,
+  kPlanBlocks,
+  kPlanStarts = 16,  // [blocks + 1] first token of each block: equal shares of the bytes to move, not of the tokens
+  // [T * K] the (token, k) pairs in the order of their moves, -1 for those without a row
+  kPlanOrder = kPlanStarts + kMaxBlocks + 16
+};
+
+__aicore__ inline uint64_t PlanWords(uint64_t tokens, uint64_t top_k) { return kPlanOrder + tokens * top_k; }
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_PLAN_LAYOUT_H

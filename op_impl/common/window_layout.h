@@ -1,0 +1,174 @@
+// Where everything lies in an expert window: the only place that computes a size or an address of one.
+//
+// A window is one region per rank with the same layout on all ranks. Kernels (AscendC), the host glue and
+// Python (through the binding) all call these functions. Offsets are 64-bit bytes from the region's base.
+//
+//   header   one 64-bit word per WindowField, then one record line per block (this rank's errors)
+//   peers    [R] 64-bit base address of each rank's region
+//   counts   [2 parities][R sources][E] 64-bit words {epoch:32 | count:32}, a source's row on its own lines
+//   arrived  [R] lines: the epoch whose rows from that source have all landed
+//   ready    [R] lines: the epoch whose expert outputs on that rank may be read
+//   aborted  [R] lines: a record of the error that made that rank give up
+//   scratch  tables of this rank's own kernels; no peer touches them
+//   rows     [A] rows, dispatch writes them from every rank       -> window.rows
+//   scales   [A] fp32                                             -> window.scales
+//   outputs  [A] rows, combine reads them from every rank         -> window.outputs
+//
+// header .. scratch together are the tensor window.control.
+#ifndef MOE_COMM_WINDOW_LAYOUT_H
+#define MOE_COMM_WINDOW_LAYOUT_H
+
+#include <cstdint>
+
+#ifndef __aicore__
+#define __aicore__  // host compilers; the kernel compiler brings its own
+#endif
+
+namespace moe_comm {
+
+constexpr uint64_t kWindowMagic = 0x4d4f45434f4d4d31ULL;  // "MOECOMM1": magic and layout version in one
+constexpr uint64_t kLineBytes = 64;                        // one flag or record per line: no false sharing
+constexpr uint64_t kRegionAlign = 512;
+constexpr uint64_t kRowAlign = 32;  // the unit of UB and of aligned moves: a row is a whole number of these
+constexpr uint32_t kMaxBlocks = 64;
+constexpr uint32_t kMaxTopK = 16;
+constexpr uint32_t kMaxExperts = 8192;  // two [E] int32 tables and a row buffer must fit the unified buffer
+constexpr uint32_t kMaxRanks = 1024;
+
+// 64-bit words at the start of a region. Written once by the host, but for the last group.
+enum WindowField : uint32_t {
+  kMagic = 0,
+  kWorldSize,
+  kRankId,
+  kExpertNum,
+  kCapacity,
+  kRowBytes,
+  kBlockDim,
+  kMaxTokens,
+  kTopK,
+  kDtype,
+  kTimeoutUs,
+  // advanced by the kernels, since under graph capture the host's launch code does not run on replay
+  kEpoch,         // dispatches so far
+  kExchange,      // counts exchanges so far; its lowest bit is the parity
+  kPlacedEpoch,   // the last dispatch that placed its rows: what a combine may read
+  kVerdictCode,   // an error of the last dispatch that all ranks share and that leaves the window usable
+  kVerdictRank,   //   the rank whose window is too small,
+  kVerdictNeed,   //   the rows that it would have got,
+  kVerdictSource, //   and the rank that sends it most
+  kReceivedRows,  // rows that the last dispatch placed in this window
+  kCopiedBytes,   // bytes that the last combine had to copy into `outputs`
+  kFieldCount
+};
+
+// A line of words that tells an error: this rank's own (header) or a peer's (aborted).
+enum RecordField : uint32_t { kCode = 0, kPhase, kRecordEpoch, kCount, kDetail, kRecordWords = 8 };
+constexpr uint32_t kDetailWords = kRecordWords - kDetail;
+
+// A block's line of scratch. The verdict words stand as in the header.
+enum NoteField : uint32_t { kNoteCode = 0, kNoteRank, kNoteNeed, kNoteSource, kVerdictWords, kNoteWeight = 4 };
+
+enum ErrorCode : int64_t {
+  kOk = 0,
+  kTimedOut = 1,       // count = how many ranks are missing, detail = the first of them
+  kPeerAborted = 2,    // detail = {peer, its code, its phase, the first rank that it missed}
+  kExpertIdRange = 3,  // detail = {id, E, token, k}
+  kRowIndexRange = 4,  // detail = {expand_idx, capacity, token, k}
+  kNoDispatch = 5,     // a combine whose dispatch placed no rows; detail = {its epoch, the last placed epoch}
+  kPlanMismatch = 6,   // detail = {the plan's epoch, T and K, the window's epoch}
+  kOverflow = 7,       // in the verdict words only
+};
+
+enum Phase : int64_t { kNoPhase = 0, kWaitCounts = 1, kWaitArrived = 2, kWaitReady = 3, kReadInput = 4 };
+
+// What the layout depends on.
+struct WindowShape {
+  uint64_t world_size;  // R
+  uint64_t expert_num;  // E
+  uint64_t block_dim;   // most cores that a kernel on this window may use
+  uint64_t capacity;    // A
+  uint64_t row_bytes;
+};
+
+__aicore__ inline uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
+__aicore__ inline uint64_t RegionSize(uint64_t bytes) { return RoundUp(bytes, kRegionAlign); }
+
+__aicore__ inline uint64_t ExpertsPerRank(const WindowShape &s) { return s.expert_num / s.world_size; }
+
+// --- header ---
+__aicore__ inline uint64_t FieldOffset(uint32_t field) { return field * sizeof(uint64_t); }
+__aicore__ inline uint64_t RecordsOffset() { return RegionSize(kFieldCount * sizeof(uint64_t)); }
+__aicore__ inline uint64_t RecordOffset(uint64_t block) { return RecordsOffset() + block * kLineBytes; }
+
+// --- peers ---
+__aicore__ inline uint64_t PeersOffset(const WindowShape &s) {
+  return RecordsOffset() + RegionSize(s.block_dim * kLineBytes);
+}
+
+// --- counts ---
+__aicore__ inline uint64_t CountsRowBytes(const WindowShape &s) {
+  return RoundUp(s.expert_num * sizeof(uint64_t), kLineBytes);
+}
+__aicore__ inline uint64_t CountsOffset(const WindowShape &s) {
+  return PeersOffset(s) + RegionSize(s.world_size * sizeof(uint64_t));
+}
+__aicore__ inline uint64_t CountsRowOffset(const WindowShape &s, uint64_t exchange, uint64_t source) {
+  return CountsOffset(s) + ((exchange & 1) * s.world_size + source) * CountsRowBytes(s);
+}
+
+// --- flags ---
+__aicore__ inline uint64_t ArrivedOffset(const WindowShape &s) {
+  return CountsOffset(s) + RegionSize(2 * s.world_size * CountsRowBytes(s));
+}
+__aicore__ inline uint64_t ReadyOffset(const WindowShape &s) {
+  return ArrivedOffset(s) + RegionSize(s.world_size * kLineBytes);
+}
+__aicore__ inline uint64_t AbortedOffset(const WindowShape &s) {
+  return ReadyOffset(s) + RegionSize(s.world_size * kLineBytes);
+}
+
+// --- scratch ---
+__aicore__ inline uint64_t TableRowBytes(uint64_t entries) { return RoundUp(entries * sizeof(int32_t), kLineBytes); }
+// [blocks][E] int32: how many of a block's own (token, k) go to each expert.
+__aicore__ inline uint64_t HistogramOffset(const WindowShape &s, uint64_t block) {
+  return AbortedOffset(s) + RegionSize(s.world_size * kLineBytes) + block * TableRowBytes(s.expert_num);
+}
+// [E] int32: the row of this rank's first token for each expert, in the window of the expert's rank.
+__aicore__ inline uint64_t FirstRowsOffset(const WindowShape &s) {
+  return HistogramOffset(s, 0) + RegionSize(s.block_dim * TableRowBytes(s.expert_num));
+}
+// [R] int32: rows that each source sends to this rank.
+__aicore__ inline uint64_t SourcesOffset(const WindowShape &s) {
+  return FirstRowsOffset(s) + RegionSize(TableRowBytes(s.expert_num));
+}
+// [R] int32: rows that this rank sends to each destination.
+__aicore__ inline uint64_t DestinationsOffset(const WindowShape &s) {
+  return SourcesOffset(s) + RegionSize(TableRowBytes(s.world_size));
+}
+// [blocks] lines of NoteField words: what a block tells the others of its rank at a barrier.
+__aicore__ inline uint64_t NoteOffset(const WindowShape &s, uint64_t block) {
+  return DestinationsOffset(s) + RegionSize(TableRowBytes(s.world_size)) + block * kLineBytes;
+}
+
+// --- rows ---
+__aicore__ inline uint64_t ControlBytes(const WindowShape &s) {
+  return NoteOffset(s, 0) + RegionSize(s.block_dim * kLineBytes);
+}
+__aicore__ inline uint64_t RowsOffset(const WindowShape &s) { return ControlBytes(s); }
+__aicore__ inline uint64_t ScalesOffset(const WindowShape &s) {
+  return RowsOffset(s) + RegionSize(s.capacity * s.row_bytes);
+}
+__aicore__ inline uint64_t OutputsOffset(const WindowShape &s) {
+  return ScalesOffset(s) + RegionSize(s.capacity * sizeof(float));
+}
+__aicore__ inline uint64_t WindowBytes(const WindowShape &s) {
+  return OutputsOffset(s) + RegionSize(s.capacity * s.row_bytes);
+}
+__aicore__ inline uint64_t RowOffset(const WindowShape &s, uint64_t row) { return RowsOffset(s) + row * s.row_bytes; }
+__aicore__ inline uint64_t OutputOffset(const WindowShape &s, uint64_t row) {
+  return OutputsOffset(s) + row * s.row_bytes;
+}
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_WINDOW_LAYOUT_H

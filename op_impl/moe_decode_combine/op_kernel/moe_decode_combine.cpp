@@ -1,0 +1,45 @@
+// Decode combine: few tokens, so the blocks share the tiles of all rows: one token's row can occupy many blocks.
+#include "kernel_operator.h"
+
+#include "common/dtype.h"
+#include "common/kernel/combine.h"
+
+namespace {
+
+template <typename T>
+__aicore__ inline void Process(const moe_comm::CombineArguments &arguments) {
+  AscendC::TPipe pipe;
+  moe_comm::Combine<T> combine;
+  combine.Init(arguments, &pipe);
+  if (combine.Open()) {
+    const uint64_t tiles = static_cast<uint64_t>(arguments.token_num) * combine.reduction.TilesPerToken();
+    const uint64_t block = static_cast<uint64_t>(AscendC::GetBlockIdx());
+    const uint64_t blocks = static_cast<uint64_t>(AscendC::GetBlockNum());
+    combine.reduction.Reduce(tiles * block / blocks, tiles * (block + 1) / blocks);
+  }
+  AscendC::PipeBarrier<PIPE_ALL>();
+}
+
+}  // namespace
+
+extern "C" __global__ __aicore__ void moe_decode_combine(GM_ADDR expand_x, GM_ADDR expert_ids, GM_ADDR expert_scales,
+                                                         GM_ADDR expand_idx, GM_ADDR shared_expert_x, GM_ADDR window,
+                                                         GM_ADDR y, uint32_t token_num, uint32_t top_k,
+                                                         uint32_t id_bytes, uint32_t dtype, uint32_t tile_elements) {
+  KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+  moe_comm::CombineArguments arguments;
+  arguments.expand_x = expand_x;
+  arguments.expert_ids = expert_ids;
+  arguments.expert_scales = expert_scales;
+  arguments.expand_idx = expand_idx;
+  arguments.shared_expert_x = shared_expert_x;
+  arguments.window = window;
+  arguments.y = y;
+  arguments.token_num = token_num;
+  arguments.top_k = top_k;
+  arguments.id_bytes = id_bytes;
+  arguments.tile_elements = tile_elements;
+  if (dtype == moe_comm::kFloat32) Process<float>(arguments);
+  if (dtype == moe_comm::kFloat16) Process<half>(arguments);
+  if (dtype == moe_comm::kBfloat16) Process<bfloat16_t>(arguments);
+}

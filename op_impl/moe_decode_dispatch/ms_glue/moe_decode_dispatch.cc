@@ -1,0 +1,25 @@
+#include "common/glue/cpu_kernels.h"
+#include "common/glue/dispatch_glue.h"
+#include "common/glue/ops.h"
+#include "moe_decode_dispatch/op_host/moe_decode_dispatch_tiling.h"
+
+namespace moe_comm {
+
+namespace sig = signatures::moe_decode_dispatch;
+
+std::vector<Output> InferMoeDecodeDispatch(const Arguments &in) {
+  std::vector<Output> outputs = InferDispatch(sig::kName, in);
+  outputs.push_back({in[sig::window_control].shape, DataType::kInt32});
+  return outputs;
+}
+
+void LaunchMoeDecodeDispatch(const Arguments &in, const std::vector<uint8_t *> &out) {
+  const DispatchLaunch launch = CheckDispatch(sig::kName, in);
+  LaunchKernel(launch.window.shape.block_dim, moe_decode_dispatch, in[sig::x].data, in[sig::expert_ids].data,
+               in[sig::x_active_mask].data, launch.control, out[sig::out_expand_idx], out[sig::out_expert_token_nums],
+               launch.token_num, launch.top_k, launch.id_bytes, launch.mask_kind, launch.cumulative,
+               decode_dispatch::RowBufferBytes(launch.window.shape.row_bytes));
+  RaiseWindowError(launch.control, sig::kName);
+}
+
+}  // namespace moe_comm

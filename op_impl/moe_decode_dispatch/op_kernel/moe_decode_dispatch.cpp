@@ -1,0 +1,60 @@
+// Decode dispatch: few tokens, so what counts is the number of one-way latencies: counts, then rows.
+#include "kernel_operator.h"
+
+#include "common/kernel/dispatch.h"
+
+namespace {
+
+class DecodeDispatch : public moe_comm::Dispatch {
+ public:
+  __aicore__ inline void Process() {
+    if (Plan()) Place();
+    Complete();
+  }
+
+ private:
+  // Stage 3: each block places the tokens that it has counted.
+  __aicore__ inline void Place() {
+    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
+    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    const uint32_t begin = moe_comm::Share(routing.TokenNum(), block, blocks);
+    const uint32_t end = moe_comm::Share(routing.TokenNum(), block + 1, blocks);
+    const AscendC::LocalTensor<int32_t> next_rows = exchange.NextRows(block);
+    for (uint32_t first = begin; first < end; first += moe_comm::Routing::kTileTokens) {
+      const uint32_t tokens = moe_comm::Min(moe_comm::Routing::kTileTokens, end - first);
+      routing.LoadTile(first, tokens);
+      for (uint32_t token = 0; token < tokens; ++token) {
+        placement.AssignRows(routing, token, next_rows, indices);
+        placement.MoveToken(routing, first, token, indices);
+      }
+      StoreIndices(first, tokens);
+    }
+  }
+};
+
+}  // namespace
+
+extern "C" __global__ __aicore__ void moe_decode_dispatch(GM_ADDR x, GM_ADDR expert_ids, GM_ADDR active_mask,
+                                                          GM_ADDR window, GM_ADDR expand_idx,
+                                                          GM_ADDR expert_token_nums, uint32_t token_num,
+                                                          uint32_t top_k, uint32_t id_bytes, uint32_t mask_kind,
+                                                          uint32_t cumulative, uint32_t row_buffer_bytes) {
+  KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+  AscendC::TPipe pipe;
+  moe_comm::DispatchArguments arguments;
+  arguments.x = x;
+  arguments.routing.expert_ids = expert_ids;
+  arguments.routing.active_mask = active_mask;
+  arguments.routing.token_num = token_num;
+  arguments.routing.top_k = top_k;
+  arguments.routing.id_bytes = id_bytes;
+  arguments.routing.mask_kind = mask_kind;
+  arguments.window = window;
+  arguments.expand_idx = expand_idx;
+  arguments.expert_token_nums = expert_token_nums;
+  arguments.cumulative = cumulative != 0;
+  arguments.row_buffer_bytes = row_buffer_bytes;
+  DecodeDispatch kernel;
+  kernel.Init(arguments, &pipe);
+  kernel.Process();
+}

@@ -1,0 +1,189 @@
+"""Builds ms_moe_comm: YAML -> primitives, AscendC kernels + host twin + MindSpore glue -> one shared library.
+
+Everything is compiled here, once. At import, or per rank, nothing is compiled or generated.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+OPS = ROOT / "op_impl"
+YAML_FOLDER = ROOT / "ops_yaml"
+PYTHON_VERSIONS = ((3, 9), (3, 11))  # MindSpore 2.10 has wheels for these and those between
+CXX = os.environ.get("CXX", "g++")
+
+# One rounding per operation (the kernels' results are specified to the bit), and MindSpore's own ABI.
+COMMON_FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall",
+                "-D_GLIBCXX_USE_CXX11_ABI=0", f"-ffile-prefix-map={ROOT}/="]
+MINDSPORE_LIBRARIES = ["mindspore_core", "mindspore_ms_backend", "mindspore_pynative", "mindspore_pyboost",
+                       "mindspore_hardware_abstract", "mindspore_common"]
+
+
+def check_environment():
+    """Ends with one line that says what to do, if the package cannot be built or would not run here."""
+    if not PYTHON_VERSIONS[0] <= sys.version_info[:2] <= PYTHON_VERSIONS[1]:
+        sys.exit("ms_moe_comm: MindSpore 2.10 needs Python 3.9 to 3.11, this is {}.{}; make a virtual environment "
+                 "with one of those.".format(*sys.version_info[:2]))
+    if shutil.which(CXX) is None:
+        sys.exit(f"ms_moe_comm: no C++ compiler '{CXX}'; install one (Debian: apt-get install g++) or set CXX.")
+    try:
+        import numpy
+    except ImportError:
+        sys.exit("ms_moe_comm: numpy is missing; run: pip install 'numpy<2'")
+    if int(numpy.__version__.split(".")[0]) >= 2:
+        sys.exit(f"ms_moe_comm: numpy {numpy.__version__} does not fit MindSpore 2.10; run: pip install 'numpy<2'")
+    try:
+        import mindspore
+    except ImportError:
+        sys.exit("ms_moe_comm: mindspore is missing; run: pip install 'mindspore>=2.10,<2.11'")
+    if mindspore.__version__.split(".")[:2] != ["2", "10"]:
+        sys.exit(f"ms_moe_comm: mindspore {mindspore.__version__} found, but the operators are built for 2.10; run: "
+                 "pip install 'mindspore>=2.10,<2.11'")
+    return Path(mindspore.__file__).resolve().parent
+
+
+def camel_case(name):
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def read_definitions():
+    """The operators of ops_yaml in a fixed order."""
+    import yaml
+
+    definitions = {}
+    for path in sorted(YAML_FOLDER.glob("moe_*.yaml")):
+        definitions.update(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return definitions
+
+
+def write_signatures(definitions, path):
+    """The C++ view of the YAML: where each argument stands, which outputs lie in which argument."""
+    lines = ["// Generated from ops_yaml by setup.py.", "#pragma once", "#include <cstddef>",
+             "namespace moe_comm::signatures {"]
+    for name, definition in definitions.items():
+        arguments, returns = definition["args"], definition["returns"]
+        names = list(arguments)
+        in_place = [names.index(r["inplace"]) if "inplace" in r else -1 for r in returns.values()]
+        scalars = ["false" if a["dtype"] == "tensor" else "true" for a in arguments.values()]
+        lines += [
+            f"namespace {name} {{",
+            f'constexpr const char *kName = "{name}";',
+            f"enum Argument : size_t {{ {', '.join(names)}, kArguments }};",
+            f"enum Result : size_t {{ {', '.join('out_' + r for r in returns)} }};",
+            "constexpr const char *kArgumentNames[] = {" + ", ".join(f'"{n}"' for n in names) + "};",
+            f"constexpr bool kIsScalar[] = {{{', '.join(scalars)}}};",
+            f"constexpr int kInPlace[] = {{{', '.join(map(str, in_place))}}};",
+            "}",
+        ]
+    lines.append("}  // namespace moe_comm::signatures")
+
+    def cpp_type(argument):
+        if argument["dtype"] != "tensor":
+            return "int64_t"
+        return "std::optional<ms::Tensor>" if "default" in argument else "ms::Tensor"
+
+    def macro(head, entries):
+        return f"#define {head} \\\n  " + " \\\n  ".join(entries)
+
+    items = definitions.items()
+    lines += [
+        macro("MOE_COMM_FOR_EACH_OP(X)", [f"X({camel_case(n)})" for n in definitions]),
+        macro("MOE_COMM_FOR_EACH_SIGNATURE(X)", [f"X({camel_case(n)}, {n})" for n in definitions]),
+        macro("MOE_COMM_FOR_EACH_CALL(X)",
+              [f"X({camel_case(n)}, {len(d['returns'])}, {', '.join(map(cpp_type, d['args'].values()))})"
+               for n, d in items]),
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def generate_primitives(mindspore_path, folder):
+    """Runs MindSpore's own generator on the definitions and their documentation."""
+    definitions, documents = folder / "yaml", folder / "doc"
+    for target, source in ((definitions, YAML_FOLDER), (documents, YAML_FOLDER / "doc")):
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for path in sorted(source.glob("*.yaml")):
+            shutil.copy(path, target)
+    generator = mindspore_path / "ops_generate" / "gen_custom_ops.py"
+    result = subprocess.run([sys.executable, generator, "-i", definitions, "-d", documents, "-o", folder,
+                             "-m", "ms_moe_comm._lib"], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        sys.exit(f"ms_moe_comm: MindSpore's operator generator failed on {YAML_FOLDER}:\n{result.stderr}")
+
+
+def mindspore_includes(mindspore_path):
+    include = mindspore_path / "include"
+    inner = include / "mindspore"
+    return [mindspore_path, include, include / "third_party", include / "third_party" / "robin_hood_hashing",
+            include / "third_party" / "securec" / "include", inner / "include", inner / "core" / "include",
+            inner / "core" / "mindrt" / "include", inner / "core" / "mindrt", inner / "ops",
+            inner / "ops" / "include", inner / "ops" / "kernel" / "include", inner / "ccsrc",
+            inner / "ccsrc" / "include", inner / "ccsrc" / "minddata" / "mindrecord" / "include",
+            Path(sysconfig.get_paths()["include"])]
+
+
+class BuildLibrary(build_ext):
+    """Compiles kernels and glue; files that need MindSpore's headers are few, and built at the same time."""
+
+    def build_extension(self, ext):
+        mindspore_path = check_environment()
+        build = Path(self.build_temp).resolve()
+        generated = build / "generated"
+        generated.mkdir(parents=True, exist_ok=True)
+        write_signatures(read_definitions(), generated / "op_signatures.h")
+        generate_primitives(mindspore_path, generated)
+
+        own = [f"-I{OPS}", f"-I{generated}"]
+        framework = [f"-isystem{path}" for path in mindspore_includes(mindspore_path)]
+        framework += ["-DMS_EXTENSION_NAME=_lib", "-DENABLE_FAST_HASH_TABLE=1", "-O1"]
+        jobs = [(path, own + framework) for path in
+                (OPS / "common" / "glue" / "register_ops.cc", generated / "gen_custom_ops_def.cc")]
+        jobs += [(path, [f"-I{OPS / 'host_twin'}", *own]) for path in sorted(OPS.glob("*/op_kernel/*.cpp"))]
+        glue = [p for folder in ("ms_glue", "op_host") for p in sorted(OPS.glob(f"*/{folder}/*.cc"))]
+        glue += [p for p in sorted((OPS / "common" / "glue").glob("*.cc")) if p.name != "register_ops.cc"]
+        jobs += [(path, own) for path in glue]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(pool.map(lambda job: self.compile(build, *job), jobs))
+
+        library = Path(self.get_ext_fullpath(ext.name)).resolve()
+        library.parent.mkdir(parents=True, exist_ok=True)
+        lib = mindspore_path / "lib"
+        self.call([CXX, "-shared", "-s", *objects, "-o", library, f"-L{lib}", f"-L{lib / 'plugin'}",
+                   "-Wl,-z,relro,-z,now,-z,noexecstack", "-lmindspore_ops_cpu",
+                   *(f"-l{name}" for name in MINDSPORE_LIBRARIES)])
+        primitives = library.parent / "_generated"
+        primitives.mkdir(exist_ok=True)
+        (primitives / "__init__.py").write_text('"""Generated from ops_yaml by MindSpore."""\n', encoding="utf-8")
+        for name in ("gen_ops_def.py", "gen_ops_prim.py"):
+            shutil.copy(generated / name, primitives)
+
+    def copy_extensions_to_source(self):
+        super().copy_extensions_to_source()
+        shutil.copytree(Path(self.build_lib) / "ms_moe_comm" / "_generated", ROOT / "ms_moe_comm" / "_generated",
+                        dirs_exist_ok=True)
+
+    def compile(self, build, source, flags):
+        target = build / ("-".join(source.with_suffix(".o").parts[-3:]))
+        self.call([CXX, *COMMON_FLAGS, *flags, "-c", source, "-o", target])
+        return target
+
+    @staticmethod
+    def call(command):
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            sys.exit(f"ms_moe_comm: this command failed:\n{' '.join(map(str, command))}\n{result.stderr}")
+
+
+setup(
+    packages=["ms_moe_comm", "ms_moe_comm._generated"],
+    ext_modules=[Extension("ms_moe_comm._lib", sources=[])],
+    cmdclass={"build_ext": BuildLibrary},
+)
