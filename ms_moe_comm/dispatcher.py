@@ -75,8 +75,8 @@ class MoEDispatcher(nn.Cell):
         """
         if self.schedule == "prefill":
             expert_ids, expand_idx, plan, control = handle
-            return ops.moe_prefill_combine(expert_outputs, expert_ids, expert_scales, expand_idx, plan, control,
+            return ops.moe_prefill_combine(expert_outputs, expert_ids, expand_idx, plan, control, expert_scales,
                                            shared_expert_x)[0]
         expert_ids, expand_idx, control = handle
-        return ops.moe_decode_combine(expert_outputs, expert_ids, expert_scales, expand_idx, control,
+        return ops.moe_decode_combine(expert_outputs, expert_ids, expand_idx, control, expert_scales,
                                       shared_expert_x)[0]

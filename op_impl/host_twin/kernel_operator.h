@@ -16,9 +16,9 @@
 #define __aicore__
 #define __gm__
 #define GM_ADDR __gm__ uint8_t *
-#define KERNEL_TASK_TYPE_DEFAULT(type) static_assert(type == KERNEL_TYPE_AIV_ONLY, "vector kernels only")
+#define KERNEL_TASK_TYPE_DEFAULT(type) static_assert(type == KERNEL_TYPE_MIX_AIV_1_0, "vector kernels only")
 
-enum KernelMetaType { KERNEL_TYPE_AIV_ONLY };
+enum KernelMetaType { KERNEL_TYPE_MIX_AIV_1_0 };
 enum pipe_t { PIPE_S, PIPE_V, PIPE_MTE2, PIPE_MTE3, PIPE_ALL };
 namespace AscendC {
 

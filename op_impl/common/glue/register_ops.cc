@@ -187,6 +187,11 @@ class Runner : public ms::pynative::PyboostRunner {
   using PyboostRunner::PyboostRunner;
   std::function<void(Runner *)> launch;
   void LaunchKernel() override { launch(this); }
+
+ protected:
+  // On CPU the framework's own operators run where this is called. The base class would hand the launch to a later
+  // stage, and the next operator would read the output before it is written.
+  void _DispatchLaunchTask() override { LaunchKernel(); }
 };
 
 void Append(const ms::Tensor &tensor, Arguments *arguments, std::vector<ms::Tensor> *tensors,

@@ -39,7 +39,7 @@ extern "C" __global__ __aicore__ void moe_decode_dispatch(GM_ADDR x, GM_ADDR exp
                                                           GM_ADDR expert_token_nums, uint32_t token_num,
                                                           uint32_t top_k, uint32_t id_bytes, uint32_t mask_kind,
                                                           uint32_t cumulative, uint32_t row_buffer_bytes) {
-  KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+  KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);
   AscendC::TPipe pipe;
   moe_comm::DispatchArguments arguments;
   arguments.x = x;

@@ -64,7 +64,7 @@ extern "C" __global__ __aicore__ void moe_prefill_combine(GM_ADDR expand_x, GM_A
                                                           GM_ADDR window, GM_ADDR y, uint32_t token_num,
                                                           uint32_t top_k, uint32_t id_bytes, uint32_t dtype,
                                                           uint32_t tile_elements) {
-  KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+  KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);
   moe_comm::CombineArguments arguments;
   arguments.expand_x = expand_x;
   arguments.expert_ids = expert_ids;

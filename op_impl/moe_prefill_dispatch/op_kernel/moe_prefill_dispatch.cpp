@@ -141,7 +141,7 @@ extern "C" __global__ __aicore__ void moe_prefill_dispatch(GM_ADDR x, GM_ADDR ex
                                                            uint32_t token_num, uint32_t top_k, uint32_t id_bytes,
                                                            uint32_t mask_kind, uint32_t cumulative,
                                                            uint32_t row_buffer_bytes, uint32_t batch_tokens) {
-  KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_AIV_ONLY);
+  KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);
   AscendC::TPipe pipe;
   moe_comm::DispatchArguments arguments;
   arguments.x = x;

@@ -1,0 +1,117 @@
+"""Dispatch and combine of a whole group in plain numpy: written for reading, and what the kernels are tested against.
+
+All functions take one entry per rank in their lists. Values are float32 arrays that hold exact values of the rows' dtype;
+:func:`round_to` makes such values.
+"""
+
+import numpy as np
+
+NOT_ROUTED = -1
+
+
+def round_to(values, dtype):
+    """Rounds to "float32", "float16" or "bfloat16", half to even; the result is float32 again.
+
+    Args:
+        values (numpy.ndarray): float32, any shape.
+        dtype (str): one of the three names.
+
+    Returns:
+        numpy.ndarray, float32.
+
+    Raises:
+        ValueError: another `dtype`.
+    """
+    values = np.asarray(values, np.float32)
+    if dtype == "float32":
+        return values
+    if dtype == "float16":
+        with np.errstate(over="ignore"):
+            return values.astype(np.float16).astype(np.float32)
+    if dtype == "bfloat16":
+        bits = values.view(np.uint32)
+        rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
+        return np.where(np.isnan(values), values, rounded.view(np.float32))
+    raise ValueError(f"dtype must be float32, float16 or bfloat16, but got {dtype!r}.")
+
+
+def routed_experts(expert_ids, x_active_mask=None):
+    """The ids that count: -1 where an id is negative or its mask false.
+
+    Args:
+        expert_ids (numpy.ndarray): [T, K] integers.
+        x_active_mask (numpy.ndarray, optional): [T] or [T, K] bool.
+
+    Returns:
+        numpy.ndarray, [T, K] int64.
+    """
+    experts = np.where(expert_ids < 0, NOT_ROUTED, expert_ids).astype(np.int64)
+    if x_active_mask is not None:
+        mask = x_active_mask if x_active_mask.ndim == 2 else x_active_mask[:, None]
+        experts = np.where(mask, experts, NOT_ROUTED)
+    return experts
+
+
+def dispatch(x, expert_ids, moe_expert_num, x_active_mask=None):
+    """Where every row of the group goes: ordered by expert, then source rank, then the source's (token, k).
+
+    Args:
+        x (list[numpy.ndarray]): per rank [T, H].
+        expert_ids (list[numpy.ndarray]): per rank [T, K].
+        moe_expert_num (int): E, a multiple of the number of ranks R.
+        x_active_mask (list, optional): per rank [T] or [T, K] bool, or None.
+
+    Returns:
+        tuple of three lists, one entry per rank: `expand_x` [rows, H] of its window, `expand_idx` [T, K] int32, and
+        `expert_token_nums` [E/R] int64.
+    """
+    world_size = len(x)
+    local = moe_expert_num // world_size
+    masks = x_active_mask or [None] * world_size
+    experts = [routed_experts(ids, mask) for ids, mask in zip(expert_ids, masks)]
+    expand_idx = [np.full(ids.shape, NOT_ROUTED, np.int32) for ids in expert_ids]
+    expand_x, expert_token_nums = [], []
+    for owner in range(world_size):
+        rows, nums = [], []
+        for expert in range(owner * local, (owner + 1) * local):
+            begin = len(rows)
+            for source in range(world_size):
+                for token, k in np.argwhere(experts[source] == expert):
+                    expand_idx[source][token, k] = len(rows)
+                    rows.append(x[source][token])
+            nums.append(len(rows) - begin)
+        hidden = x[owner].shape[1]
+        expand_x.append(np.stack(rows) if rows else np.zeros((0, hidden), np.float32))
+        expert_token_nums.append(np.array(nums, np.int64))
+    return expand_x, expand_idx, expert_token_nums
+
+
+def combine(outputs, expert_ids, expert_scales, expand_idx, moe_expert_num, dtype, shared_expert_x=None):
+    """The weighted sum of one rank's expert outputs, in fp32 and in k order, rounded once.
+
+    Args:
+        outputs (list[numpy.ndarray]): per rank [rows, H], the expert outputs in each window.
+        expert_ids, expand_idx (numpy.ndarray): [T, K] of this rank.
+        expert_scales (numpy.ndarray): [T, K] float32, or None for a plain sum.
+        moe_expert_num (int): E.
+        dtype (str): of the result, see :func:`round_to`.
+        shared_expert_x (numpy.ndarray, optional): [T, H], added unweighted.
+
+    Returns:
+        numpy.ndarray, [T, H] float32.
+    """
+    local = moe_expert_num // len(outputs)
+    token_num, top_k = expert_ids.shape
+    y = np.zeros((token_num, outputs[0].shape[1]), np.float32)
+    for token in range(token_num):
+        for k in range(top_k):
+            row = expand_idx[token, k]
+            if row < 0:
+                continue
+            term = outputs[expert_ids[token, k] // local][row]
+            if expert_scales is not None:
+                term = expert_scales[token, k] * term
+            y[token] = y[token] + term
+        if shared_expert_x is not None:
+            y[token] = y[token] + shared_expert_x[token]
+    return round_to(y, dtype)
