@@ -1,0 +1,110 @@
+"""What ranks do when one of them fails: each function runs on every rank, and prints what it saw."""
+
+import time
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from ms_moe_comm import ExpertWindow, MoEDispatcher
+
+E, H, K, T = 8, 32, 2, 4
+TIMEOUT = 3.0
+
+
+def make_window(group, capacity=None):
+    ms.set_device("CPU")
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    return ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T, dtype=ms.float32,
+                               group=group, timeout=TIMEOUT, capacity=capacity)
+
+
+def everybody_to_everybody(group):
+    """Tokens of this rank, at least one for each rank."""
+    experts_per_rank = E // group.size
+    ids = (np.arange(T * K) % group.size * experts_per_rank).reshape(T, K).astype(np.int32)
+    return Tensor(np.ones((T, H), np.float32)), Tensor(ids)
+
+
+def report(start, error):
+    print(f"after {time.monotonic() - start:.1f} s: {str(error).splitlines()[0]}", flush=True)
+
+
+def one_is_killed_in_dispatch(group, phase, victim, late):
+    """`victim` is killed from outside while it waits for the counts of `late`: its own counts are out, its rows not."""
+    with make_window(group) as window:
+        dispatcher = MoEDispatcher(window, phase)
+        x, ids = everybody_to_everybody(group)
+        group.all_gather([0])
+        start = time.monotonic()
+        if group.rank == late:
+            time.sleep(1.5)
+        print("in dispatch", flush=True)
+        try:
+            dispatcher.dispatch(x, ids)[1].asnumpy()
+        except RuntimeError as error:
+            report(start, error)
+        else:
+            print("dispatch ended as if nothing had happened", flush=True)
+        try:
+            dispatcher.dispatch(x, ids)[1].asnumpy()
+        except RuntimeError as error:
+            report(start, error)
+        else:
+            print("a dead window was used", flush=True)
+
+
+def one_does_not_come(group, phase, step):
+    """The last rank skips dispatch, or combine."""
+    with make_window(group) as window:
+        dispatcher = MoEDispatcher(window, phase)
+        x, ids = everybody_to_everybody(group)
+        start = time.monotonic()
+        absent = group.rank == group.size - 1
+        try:
+            if not (absent and step == "dispatch"):
+                rows, nums, handle = dispatcher.dispatch(x, ids)
+                nums.asnumpy()
+                if not (absent and step == "combine"):
+                    dispatcher.combine(rows, None, handle).asnumpy()
+        except RuntimeError as error:
+            report(start, error)
+        else:
+            print("no error", flush=True)
+        group.all_gather([0])  # nobody leaves before all have seen it
+
+
+def an_id_is_out_of_range(group):
+    """Rank 0 has a wrong id: it says so, and the others do not wait for the deadline."""
+    with make_window(group) as window:
+        x, ids = everybody_to_everybody(group)
+        if group.rank == 0:
+            ids = Tensor(np.where(np.arange(T * K).reshape(T, K) == 5, E, ids.asnumpy()).astype(np.int32))
+        start = time.monotonic()
+        try:
+            MoEDispatcher(window).dispatch(x, ids)[1].asnumpy()
+        except RuntimeError as error:
+            report(start, error)
+        else:
+            print("no error", flush=True)
+        group.all_gather([0])
+
+
+def capacity_is_too_small(group):
+    """All ranks reach the same verdict, no row moves, and the window is still good."""
+    with make_window(group, capacity=T) as window:
+        dispatcher = MoEDispatcher(window)
+        window.rows.asnumpy()
+        ids = np.zeros((T, K), np.int32) + np.array([[0, 1]], np.int32)
+        start = time.monotonic()
+        try:
+            dispatcher.dispatch(Tensor(np.ones((T, H), np.float32)), Tensor(ids))[1].asnumpy()
+        except RuntimeError as error:
+            report(start, error)
+        else:
+            print("no error", flush=True)
+        assert not window.rows.asnumpy().any(), "a row was moved"
+        ids = np.array([[group.rank * E // group.size]], np.int32)
+        rows, _, handle = dispatcher.dispatch(Tensor(np.full((1, H), 7, np.float32)), Tensor(ids))
+        np.testing.assert_array_equal(dispatcher.combine(rows, None, handle).asnumpy(), 7)
+        print("usable", flush=True)

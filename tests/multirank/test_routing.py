@@ -1,0 +1,34 @@
+"""Random routing on 1 to 8 processes, one window each, every step bit-equal to the reference."""
+
+import pytest
+from multirank.ranks import run_ranks
+
+MODULE = "multirank.routing_steps"
+
+
+def print_all(outputs):
+    print("", *(line for output in outputs for line in output.splitlines() if "bits equal" in line), sep="\n")
+    assert all("all bits equal" in output for output in outputs)
+
+
+@pytest.mark.parametrize("ranks, dtype", [(1, "float32"), (2, "bfloat16"), (4, "float16"), (8, "bfloat16")])
+def test_thousand_steps(ranks, dtype):
+    print_all(run_ranks(ranks, MODULE, "run", seconds=900, seed=1000 + ranks, steps=1000, experts=16, top_k=6,
+                        max_tokens=12, hidden=32, dtype=dtype))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("block_dim", [1, 3])
+def test_every_dtype_on_several_cores(dtype, block_dim):
+    print_all(run_ranks(2, MODULE, "run", seed=block_dim, steps=100, experts=6, top_k=16, max_tokens=40, hidden=48,
+                        dtype=dtype, block_dim=block_dim, capacity=40 * 16 * 2))
+
+
+def test_one_expert_per_rank():
+    print_all(run_ranks(4, MODULE, "run", seed=7, steps=100, experts=4, top_k=1, max_tokens=9, hidden=16,
+                        dtype="bfloat16"))
+
+
+def test_more_experts_than_a_tile_holds():
+    print_all(run_ranks(2, MODULE, "run", seed=8, steps=20, experts=1100, top_k=8, max_tokens=70, hidden=16,
+                        dtype="float32", block_dim=2))
