@@ -58,6 +58,11 @@ enum WindowField : uint32_t {
   kVerdictSource, //   and the rank that sends it most
   kReceivedRows,  // rows that the last dispatch placed in this window
   kCopiedBytes,   // bytes that the last combine had to copy into `outputs`
+  // kept by the host around its launches
+  kDispatchCalls,
+  kDispatchNanoseconds,
+  kCombineCalls,
+  kCombineNanoseconds,
   kFieldCount
 };
 

@@ -1,4 +1,4 @@
-"""One rank of test_msrun.py, started by msrun: windows on the world group and on a group of every second rank, in both modes."""
+"""One rank of test_msrun.py, started by msrun: windows on the world group and on subgroups, in both modes."""
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, communication

@@ -13,11 +13,11 @@ def test_world_and_subgroup_in_both_modes(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = dict(os.environ, PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}")  # msrun starts PATH's python
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"  # msrun starts the python of PATH
     launched = subprocess.run(
         [str(python.parent / "msrun"), f"--worker_num={RANKS}", f"--local_worker_num={RANKS}", f"--master_port={port}",
          f"--log_dir={tmp_path}", "--join=True", str(Path(__file__).with_name("msrun_window.py"))],
-        env=environment, capture_output=True, text=True, timeout=300, check=False)
+        env=dict(os.environ, PATH=path), capture_output=True, text=True, timeout=300, check=False)
     output = "\n".join(log.read_text() for log in sorted(tmp_path.glob("worker_*.log")))
     assert launched.returncode == 0, launched.stdout[-2000:] + launched.stderr[-2000:] + output[-4000:]
     for rank in range(RANKS):

@@ -20,8 +20,8 @@ def test_thousand_steps(ranks, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("block_dim", [1, 3])
 def test_every_dtype_on_several_cores(dtype, block_dim):
-    print_all(run_ranks(2, MODULE, "run", seed=block_dim, steps=100, experts=6, top_k=16, max_tokens=40, hidden=48,
-                        dtype=dtype, block_dim=block_dim, capacity=40 * 16 * 2))
+    print_all(run_ranks(2, MODULE, "run", seed=block_dim, steps=100, experts=20, top_k=16, max_tokens=40, hidden=48,
+                        dtype=dtype, block_dim=block_dim))
 
 
 def test_one_expert_per_rank():

@@ -1,8 +1,6 @@
 // The one file that knows MindSpore: registers every operator for graph mode and PyNative on CPU, and the Python
 // module `ms_moe_comm._lib`. (On Ascend the same operators are registered with the framework's own macro.)
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <map>
 #include <optional>
 #include <set>
@@ -61,18 +59,6 @@ auto Translated(Function &&function) {
   }
 }
 
-// --- time spent in launches, waits included ---
-
-struct LaunchTime {
-  std::atomic<uint64_t> calls{0};
-  std::atomic<uint64_t> nanoseconds{0};
-};
-
-LaunchTime &TimeOf(const std::string &op) {
-  static std::map<std::string, LaunchTime> times;  // every key is made at registration, before any launch
-  return times[op];
-}
-
 struct Operator {
   const char *name;
   Infer infer;
@@ -80,14 +66,9 @@ struct Operator {
   size_t arguments;
   const bool *is_scalar;  // per argument
   const int *in_place;    // per output: the argument that it lies in, or -1
-  LaunchTime *time;
 
   void Run(const Arguments &arguments, const std::vector<uint8_t *> &outputs) const {
-    const auto start = std::chrono::steady_clock::now();
     Translated([&] { launch(arguments, outputs); });
-    const auto spent = std::chrono::steady_clock::now() - start;
-    time->nanoseconds += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
-    time->calls += 1;
   }
 };
 
@@ -242,8 +223,7 @@ std::vector<ms::Tensor> RunPyNative(const Args &...args) {
 #define MOE_COMM_OPERATOR(Op, op)                                                                            \
   extern const Operator k##Op; /* template arguments need linkage */                                         \
   const Operator k##Op = {signatures::op::kName,     Infer##Op,                 Launch##Op,                  \
-                          signatures::op::kArguments, signatures::op::kIsScalar, signatures::op::kInPlace,    \
-                          &TimeOf(signatures::op::kName)};                                                   \
+                          signatures::op::kArguments, signatures::op::kIsScalar, signatures::op::kInPlace};   \
   GraphInfer g_##op##_infer(k##Op);
 MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)
 #undef MOE_COMM_OPERATOR
@@ -288,6 +268,10 @@ pybind11::dict Fields() {
   d["placed_epoch"] = uint32_t(kPlacedEpoch);
   d["received_rows"] = uint32_t(kReceivedRows);
   d["copied_bytes"] = uint32_t(kCopiedBytes);
+  d["dispatch_calls"] = uint32_t(kDispatchCalls);
+  d["dispatch_nanoseconds"] = uint32_t(kDispatchNanoseconds);
+  d["combine_calls"] = uint32_t(kCombineCalls);
+  d["combine_nanoseconds"] = uint32_t(kCombineNanoseconds);
   return d;
 }
 
@@ -299,16 +283,6 @@ pybind11::dict Limits() {
   d["max_ranks"] = kMaxRanks;
   d["row_align"] = kRowAlign;
   d["window_magic"] = kWindowMagic;
-  return d;
-}
-
-pybind11::dict Timers() {
-  pybind11::dict d;
-#define MOE_COMM_TIME(Op, op)                                                                         \
-  d[signatures::op::kName] = pybind11::make_tuple(k##Op.time->calls.load(),                          \
-                                                  k##Op.time->nanoseconds.load() / 1e9);
-  MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_TIME)
-#undef MOE_COMM_TIME
   return d;
 }
 
@@ -355,7 +329,6 @@ PYBIND11_MODULE(_lib, m) {
   m.def("limits", Limits);
   m.def("init_window", InitWindowAt);
   m.def("describe_error", [](uint64_t base) { return TakeError(reinterpret_cast<uint8_t *>(base), "window"); });
-  m.def("timers", Timers);
   m.def("set_sgemm", [](const pybind11::capsule &sgemm) {
     SetSgemm(reinterpret_cast<Sgemm>(PyCapsule_GetPointer(sgemm.ptr(), sgemm.name())));
   });

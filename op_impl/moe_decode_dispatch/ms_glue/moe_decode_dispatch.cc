@@ -15,6 +15,7 @@ std::vector<Output> InferMoeDecodeDispatch(const Arguments &in) {
 
 void LaunchMoeDecodeDispatch(const Arguments &in, const std::vector<uint8_t *> &out) {
   const DispatchLaunch launch = CheckDispatch(sig::kName, in);
+  const LaunchTimer timer(launch.control, kDispatchCalls);
   LaunchKernel(launch.window.shape.block_dim, moe_decode_dispatch, in[sig::x].data, in[sig::expert_ids].data,
                in[sig::x_active_mask].data, launch.control, out[sig::out_expand_idx], out[sig::out_expert_token_nums],
                launch.token_num, launch.top_k, launch.id_bytes, launch.mask_kind, launch.cumulative,

@@ -30,6 +30,7 @@ std::vector<Output> InferMoePrefillCombine(const Arguments &in) {
 void LaunchMoePrefillCombine(const Arguments &in, const std::vector<uint8_t *> &out) {
   InferMoePrefillCombine(in);
   const CombineLaunch launch = CheckCombine(kSignature, in);
+  const LaunchTimer timer(launch.control, kCombineCalls);
   LaunchKernel(launch.window.shape.block_dim, moe_prefill_combine, in[sig::expand_x].data, in[sig::expert_ids].data,
                in[sig::expert_scales].data, in[sig::expand_idx].data, in[sig::plan].data, in[sig::shared_expert_x].data,
                launch.control, out[sig::out_y], launch.token_num, launch.top_k, launch.id_bytes,

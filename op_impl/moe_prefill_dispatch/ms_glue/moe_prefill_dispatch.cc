@@ -20,6 +20,7 @@ std::vector<Output> InferMoePrefillDispatch(const Arguments &in) {
 void LaunchMoePrefillDispatch(const Arguments &in, const std::vector<uint8_t *> &out) {
   const DispatchLaunch launch = CheckDispatch(sig::kName, in);
   const prefill_dispatch::Tiling tiling = prefill_dispatch::Split(launch.window.shape.row_bytes, launch.top_k);
+  const LaunchTimer timer(launch.control, kDispatchCalls);
   LaunchKernel(launch.window.shape.block_dim, moe_prefill_dispatch, in[sig::x].data, in[sig::expert_ids].data,
                in[sig::x_active_mask].data, launch.control, out[sig::out_expand_idx], out[sig::out_expert_token_nums],
                out[sig::out_plan], launch.token_num, launch.top_k, launch.id_bytes, launch.mask_kind,
