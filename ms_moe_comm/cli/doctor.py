@@ -1,0 +1,93 @@
+"""Checks whether this machine can run the package: versions, library, shared memory, CANN, a two-rank round trip."""
+import argparse
+import importlib.metadata
+import os
+import platform
+import secrets
+import subprocess
+import sys
+
+_ROUND_TRIP_RANKS = 2
+_ROUND_TRIP_SECONDS = 180
+
+
+def main(arguments):
+    """Prints a line per check, OK or FAIL and what was found. Returns 1 if any failed, else 0."""
+    argparse.ArgumentParser(prog="python -m ms_moe_comm doctor", description=__doc__).parse_args(arguments)
+    failed = False
+    for name, check in (("python", _python), ("mindspore", _mindspore), ("numpy", _numpy), ("library", _library),
+                        ("shared memory", _shared_memory), ("CANN", _cann), ("two-rank round trip", _round_trip)):
+        try:
+            verdict, found = "OK", check()
+        except Exception as error:  # pylint: disable=broad-except  # whatever it is, it is what the user has to know
+            verdict, found, failed = "FAIL", f"{type(error).__name__}: {error}", True
+        print(f"{verdict:<5}{name}: {found}", flush=True)
+    return int(failed)
+
+
+def _python():
+    return f"{platform.python_version()} ({sys.executable})"
+
+
+def _mindspore():
+    return _required("mindspore")
+
+
+def _numpy():
+    return _required("numpy")
+
+
+def _required(package):
+    """The installed version, held against what this package's own metadata asks for."""
+    from packaging.requirements import Requirement
+
+    version = importlib.metadata.version(package)
+    try:
+        requirements = [Requirement(text) for text in importlib.metadata.requires("ms_moe_comm") or ()]
+    except importlib.metadata.PackageNotFoundError:
+        return f"{version} (not checked: ms_moe_comm runs from a source tree and is not installed)"
+    for requirement in requirements:
+        if requirement.name == package and version not in requirement.specifier:
+            raise RuntimeError(f"{version} is installed, but {requirement} is needed: pip install '{requirement}'")
+    return version
+
+
+def _library():
+    from ms_moe_comm import _lib
+
+    return f"{_lib.__file__} loads"
+
+
+def _shared_memory():
+    from ms_moe_comm.memory import format_bytes
+    from ms_moe_comm.provider import free_shared_memory
+
+    return f"{format_bytes(free_shared_memory())} free for windows"
+
+
+def _cann():
+    home = os.environ.get("ASCEND_HOME_PATH")
+    if not home:
+        return "not found (ASCEND_HOME_PATH is not set): windows and operators run on CPU"
+    if not os.path.isdir(home):
+        raise RuntimeError(f"ASCEND_HOME_PATH is {home}, which is no folder: source CANN's set_env.sh, or unset it")
+    return f"{home} (this version has no operators for Ascend yet: they run on CPU)"
+
+
+def _round_trip():
+    """Decode dispatch and combine between two processes."""
+    address = f"doctor-{secrets.token_hex(8)}"
+    ranks = [subprocess.Popen([sys.executable, "-m", "ms_moe_comm.cli.round_trip", address, str(rank),
+                               str(_ROUND_TRIP_RANKS)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+             for rank in range(_ROUND_TRIP_RANKS)]
+    try:
+        outputs = [rank.communicate(timeout=_ROUND_TRIP_SECONDS) for rank in ranks]
+    except subprocess.TimeoutExpired as error:
+        raise RuntimeError(f"no end within {_ROUND_TRIP_SECONDS} seconds") from error
+    finally:
+        for rank in ranks:
+            rank.kill()
+    for number, (rank, (_, errors)) in enumerate(zip(ranks, outputs)):
+        if rank.returncode:
+            raise RuntimeError(f"rank {number} ended with {rank.returncode}: {errors.strip().splitlines()[-1:]}")
+    return f"decode dispatch and combine exact, {outputs[0][0].strip()}"

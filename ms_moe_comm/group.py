@@ -1,0 +1,295 @@
+"""The ranks that share an expert window, and the one collective that creating it needs: an all-gather of integers.
+
+Three kinds of group serve `ExpertWindow.create`:
+
+* `SoloGroup`: one rank; no launcher, no communication.
+* a MindSpore communication group under `msrun`. On CPU its ranks meet in a `LocalGroup` of the same ranks: MindSpore's
+  own CPU all-gather serves the world group alone and gives up after 30 seconds without saying which rank was late.
+* any object with `rank`, `size` and `all_gather(values) -> int64 [size, n]`, such as a `LocalGroup` of the caller's
+  own.
+"""
+import contextlib
+import hashlib
+import os
+import socket
+import struct
+import time
+
+import numpy as np
+from mindspore import communication
+
+RENDEZVOUS_SECONDS = 120.0
+_HELLO = 0x4D4F454752503031  # "MOEGRP01": tells a rank of ours, and of this version, from anything else that connects
+_FRAME = struct.Struct("=qq")  # kind of the frame, bytes that follow
+_VALUES, _FAILURE = 1, 2
+_MAX_PAYLOAD = 1 << 20
+_RETRY_SECONDS = 0.01
+
+
+class SoloGroup:
+    """A group of one rank."""
+
+    rank = 0
+    size = 1
+
+    def all_gather(self, values):
+        """int64 [n] -> int64 [1, n]."""
+        return np.asarray(values, np.int64)[np.newaxis]
+
+
+class LocalGroup:
+    """Processes of one machine and one user that know a common address; no launcher and no files.
+
+    The ranks meet on a Unix socket in Linux's abstract namespace, which vanishes with its processes. Rank 0 collects
+    and answers. Every wait is bounded, and its error names the ranks that were missed on all ranks that are still
+    there. A rank that ends does not end the others.
+
+    Args:
+        address (str): any text that all ranks of this group and nobody else on the machine uses.
+        rank (int): 0 .. size-1.
+        size (int): number of ranks.
+        timeout (float): seconds that rank 0 waits for the others, here and in each `all_gather`. The others wait twice
+            as long, since rank 0 may begin as much as one timeout after them.
+
+    Raises:
+        ValueError: a rank outside 0 .. size-1.
+        RuntimeError: a rank is missing at the deadline, a rank is there twice, or the address is taken.
+    """
+
+    def __init__(self, address, rank, size, timeout=RENDEZVOUS_SECONDS):
+        if not 0 <= rank < size:
+            raise ValueError(f"rank is {rank}, but a group of {size} has ranks 0 to {size - 1}.")
+        self.rank, self.size = rank, size
+        self._address, self._timeout = address, timeout
+        self._peers = {}  # rank -> socket: all others on rank 0, rank 0 alone elsewhere
+        try:
+            if rank == 0:
+                self._accept_all()
+            else:
+                self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def all_gather(self, values):
+        """Every rank's values on every rank.
+
+        Args:
+            values: int64 [n], the same n on all ranks.
+
+        Returns:
+            numpy.ndarray, int64 [size, n].
+
+        Raises:
+            RuntimeError: a rank is missing at the deadline or has ended, or n differs between ranks.
+        """
+        values = np.ascontiguousarray(values, np.int64)
+        if len(self._peers) < (1 if self.rank else self.size - 1):
+            raise RuntimeError("the group is closed: it was left, or an earlier error ended it.")
+        if self.rank:
+            with contextlib.suppress(OSError):  # rank 0 is gone, but may have left word why
+                self._send(0, _FRAME.pack(_VALUES, values.nbytes) + values.tobytes())
+            answer = self._receive_answer()
+            return np.frombuffer(answer, np.int64).reshape(self.size, -1).copy()
+        rows = {0: values.tobytes(), **self._collect()}
+        lengths = {rank: len(row) // 8 for rank, row in rows.items()}
+        if len(set(lengths.values())) > 1:
+            self._fail(f"the ranks gather different numbers of values: {lengths} (rank: number).")
+        answer = b"".join(rows[rank] for rank in range(self.size))
+        for rank in self._peers:
+            try:
+                self._send(rank, _FRAME.pack(_VALUES, len(answer)) + answer)
+            except OSError:
+                self._fail_missing({rank})
+        return np.frombuffer(answer, np.int64).reshape(self.size, -1).copy()
+
+    def close(self):
+        """Leaves the group. The others' next `all_gather` fails and names this rank."""
+        for peer in self._peers.values():
+            peer.close()
+        self._peers.clear()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _socket_name(self):
+        # a digest, since names of sockets are short and those of groups need not be
+        return "\0ms_moe_comm/" + hashlib.sha256(f"{os.getuid()}/{self._address}".encode()).hexdigest()
+
+    def _accept_all(self):
+        deadline = time.monotonic() + self._timeout
+        with socket.socket(socket.AF_UNIX) as listener:
+            try:
+                listener.bind(self._socket_name())
+            except OSError as error:
+                raise RuntimeError(f"another rank 0 already waits at the address {self._address!r}: every group on a "
+                                   f"machine needs an address of its own ({error}).") from error
+            listener.listen(self.size)
+            while len(self._peers) < self.size - 1:
+                listener.settimeout(max(deadline - time.monotonic(), _RETRY_SECONDS))
+                try:
+                    peer, _ = listener.accept()
+                except socket.timeout:
+                    self._fail_missing(set(range(1, self.size)) - set(self._peers))
+                self._admit(peer, deadline)
+
+    def _admit(self, peer, deadline):
+        """Rank 0 takes in whoever introduces itself as a missing rank of the same user."""
+        if not _same_user(peer):
+            peer.close()
+            return
+        magic, rank, size = struct.unpack("=qqq", _receive_exactly(peer, 24, deadline) or bytes(24))
+        if magic != _HELLO:
+            peer.close()
+            return
+        known = rank in self._peers
+        self._peers[-1 if known else rank] = peer  # where _fail reaches it
+        if known or not 0 < rank < self.size:
+            self._fail(f"rank {rank} came to the address {self._address!r} {'twice' if known else 'unexpectedly'}: "
+                       f"every rank needs a number of its own, from 0 to {self.size - 1}.")
+        if size != self.size:
+            self._fail(f"rank {rank} expects a group of {size}, rank 0 one of {self.size}.")
+
+    def _connect(self):
+        deadline = time.monotonic() + self._timeout
+        while True:
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(self._socket_name())
+                break
+            except OSError as error:  # rank 0 is not there yet
+                server.close()
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"rank 0 did not come to the address {self._address!r} within {self._timeout:g} "
+                                       "seconds; all ranks must be on one machine.") from error
+                time.sleep(_RETRY_SECONDS)
+        self._peers[0] = server
+        if not _same_user(server):
+            raise RuntimeError(f"the address {self._address!r} is held by another user's process: choose another.")
+        with contextlib.suppress(OSError):  # as in all_gather
+            self._send(0, struct.pack("=qqq", _HELLO, self.rank, self.size))
+
+    def _collect(self):
+        """Rank 0: the payload of every other rank, or a failure on all ranks that names those without one."""
+        deadline = time.monotonic() + self._timeout
+        rows, missing = {}, set()
+        for rank in self._peers:
+            row = self._try_receive(rank, deadline)
+            if row is None:
+                missing.add(rank)
+            else:
+                rows[rank] = row[1]
+        if missing:
+            self._fail_missing(missing)
+        return rows
+
+    def _fail_missing(self, missing):
+        self._fail(f"rank {join_ranks(missing)} of {self.size} did not come to the address {self._address!r} within "
+                   f"{self._timeout:g} seconds, or ended; all ranks must be on one machine.")
+
+    def _fail(self, message):
+        """Rank 0 tells everyone else why nobody goes on."""
+        for peer in self._peers.values():
+            with contextlib.suppress(OSError):  # one that is gone needs no message
+                peer.sendall(_FRAME.pack(_FAILURE, len(message.encode())) + message.encode())
+        self.close()
+        raise RuntimeError(message)
+
+    def _send(self, rank, data):
+        self._peers[rank].settimeout(self._timeout)
+        self._peers[rank].sendall(data)
+
+    def _receive_answer(self):
+        """The payload that rank 0 sends to all."""
+        frame = self._try_receive(0, time.monotonic() + 2 * self._timeout)
+        if frame is None:
+            raise RuntimeError(f"rank 0 of {self.size} ended, or gave no answer within {2 * self._timeout:g} seconds.")
+        kind, payload = frame
+        if kind == _FAILURE:
+            raise RuntimeError(payload.decode())
+        return payload
+
+    def _try_receive(self, rank, deadline):
+        """(kind, payload), or None when the rank is gone, late, or speaks no protocol of ours."""
+        head = _receive_exactly(self._peers[rank], _FRAME.size, deadline)
+        if head is None:
+            return None
+        kind, size = _FRAME.unpack(head)
+        if kind not in (_VALUES, _FAILURE) or not 0 <= size <= _MAX_PAYLOAD:
+            return None
+        payload = _receive_exactly(self._peers[rank], size, deadline)
+        return None if payload is None else (kind, payload)
+
+
+@contextlib.contextmanager
+def open_group(group=None):
+    """The group that an argument `group` of this package means, for the time of a `with` block.
+
+    Args:
+        group: None, for MindSpore's world group if its communication is initialised and a group of one otherwise; the
+            name of a MindSpore communication group; or an object with `rank`, `size` and `all_gather`, used as it is.
+
+    Raises:
+        TypeError: none of these.
+        RuntimeError: the process was started by a launcher but communication is not initialised, or a rank is missing.
+    """
+    if group is None and not communication.GlobalComm.INITED:
+        workers = int(os.environ.get("MS_WORKER_NUM", "1"))
+        if workers > 1:
+            raise RuntimeError(f"this is one of {workers} processes of msrun, but communication is not initialised: "
+                               "call mindspore.communication.init() first, or pass group=SoloGroup() for a window that "
+                               "this process has for itself.")
+        yield SoloGroup()
+    elif group is None or isinstance(group, str):
+        with _mindspore_group(group or communication.GlobalComm.WORLD_COMM_GROUP) as ranks:
+            yield ranks
+    elif all(hasattr(group, name) for name in ("rank", "size", "all_gather")):
+        yield group
+    else:
+        raise TypeError(f"group is {group!r}: give None, the name of a MindSpore communication group, or an object "
+                        "with rank, size and all_gather.")
+
+
+def _mindspore_group(name):
+    """The ranks of a MindSpore group, met at an address that its scheduler makes unique on this machine."""
+    if not communication.GlobalComm.INITED:
+        raise RuntimeError(f"group is {name!r}, but communication is not initialised: start the ranks with msrun and "
+                           "call mindspore.communication.init() first.")
+    try:
+        rank, size = communication.get_rank(name), communication.get_group_size(name)
+    except RuntimeError as error:
+        raise RuntimeError(f"group {name!r} has no rank here: create it with mindspore.communication.create_group on "
+                           "its members, and its windows on its members only.") from error
+    if size == 1:
+        return contextlib.nullcontext(SoloGroup())
+    scheduler = f"{os.environ['MS_SCHED_HOST']}:{os.environ['MS_SCHED_PORT']}"
+    return LocalGroup(f"{scheduler}/{name}", rank, size)
+
+
+def _same_user(peer):
+    """Abstract sockets have no file permissions, so the kernel's word on the other end's user decides."""
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("=iII"))
+    return struct.unpack("=iII", credentials)[1] == os.getuid()
+
+
+def _receive_exactly(peer, size, deadline):
+    """`size` bytes, or None when the other end is gone or the deadline has passed."""
+    data = b""
+    while len(data) < size:
+        peer.settimeout(max(deadline - time.monotonic(), _RETRY_SECONDS))
+        try:
+            piece = peer.recv(size - len(data))
+        except OSError:  # includes the time-out
+            return None
+        if not piece:
+            return None
+        data += piece
+    return data
+
+
+def join_ranks(ranks):
+    """Ranks as an error names them: '0, 2, 5'."""
+    return ", ".join(str(rank) for rank in sorted(ranks))

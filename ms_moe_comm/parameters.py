@@ -1,0 +1,190 @@
+"""What an expert window is made for: its parameters, their limits, and the agreement of the ranks on them."""
+import operator
+from dataclasses import dataclass
+
+import mindspore as ms
+
+from ms_moe_comm import _lib
+from ms_moe_comm.group import join_ranks
+
+# dtype of a row -> the code that kernels know it by, and its bytes
+_DTYPE_CODES = {ms.float32: 0, ms.float16: 1, ms.bfloat16: 2}
+_DTYPE_BYTES = {ms.float32: 4, ms.float16: 2, ms.bfloat16: 2}
+_MAX_ROWS = 2**31 - 1  # expand_idx is int32
+_MAX_BYTES = 2**62  # offsets are 64-bit; no machine comes near, a typing slip does
+
+
+@dataclass(frozen=True)
+class WindowParameters:
+    """Parameters of an expert window, checked.
+
+    Attributes:
+        ep_world_size (int): R, ranks of the group.
+        moe_expert_num (int): E, experts of the group; a multiple of R.
+        hidden_size (int): H, elements of a row; a row is a multiple of 32 bytes.
+        top_k (int): K, experts per token, 1 to 16.
+        max_tokens_per_rank (int): the most tokens that a rank gives to one dispatch, at least 1.
+        dtype (mindspore.dtype): of the rows: float32, float16 or bfloat16.
+        capacity (int): A, rows of each rank's window. None: R * max_tokens_per_rank * min(E / R, K), which no routing
+            with distinct experts per token exceeds (CANN asks for the same, aclnnMoeDistributeDispatch, shape of A).
+        timeout (float): seconds that a kernel waits for its peers.
+        block_dim (int): the most cores that a kernel on this window uses, 1 to 64.
+        memory (str): name of the provider of the window's memory (see provider.py).
+
+    Raises:
+        TypeError, ValueError: a parameter of the wrong type or outside its limits. The text says the value, the limit
+            and what to do.
+    """
+
+    ep_world_size: int
+    moe_expert_num: int
+    hidden_size: int
+    top_k: int
+    max_tokens_per_rank: int
+    dtype: object
+    capacity: int = None
+    timeout: float = 30.0
+    block_dim: int = 1
+    memory: str = "shm"
+
+    def __post_init__(self):
+        limits = _lib.limits()
+        self._check_integer("ep_world_size", 1, limits["max_ranks"], "use a smaller group")
+        self._check_integer("moe_expert_num", 1, limits["max_experts"], "the tables of a kernel hold no more")
+        self._check_integer("hidden_size", 1, _MAX_ROWS, "give the number of elements of a row")
+        self._check_integer("top_k", 1, limits["max_top_k"], "route each token to fewer experts")
+        self._check_integer("max_tokens_per_rank", 1, _MAX_ROWS, "give the most tokens that one dispatch may bring")
+        self._check_integer("block_dim", 1, limits["max_blocks"], "give the cores that one operator may use")
+        if self.dtype not in _DTYPE_CODES:
+            raise TypeError(f"For 'ExpertWindow', 'dtype' must be float32, float16 or bfloat16, but got {self.dtype}.")
+        self._check_multiple("moe_expert_num", self.ep_world_size, "every rank holds the same number of experts")
+        row_align = limits["row_align"]
+        self._check_multiple("hidden_size", row_align // _DTYPE_BYTES[self.dtype],
+                             f"a row of {self.dtype} is a whole number of {row_align} bytes, and this one has "
+                             f"{self.row_bytes}")
+        if not isinstance(self.timeout, (int, float)) or not 1e-6 <= self.timeout < 1e9:
+            raise ValueError("For 'ExpertWindow', 'timeout' must be from 1e-6 to 1e9 seconds, but got "
+                             f"{self.timeout!r}: give the time that an operator may wait for its peers.")
+        self._check_capacity()
+
+    @property
+    def local_expert_num(self):
+        """E / R, experts of one rank."""
+        return self.moe_expert_num // self.ep_world_size
+
+    @property
+    def row_bytes(self):
+        """Bytes of one row."""
+        return self.hidden_size * _DTYPE_BYTES[self.dtype]
+
+    @property
+    def dtype_code(self):
+        """The number that kernels know the dtype by."""
+        return _DTYPE_CODES[self.dtype]
+
+    @property
+    def timeout_us(self):
+        """The time-out in whole microseconds, as kernels take it."""
+        return round(self.timeout * 1e6)
+
+    def layout(self):
+        """Byte offsets of the window's parts and its size (see op_impl/common/window_layout.h)."""
+        return _lib.window_layout(self.ep_world_size, self.moe_expert_num, self.block_dim, self.capacity,
+                                  self.row_bytes)
+
+    def _check_integer(self, name, low, high, advice):
+        given = getattr(self, name)
+        try:
+            value = operator.index(given)  # numpy's integers too, but no float
+        except TypeError:
+            value = None
+        if value is None or isinstance(given, bool):
+            raise TypeError(f"For 'ExpertWindow', '{name}' must be an int from {low} to {high}, but got {given!r}.")
+        if not low <= value <= high:
+            raise ValueError(f"For 'ExpertWindow', '{name}' must be from {low} to {high}, but got {value}: {advice}.")
+        object.__setattr__(self, name, value)
+
+    def _check_multiple(self, name, unit, reason):
+        value = getattr(self, name)
+        below = value // unit * unit
+        if value != below:
+            nearest = f"{below} or {below + unit}" if below else f"{unit}"
+            raise ValueError(f"For 'ExpertWindow', '{name}' must be a multiple of {unit}, but got {value}: {reason}. "
+                             f"The nearest that fits is {nearest}.")
+
+    def _check_capacity(self):
+        if self.capacity is None:
+            worst_case = self.ep_world_size * self.max_tokens_per_rank * min(self.local_expert_num, self.top_k)
+            if worst_case > _MAX_ROWS:
+                raise ValueError("For 'ExpertWindow', the default 'capacity', ranks * max_tokens_per_rank * "
+                                 f"min(experts per rank, top_k), must be at most {_MAX_ROWS} rows, but is "
+                                 f"{worst_case}: lower max_tokens_per_rank, now {self.max_tokens_per_rank}, or give a "
+                                 "capacity.")
+            object.__setattr__(self, "capacity", worst_case)
+        self._check_integer("capacity", 1, _MAX_ROWS, "give the rows that one rank may receive in a dispatch")
+        needed = 2 * self.capacity * self.row_bytes * self.ep_world_size
+        if needed > _MAX_BYTES:
+            raise ValueError(f"For 'ExpertWindow', the rows of all ranks must take at most {_MAX_BYTES} bytes, but "
+                             f"{needed} are needed for a capacity of {self.capacity}: lower capacity or "
+                             "max_tokens_per_rank.")
+
+
+# What the ranks compare: name, the 64-bit word that stands for the value, and how an error shows that word.
+_AGREED = (
+    ("the version of the window layout", lambda parameters: _lib.limits()["window_magic"], hex),
+    ("MS_MOE_COMM_WINDOW", lambda parameters: int.from_bytes(parameters.memory.encode(), "little"),
+     lambda word: word.to_bytes(8, "little").rstrip(b"\0").decode()),
+    ("moe_expert_num", lambda parameters: parameters.moe_expert_num, str),
+    ("hidden_size", lambda parameters: parameters.hidden_size, str),
+    ("top_k", lambda parameters: parameters.top_k, str),
+    ("max_tokens_per_rank", lambda parameters: parameters.max_tokens_per_rank, str),
+    ("dtype", lambda parameters: parameters.dtype_code, lambda word: str(list(_DTYPE_CODES)[word])),
+    ("capacity", lambda parameters: parameters.capacity, str),
+    ("timeout", lambda parameters: parameters.timeout_us, lambda word: f"{word / 1e6:g} s"),
+    ("block_dim", lambda parameters: parameters.block_dim, str),
+)
+
+
+def agree(group, make_parameters):
+    """Makes this rank's parameters and has all ranks check that everyone's are the same. Collective.
+
+    A rank whose parameters are refused still takes part, or its peers would wait for it until their deadline.
+
+    Args:
+        group: the ranks (see group.py).
+        make_parameters: function without arguments that returns WindowParameters or raises TypeError or ValueError.
+
+    Returns:
+        WindowParameters, equal on all ranks.
+
+    Raises:
+        TypeError, ValueError: this rank's parameters are refused.
+        RuntimeError: another rank's are, or ranks disagree. Names the parameter, and every value with its ranks.
+    """
+    refusal = None
+    try:
+        parameters = make_parameters()
+        words = [1, *(word_of(parameters) for _, word_of, _ in _AGREED)]
+    except (TypeError, ValueError) as error:
+        refusal, words = error, [0] * (1 + len(_AGREED))
+    table = group.all_gather(words)
+    if refusal is not None:
+        raise refusal
+    refused = [rank for rank, row in enumerate(table) if not row[0]]
+    if refused:
+        raise RuntimeError(f"no window: the parameters of rank {join_ranks(refused)} were refused there; the error of "
+                           "that rank says why.")
+    disagreements = [f"{name}: {_values_with_ranks(table[:, column], show)}"
+                     for column, (name, _, show) in enumerate(_AGREED, 1) if len(set(table[:, column])) > 1]
+    if disagreements:
+        raise RuntimeError(f"no window: the ranks disagree on {'; on '.join(disagreements)}. All ranks of the group "
+                           "must give the same values.")
+    return parameters
+
+
+def _values_with_ranks(words, show):
+    """'7168 on rank 0, 1, 3 but 4096 on rank 2'"""
+    ranks_of = {}
+    for rank, word in enumerate(words):
+        ranks_of.setdefault(int(word), []).append(rank)
+    return " but ".join(f"{show(word)} on rank {join_ranks(ranks)}" for word, ranks in ranks_of.items())

@@ -1,0 +1,200 @@
+"""Where the memory of an expert window comes from.
+
+A provider gives every rank of a group one region, mapped into every rank, and the address of each peer's region as this
+rank sees it. `shm` serves CPU: shared memory of the operating system. The providers for Ascend, `symm` and `vmm`, take
+their place in `_PROVIDERS` under their own device; the environment variable MS_MOE_COMM_WINDOW then chooses among them,
+the same on all ranks. None is ever chosen silently because another failed, since allocation is collective.
+"""
+import abc
+import contextlib
+import errno
+import mmap
+import os
+import secrets
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+from mindspore.common.np_dtype import bfloat16
+
+from ms_moe_comm.group import join_ranks
+
+ENVIRONMENT_VARIABLE = "MS_MOE_COMM_WINDOW"
+_SHARED_MEMORY = "/dev/shm"
+_NUMPY_DTYPES = {ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: bfloat16, ms.int32: np.int32}
+
+
+class WindowProvider(abc.ABC):
+    """Memory for one window of a group: a region per rank, all of one size."""
+
+    def __init__(self, group):
+        self.group = group
+
+    @abc.abstractmethod
+    def allocate(self, window_bytes):
+        """Reserves and maps `window_bytes` of zeroed memory per rank. Collective: succeeds or raises on all ranks.
+
+        Raises:
+            MemoryError: not enough memory; states needed and free bytes.
+            RuntimeError: a rank cannot reach the memory, or is missing.
+        """
+
+    @abc.abstractmethod
+    def peer_base(self, rank):
+        """Address of that rank's region in this process."""
+
+    @abc.abstractmethod
+    def tensor(self, offset, shape, dtype):
+        """A Tensor that is the memory at byte `offset` of this rank's region, not a copy of it."""
+
+    @abc.abstractmethod
+    def words(self, offset, count):
+        """numpy.ndarray int64 [count] that is the memory at byte `offset` of this rank's region."""
+
+    @abc.abstractmethod
+    def free(self):
+        """Gives up this rank's hold on the memory. Not collective; tensors that still live keep theirs."""
+
+
+class SharedMemoryProvider(WindowProvider):
+    """One segment of /dev/shm for the whole group, for ranks of one user on one machine.
+
+    Rank 0 makes the segment under a random name and reserves its space, so that a lack of space is an error here and
+    not a bus fault in a kernel. The others map it; then its name is removed, also on every path that fails, so that
+    nothing outlives the processes, however they end.
+
+    Memory is unmapped when nothing refers to it any more: every tensor made by `tensor` holds the mapping, and so do
+    operators in flight through their input tensors. `free` can therefore be called at any time, and a peer that still
+    reads this rank's region does so through its own mapping.
+    """
+
+    def __init__(self, group):
+        super().__init__(group)
+        self._segment = None  # numpy.ndarray uint8 over the mapping: the regions of all ranks in rank order
+        self._stride = 0
+
+    def allocate(self, window_bytes):
+        self._stride = -(-window_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = self._stride * self.group.size + mmap.PAGESIZE  # the last page says that it is the right segment
+        with contextlib.ExitStack() as cleanup:
+            status, detail, identity, nonce = 0, 0, (0, 0), 0
+            if self.group.rank == 0:
+                identity, nonce = (_random_word(), _random_word()), _random_word()
+                cleanup.callback(_remove, _segment_path(identity))
+                status, detail = _create(_segment_path(identity), size, nonce)
+            status, detail, *identity, nonce = self.group.all_gather([status, detail, *identity, nonce])[0].tolist()
+            if status == errno.ENOSPC:
+                raise MemoryError(f"no window: its {self.group.size} ranks need {size} bytes ({self._stride} each) of "
+                                  f"shared memory, but {detail} bytes are free. Lower max_tokens_per_rank or capacity, "
+                                  f"or make {_SHARED_MEMORY} larger (docker run --shm-size, mount -o remount,size=).")
+            if status:
+                raise RuntimeError(f"no window: rank 0 cannot make a segment in {_SHARED_MEMORY}: "
+                                   f"{os.strerror(status)}.")
+            cleanup.callback(_remove, _segment_path(identity))  # by every rank: rank 0 may have been killed
+            self._segment, status = _map(_segment_path(identity), size, nonce)
+            statuses = self.group.all_gather([status])[:, 0]
+        failed = np.flatnonzero(statuses)
+        if failed.size:
+            self.free()
+            raise RuntimeError(f"no window: rank {join_ranks(failed)} cannot map the segment that rank 0 made "
+                               f"({os.strerror(int(statuses[failed[0]]))}): all ranks must be on one machine, in one "
+                               f"{_SHARED_MEMORY}, and of one user.")
+
+    def peer_base(self, rank):
+        return self._segment.ctypes.data + rank * self._stride
+
+    def tensor(self, offset, shape, dtype):
+        array = self._view(offset, shape, _NUMPY_DTYPES[dtype])
+        return Tensor.from_numpy(array)
+
+    def words(self, offset, count):
+        return self._view(offset, (count,), np.int64)
+
+    def free(self):
+        self._segment = None
+
+    def _view(self, offset, shape, numpy_dtype):
+        start = self.group.rank * self._stride + offset
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(numpy_dtype).itemsize
+        return self._segment[start:start + size].view(numpy_dtype).reshape(shape)
+
+
+# device target -> provider name -> class; the first of a device is its default
+_PROVIDERS = {"CPU": {"shm": SharedMemoryProvider}}
+
+
+def provider_name():
+    """The provider that MS_MOE_COMM_WINDOW asks for, or the default of the device that MindSpore is set to.
+
+    Raises:
+        ValueError: there is none for this device, or none of that name. Says what is available.
+    """
+    device = ms.get_context("device_target")
+    if device not in _PROVIDERS:
+        raise ValueError(f"this version has no window memory for the device {device}; available: "
+                         f"{', '.join(_PROVIDERS)}. Call mindspore.set_device('CPU') before you create a window.")
+    available = list(_PROVIDERS[device])
+    name = os.environ.get(ENVIRONMENT_VARIABLE) or available[0]
+    if name not in available:
+        raise ValueError(f"{ENVIRONMENT_VARIABLE} is {name!r}, but this version has for the device {device}: "
+                         f"{', '.join(available)}. Unset the variable or give one of these.")
+    return name
+
+
+def make_provider(name, group):
+    """The provider of that name (see `provider_name`) for these ranks; it has no memory yet."""
+    return next(providers[name] for providers in _PROVIDERS.values() if name in providers)(group)
+
+
+def free_shared_memory():
+    """Bytes that a new segment may take: the room in /dev/shm, and the memory that the machine still has for it."""
+    filesystem = os.statvfs(_SHARED_MEMORY)
+    with open("/proc/meminfo", encoding="ascii") as meminfo:
+        available_kib = next(int(line.split()[1]) for line in meminfo if line.startswith("MemAvailable:"))
+    return min(filesystem.f_bavail * filesystem.f_frsize, available_kib * 1024)
+
+
+def _random_word():
+    return secrets.randbits(63)
+
+
+def _segment_path(identity):
+    return f"{_SHARED_MEMORY}/ms_moe_comm-" + "".join(f"{word:016x}" for word in identity)
+
+
+def _create(path, size, nonce):
+    """Makes the segment. Returns (0, 0), or the error's number and, for a lack of space, the bytes that are free."""
+    free = free_shared_memory()
+    if size > free:  # before reserving: the machine's memory would run out earlier than the room in /dev/shm
+        return errno.ENOSPC, free
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, size)
+            os.pwrite(handle, nonce.to_bytes(8, "little"), size - 8)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        lack = error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG)
+        return (errno.ENOSPC, free) if lack else (error.errno, 0)
+    return 0, 0
+
+
+def _map(path, size, nonce):
+    """The segment as uint8 [size] and 0, or None and the error's number."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+        try:
+            segment = np.frombuffer(mmap.mmap(handle, size), np.uint8)
+        finally:
+            os.close(handle)
+    except (OSError, ValueError) as error:  # mmap raises ValueError for a file that is too short
+        return None, getattr(error, "errno", None) or errno.EINVAL
+    if int.from_bytes(segment[-8:].tobytes(), "little") != nonce:
+        return None, errno.ESTALE
+    return segment, 0
+
+
+def _remove(path):
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)

@@ -1,0 +1,189 @@
+"""The expert window: symmetric memory that dispatch writes into and combine reads from, as MindSpore tensors."""
+import itertools
+
+import mindspore as ms
+from mindspore import Parameter
+from mindspore.common.initializer import initializer
+
+from ms_moe_comm import _lib
+from ms_moe_comm.group import open_group
+from ms_moe_comm.memory import MemoryReport
+from ms_moe_comm.parameters import WindowParameters, agree
+from ms_moe_comm.provider import make_provider, provider_name
+
+_numbers = itertools.count()  # parameters of one cell must differ in name, and a cell may use several windows
+
+
+class ExpertWindow:
+    """One region of memory per rank, laid out alike on all ranks and mapped by every rank. Made by `create`.
+
+    Dispatch on any rank writes token rows straight to their final place in `rows` of the rank that holds the expert;
+    the experts work on `rows` in place and leave their results in `outputs`; combine on any rank reads them from
+    there.
+
+    Attributes:
+        rows (Parameter): [A, H] dtype; what dispatch returns as `expand_x`.
+        scales (Parameter): [A] float32; one factor per row when rows are quantised.
+        outputs (Parameter): [A, H] dtype; where the last expert matmul should write.
+        control (Parameter): int32, opaque; counts, flags and epochs.
+        ep_world_size, ep_rank_id, moe_expert_num, local_expert_num, hidden_size, top_k, max_tokens_per_rank, capacity,
+        timeout, block_dim (numbers) and dtype: the window's parameters, see `create`.
+
+    The four tensors are the window's memory itself. Use what the operators return and not these parameters inside a
+    graph: a graph knows nothing of writes that reach memory behind its back. They need no gradient and belong in no
+    checkpoint.
+
+    A window serves one dispatch and its combine at a time; two micro-batches in flight take two windows. After an
+    error in an operator the window is dead: all ranks close it and create a new one together.
+    """
+
+    def __init__(self, parameters, provider):
+        self._parameters, self._provider = parameters, provider
+        self.ep_rank_id = provider.group.rank
+        self.ep_world_size = parameters.ep_world_size
+        self.moe_expert_num = parameters.moe_expert_num
+        self.local_expert_num = parameters.local_expert_num
+        self.hidden_size = parameters.hidden_size
+        self.top_k = parameters.top_k
+        self.max_tokens_per_rank = parameters.max_tokens_per_rank
+        self.dtype = parameters.dtype
+        self.capacity = parameters.capacity
+        self.timeout = parameters.timeout
+        self.block_dim = parameters.block_dim
+        number, layout = next(_numbers), parameters.layout()
+        rows = (self.capacity, self.hidden_size)
+        for name, offset, shape, dtype in (("rows", layout["rows"], rows, self.dtype),
+                                           ("scales", layout["scales"], (self.capacity,), ms.float32),
+                                           ("outputs", layout["outputs"], rows, self.dtype),
+                                           ("control", 0, (layout["control_bytes"] // 4,), ms.int32)):
+            setattr(self, name, self._bind(f"expert_window_{number}.{name}", offset, shape, dtype))
+
+    @classmethod
+    def create(cls, *, moe_expert_num, hidden_size, top_k, max_tokens_per_rank, dtype=ms.bfloat16, group=None,
+               capacity=None, timeout=30.0, block_dim=1):
+        """Makes a window. Collective: all ranks of the group call it together, with the same values.
+
+        Args:
+            moe_expert_num (int): E, experts of the whole group, a multiple of its size; rank r holds those from
+                r * E / R to (r + 1) * E / R - 1.
+            hidden_size (int): H, elements of a row; a row is a multiple of 32 bytes.
+            top_k (int): K, experts per token, 1 to 16.
+            max_tokens_per_rank (int): the most tokens that a rank may give to one dispatch; ranks may give fewer, or 0.
+            dtype (mindspore.dtype): of the rows: bfloat16, float16 or float32.
+            group: None for MindSpore's world group, or for a group of this rank alone if communication is not
+                initialised; the name of a MindSpore communication group; or an object with `rank`, `size` and
+                `all_gather(int64 [n]) -> int64 [size, n]`, such as `group.LocalGroup`.
+            capacity (int): A, rows of each rank's window. None for the worst case of distinct experts per token:
+                R * max_tokens_per_rank * min(E / R, K).
+            timeout (float): seconds that an operator waits for its peers before it fails.
+            block_dim (int): the most cores that an operator on this window uses, 1 to 64. On CPU a process per rank is
+                the parallelism, and 1 is best.
+
+        Returns:
+            ExpertWindow, ready on all ranks.
+
+        Raises:
+            TypeError, ValueError: a parameter outside its limits; the text says value, limit and what to do.
+            MemoryError: too little memory, on all ranks; states needed and free bytes.
+            RuntimeError: the ranks disagree in a parameter (named, with each value and its ranks), a rank was refused
+                or is missing, or the ranks do not share one machine's memory.
+        """
+        with open_group(group) as ranks:
+            parameters = agree(ranks, lambda: WindowParameters(
+                ep_world_size=ranks.size, moe_expert_num=moe_expert_num, hidden_size=hidden_size, top_k=top_k,
+                max_tokens_per_rank=max_tokens_per_rank, dtype=dtype, capacity=capacity, timeout=timeout,
+                block_dim=block_dim, memory=provider_name()))
+            provider = make_provider(parameters.memory, ranks)
+            provider.allocate(parameters.layout()["window_bytes"])
+            window = cls(parameters, provider)
+            bases = [provider.peer_base(rank) for rank in range(ranks.size)]
+            _lib.init_window(bases[ranks.rank], parameters.ep_world_size, ranks.rank, parameters.moe_expert_num,
+                             parameters.capacity, parameters.row_bytes, parameters.block_dim,
+                             parameters.max_tokens_per_rank, parameters.top_k, parameters.dtype_code,
+                             parameters.timeout_us, bases)
+            ranks.all_gather([0])  # nobody's first dispatch meets a peer whose window is not ready
+            return window
+
+    def memory_report(self):
+        """Bytes of each part of this rank's window, and what relay buffers would take (a MemoryReport; print it)."""
+        return MemoryReport.of(self._parameters)
+
+    def stats(self):
+        """What this rank's operators have done so far; waits for those that were launched.
+
+        Returns:
+            dict[str, int]: "epoch" dispatches, "exchange" exchanges of counts, "received_rows" rows that the last
+            dispatch brought here, "copied_bytes" bytes that the last combine had to copy into `outputs`.
+
+        Raises:
+            RuntimeError: the window is closed.
+        """
+        if self._provider is None:
+            raise RuntimeError("For 'ExpertWindow.stats', the window must be open, but it was closed.")
+        self._wait()
+        return {name: int(self._word(name)[0]) for name in ("epoch", "exchange", "received_rows", "copied_bytes")}
+
+    def timers(self):
+        """Time that this rank spent inside the window's operators, waits for peers included; waits for those launched.
+
+        Returns:
+            dict: "dispatch" and "combine" in seconds, "dispatch_calls" and "combine_calls".
+
+        Raises:
+            RuntimeError: the window is closed.
+        """
+        if self._provider is None:
+            raise RuntimeError("For 'ExpertWindow.timers', the window must be open, but it was closed.")
+        self._wait()
+        times = {}
+        for op in ("dispatch", "combine"):
+            times[op] = int(self._word(f"{op}_nanoseconds")[0]) * 1e-9
+            times[f"{op}_calls"] = int(self._word(f"{op}_calls")[0])
+        return times
+
+    def close(self):
+        """Ends the window's use on this rank, after the operators that were launched. Safe to call twice.
+
+        Not collective: peers keep their own mapping. The memory is given back when the last tensor of it is gone, in
+        every rank; tensors that still live, and graphs that hold them, stay valid, but operators on them report a
+        closed window.
+
+        Raises:
+            RuntimeError: the error of an operator that was launched and whose result nobody looked at.
+        """
+        if self._provider is None:
+            return
+        try:
+            self._wait()
+        finally:
+            self._word("magic")[0] = 0  # operators look for it
+            self._provider.free()
+            self._provider = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, exception_type, *_):
+        try:
+            self.close()
+        except RuntimeError:
+            if exception_type is None:  # else it is most likely the same one
+                raise
+
+    def _bind(self, name, offset, shape, dtype):
+        """A Parameter that is the memory at `offset`. `Parameter(tensor)` would copy; `set_data` takes the tensor."""
+        parameter = Parameter(initializer("zeros", shape, dtype), name=name, requires_grad=False)
+        parameter.set_data(self._provider.tensor(offset, shape, dtype))
+        address, expected = parameter.data_ptr(), self._provider.peer_base(self.ep_rank_id) + offset
+        if address != expected:
+            raise RuntimeError(f"{name} is at {address:#x} and not at {expected:#x} in the window: this MindSpore "
+                               f"({ms.__version__}) copies where 2.10 aliases. Use the version that the package needs.")
+        return parameter
+
+    def _wait(self):
+        """For the operators of this process that were launched: asking for an address makes MindSpore finish them."""
+        self.control.data_ptr()
+
+    def _word(self, field):
+        """int64 [1]: a field of the header in the window itself."""
+        return self._provider.words(8 * _lib.window_fields()[field], 1)

@@ -1,0 +1,73 @@
+"""The layout of a window, for random shapes: parts in order, aligned, each large enough for what it holds, 64-bit."""
+import random
+
+import pytest
+
+from ms_moe_comm import _lib
+
+LINE, REGION = 64, 512
+PARTS = ("header", "records", "peers", "counts", "arrived", "ready", "aborted", "scratch", "rows", "scales", "outputs")
+
+
+def round_up(value, unit):
+    return -(-value // unit) * unit
+
+
+def random_shape(seed):
+    rng = random.Random(seed)
+    limits = _lib.limits()
+    world_size = rng.choice([1, 2, 3, 8, 48, 384, limits["max_ranks"]])
+    expert_num = world_size * rng.randint(1, limits["max_experts"] // world_size)
+    capacity = rng.choice([1, 31, 32, 33, rng.randint(1, 2**20), 2**31 - 1])
+    row_bytes = limits["row_align"] * rng.choice([1, 2, 3, 448, rng.randint(1, 1024)])
+    return world_size, expert_num, rng.randint(1, limits["max_blocks"]), capacity, row_bytes
+
+
+def least_bytes(world_size, expert_num, block_dim, capacity, row_bytes):
+    """What each part must hold at least, from the description at the top of window_layout.h."""
+    table_row = round_up(4 * expert_num, LINE)
+    return {
+        "header": 8 * (max(_lib.window_fields().values()) + 1),
+        "records": block_dim * LINE,
+        "peers": 8 * world_size,
+        "counts": 2 * world_size * round_up(8 * expert_num, LINE),
+        "arrived": world_size * LINE,
+        "ready": world_size * LINE,
+        "aborted": world_size * LINE,
+        "scratch": block_dim * table_row + table_row + 2 * round_up(4 * world_size, LINE) + block_dim * LINE,
+        "rows": capacity * row_bytes,
+        "scales": capacity * 4,
+        "outputs": capacity * row_bytes,
+    }
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_parts_do_not_overlap(seed):
+    shape = random_shape(seed)
+    layout, least = _lib.window_layout(*shape), least_bytes(*shape)
+    ends = [*(layout[name] for name in PARTS[1:]), layout["window_bytes"]]
+    assert layout["header"] == 0
+    for name, end in zip(PARTS, ends):
+        assert layout[name] % REGION == 0, (name, shape)
+        assert least[name] <= end - layout[name], (name, shape)
+    assert layout["control_bytes"] == layout["rows"]
+    assert layout["window_bytes"] % REGION == 0
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_little_is_wasted(seed):
+    """Alignment may cost a region per part, and one more for each of the four tables of scratch."""
+    shape = random_shape(seed)
+    assert _lib.window_layout(*shape)["window_bytes"] - sum(least_bytes(*shape).values()) <= (len(PARTS) + 4) * REGION
+
+
+def test_offsets_are_64_bit():
+    capacity, row_bytes = 2**31 - 1, 16384
+    layout = _lib.window_layout(8, 256, 1, capacity, row_bytes)
+    assert layout["scales"] - layout["rows"] == round_up(capacity * row_bytes, REGION)
+    assert layout["window_bytes"] > 2 * capacity * row_bytes > 2**45
+
+
+def test_fields_are_distinct_words():
+    words = _lib.window_fields()
+    assert len(set(words.values())) == len(words) and words["magic"] == 0

@@ -1,0 +1,254 @@
+"""Memory of the windows of one machine: shared by all ranks, reserved, and nothing left behind on any path."""
+import ctypes
+import errno
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import mindspore as ms
+import numpy as np
+import pytest
+
+from ms_moe_comm import provider as provider_module
+from ms_moe_comm.group import LocalGroup, SoloGroup
+from ms_moe_comm.provider import SharedMemoryProvider, free_shared_memory, make_provider, provider_name
+from rank_helpers import run_ranks, segments, unique_address
+
+WINDOW_BYTES = 10_000  # no multiple of a page
+
+
+class HookedGroup:
+    """A group whose n-th all_gather (from 1) first calls a function with the values; its result replaces them."""
+
+    def __init__(self, group, hooks):
+        self.rank, self.size = group.rank, group.size
+        self._group, self._hooks, self._calls = group, hooks, 0
+
+    def all_gather(self, values):
+        self._calls += 1
+        hook = self._hooks.get(self._calls)
+        return self._group.all_gather(values if hook is None else hook(values))
+
+
+@pytest.fixture(name="address")
+def address_of_this_test(request):
+    return unique_address(request.node.nodeid)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    before = set(segments())
+    yield
+    assert set(segments()) == before, "a segment is left in shared memory"
+
+
+def read(address, size):
+    return bytes((ctypes.c_char * size).from_address(address))
+
+
+def allocate_on_all(address, size, hooks_of_rank=None, window_bytes=WINDOW_BYTES, use=None):
+    """Allocates on `size` ranks, calls use(provider, group) on each, and returns the results or errors."""
+    def program(rank):
+        with LocalGroup(address, rank, size, timeout=5) as group:
+            hooked = HookedGroup(group, (hooks_of_rank or {}).get(rank, {}))
+            provider = SharedMemoryProvider(hooked)
+            provider.allocate(window_bytes)
+            return use(provider, group) if use else None
+
+    return run_ranks(size, program)
+
+
+def test_every_rank_sees_every_region(address):
+    def use(provider, group):
+        first = [read(provider.peer_base(rank), WINDOW_BYTES) for rank in range(3)]
+        group.all_gather([0])
+        provider.words(8, 2)[:] = [group.rank + 1, -group.rank]
+        group.all_gather([0])
+        seen = [np.frombuffer(read(provider.peer_base(rank) + 8, 16), np.int64).tolist() for rank in range(3)]
+        group.all_gather([0])
+        return first, seen
+
+    for first, seen in allocate_on_all(address, 3, use=use):
+        assert all(region == bytes(WINDOW_BYTES) for region in first), "new memory is zero"
+        assert seen == [[1, 0], [2, -1], [3, -2]]
+
+
+def test_regions_lie_apart(address):
+    def use(provider, _):
+        return np.diff([provider.peer_base(rank) for rank in range(3)]).tolist()
+
+    for distances in allocate_on_all(address, 3, use=use):
+        assert all(distance >= WINDOW_BYTES and distance % 4096 == 0 for distance in distances)
+
+
+def test_segment_is_private_and_reserved(address):
+    seen = {}
+
+    def look(values):
+        [path] = segments()
+        seen.update(mode=os.stat(path).st_mode & 0o777, reserved=os.stat(path).st_blocks * 512)
+        return values
+
+    assert allocate_on_all(address, 2, {0: {2: look}}) == [None, None]
+    assert seen["mode"] == 0o600
+    assert seen["reserved"] >= 2 * WINDOW_BYTES
+
+
+def test_name_is_gone_while_memory_lives(address):
+    def use(_, group):
+        group.all_gather([0])
+        return segments()
+
+    assert allocate_on_all(address, 2, use=use) == [[], []]
+
+
+def test_lack_of_space_is_told_on_all(address):
+    errors = allocate_on_all(address, 2, window_bytes=1 << 50)
+    for error in errors:
+        assert isinstance(error, MemoryError)
+        assert f"2 ranks need {(2 << 50) + 4096} bytes" in str(error) and "bytes are free" in str(error)
+        assert str(error) == str(errors[0])
+
+
+def test_nothing_is_reserved_that_memory_lacks(address, monkeypatch):
+    """/dev/shm may have more room than the machine has memory; filling it would end processes."""
+    monkeypatch.setattr(provider_module, "free_shared_memory", lambda: 8192)
+    monkeypatch.setattr(os, "posix_fallocate", None)
+    for error in allocate_on_all(address, 2):
+        assert isinstance(error, MemoryError) and "but 8192 bytes are free" in str(error)
+
+
+@pytest.mark.parametrize("number", [None, errno.ENOSPC, errno.ENOMEM])
+def test_lack_of_space_while_reserving(address, monkeypatch, number):
+    """Someone else may take the space after it was looked at."""
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(provider_module, "free_shared_memory", lambda: 1 << 60)
+    if number:
+        monkeypatch.setattr(os, "posix_fallocate", fail)
+    for error in allocate_on_all(address, 2, window_bytes=1 << 50):
+        assert isinstance(error, MemoryError) and f"2 ranks need {(2 << 50) + 4096} bytes" in str(error)
+        assert f"but {1 << 60} bytes are free" in str(error)
+
+
+def test_free_space_is_what_the_system_says():
+    statistics = os.statvfs("/dev/shm")
+    assert 0 < free_shared_memory() <= statistics.f_bavail * statistics.f_frsize
+
+
+def test_rank_on_another_machine(address, monkeypatch):
+    created = provider_module._create  # pylint: disable=protected-access
+
+    def create_and_lose(path, size, nonce):
+        result = created(path, size, nonce)
+        os.unlink(path)
+        return result
+
+    monkeypatch.setattr(provider_module, "_create", create_and_lose)
+    for error in allocate_on_all(address, 2):
+        assert isinstance(error, RuntimeError)
+        assert "rank 0, 1 cannot map the segment" in str(error) and "No such file" in str(error)
+        assert "all ranks must be on one machine" in str(error)
+
+
+def test_another_segment_is_noticed(address):
+    def other_nonce(values):
+        return [*values[:-1], values[-1] ^ 1]
+
+    for error in allocate_on_all(address, 2, {0: {1: other_nonce}}):
+        assert isinstance(error, RuntimeError) and "rank 0, 1 cannot map the segment" in str(error)
+
+
+def test_segment_cannot_be_made(address, monkeypatch):
+    monkeypatch.setattr(provider_module, "_SHARED_MEMORY", "/proc/no_such_folder")
+    monkeypatch.setattr(provider_module, "free_shared_memory", lambda: 1 << 60)
+    for error in allocate_on_all(address, 2):
+        assert isinstance(error, RuntimeError) and "rank 0 cannot make a segment" in str(error)
+
+
+@pytest.mark.parametrize("leaver", [0, 1])
+@pytest.mark.parametrize("call", [1, 2])
+def test_rank_that_ends_halfway_leaves_nothing(address, leaver, call):
+    def leave(_):
+        raise KeyError("this rank ends")
+
+    errors = allocate_on_all(address, 2, {leaver: {call: leave}})
+    assert isinstance(errors[leaver], KeyError)
+    assert isinstance(errors[1 - leaver], RuntimeError) and f"rank {leaver} of 2" in str(errors[1 - leaver])
+
+
+def test_killed_rank_zero_leaves_nothing(address):
+    """Killed between making the segment and removing its name, it cannot clean up: its peers do."""
+    script = textwrap.dedent("""
+        import os, signal, sys
+        from ms_moe_comm.group import LocalGroup
+        from ms_moe_comm.provider import SharedMemoryProvider
+
+        class EndsInSecondGather(LocalGroup):
+            calls = 0
+            def all_gather(self, values):
+                self.calls += 1
+                if self.calls == 2:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().all_gather(values)
+
+        SharedMemoryProvider(EndsInSecondGather(sys.argv[1], 0, 2)).allocate(10_000)
+    """)
+    with subprocess.Popen([sys.executable, "-c", script, address]) as rank_zero:
+        with LocalGroup(address, 1, 2, timeout=60) as group:
+            with pytest.raises(RuntimeError, match="rank 0 of 2 ended"):
+                SharedMemoryProvider(group).allocate(WINDOW_BYTES)
+        assert rank_zero.wait(10) == -signal.SIGKILL
+
+
+def test_tensors_are_the_memory():
+    provider = SharedMemoryProvider(SoloGroup())
+    provider.allocate(1 << 16)
+    for dtype in (ms.float32, ms.float16, ms.bfloat16, ms.int32):
+        tensor = provider.tensor(4096, (4, 32), dtype)
+        assert tensor.dtype == dtype and tensor.shape == (4, 32)
+        assert tensor.data_ptr() == provider.peer_base(0) + 4096
+        provider.words(4096, 8)[:] = 0x3F803F803F803F80  # two bfloat16 ones, and very nearly one as float32
+        if dtype in (ms.float32, ms.bfloat16):
+            assert np.allclose(tensor.float().asnumpy()[0, :16], 1, atol=0.01)
+        provider.words(4096, 8)[:] = 0
+
+
+def mapped():
+    with open("/proc/self/maps", encoding="ascii") as maps:
+        return any("/dev/shm/ms_moe_comm-" in line for line in maps)
+
+
+def test_memory_lives_as_long_as_a_tensor():
+    gc.collect()
+    assert not mapped()
+    provider = SharedMemoryProvider(SoloGroup())
+    provider.allocate(1 << 16)
+    tensor = provider.tensor(0, (16,), ms.float32)
+    provider.free()
+    gc.collect()
+    assert mapped() and tensor.asnumpy().tolist() == [0] * 16
+    del tensor
+    gc.collect()
+    assert not mapped()
+
+
+def test_provider_of_cpu():
+    assert provider_name() == "shm"
+    assert isinstance(make_provider("shm", SoloGroup()), SharedMemoryProvider)
+
+
+def test_provider_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("MS_MOE_COMM_WINDOW", "symm")
+    with pytest.raises(ValueError, match="MS_MOE_COMM_WINDOW is 'symm', but this version has for the device CPU: shm"):
+        provider_name()
+
+
+def test_device_without_provider(monkeypatch):
+    monkeypatch.setattr(ms, "get_context", {"device_target": "Ascend"}.get)
+    with pytest.raises(ValueError, match="no window memory for the device Ascend; available: CPU"):
+        provider_name()
