@@ -53,16 +53,17 @@ def _required(package):
 
 
 def _library():
-    from ms_moe_comm import _lib
-
+    try:
+        from ms_moe_comm import _lib
+    except ImportError as error:
+        raise ImportError(f"{error}: install the package (pip install .), and run this outside its source tree") from error
     return f"{_lib.__file__} loads"
 
 
 def _shared_memory():
-    from ms_moe_comm.memory import format_bytes
     from ms_moe_comm.provider import free_shared_memory
 
-    return f"{format_bytes(free_shared_memory())} free for windows"
+    return f"{free_shared_memory() / 2**30:.1f} GiB free for windows"
 
 
 def _cann():
