@@ -56,7 +56,7 @@ def _library():
     try:
         from ms_moe_comm import _lib
     except ImportError as error:
-        raise ImportError(f"{error}: install the package (pip install .), and run this outside its source tree") from error
+        raise ImportError(f"{error}: pip install the package, and run this outside of its source tree") from error
     return f"{_lib.__file__} loads"
 
 
