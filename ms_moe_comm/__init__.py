@@ -1,23 +1,28 @@
 """Relay-buffer-free MoE dispatch and combine for MindSpore (arXiv 2605.06055)."""
 
+import importlib
+
 import mindspore  # the operator library links to its libraries: they must be loaded first  # noqa: F401
 
-from ms_moe_comm.dispatcher import MoEDispatcher
-from ms_moe_comm.ops import (
-    moe_decode_combine,
-    moe_decode_dispatch,
-    moe_grouped_matmul,
-    moe_prefill_combine,
-    moe_prefill_dispatch,
-)
-from ms_moe_comm.window import ExpertWindow
+_EXPORTS = {
+    "DenseMoELayer": "layer",
+    "ExpertWindow": "window",
+    "LocalGroup": "group",
+    "MemoryReport": "memory",
+    "MoEDispatcher": "dispatcher",
+    "MoELayer": "layer",
+    "MoEWeights": "layer",
+    "moe_decode_combine": "ops",
+    "moe_decode_dispatch": "ops",
+    "moe_grouped_matmul": "ops",
+    "moe_prefill_combine": "ops",
+    "moe_prefill_dispatch": "ops",
+}
+__all__ = list(_EXPORTS)
 
-__all__ = [
-    "ExpertWindow",
-    "MoEDispatcher",
-    "moe_decode_combine",
-    "moe_decode_dispatch",
-    "moe_grouped_matmul",
-    "moe_prefill_combine",
-    "moe_prefill_dispatch",
-]
+
+def __getattr__(name):
+    """Exports are loaded when asked for, so that `python -m ms_moe_comm doctor` can say that the library is missing."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'ms_moe_comm' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"ms_moe_comm.{_EXPORTS[name]}"), name)

@@ -98,7 +98,8 @@ WindowParameters ReadWindow(const uint8_t *control, uint64_t control_bytes, cons
   const uint64_t *words = Words(control);
   if (control_bytes < kFieldCount * sizeof(uint64_t) || words[kMagic] != kWindowMagic) {
     throw std::invalid_argument("For '" + std::string(op) + "', 'window_control' is not the control tensor of an "
-                                "ExpertWindow. Pass window.control, or the control output of the operator before.");
+                                "ExpertWindow, or its window was closed. Pass the control of an open window, or the "
+                                "control output of the operator before.");
   }
   WindowParameters p;
   p.shape = {words[kWorldSize], words[kExpertNum], words[kBlockDim], words[kCapacity], words[kRowBytes]};
