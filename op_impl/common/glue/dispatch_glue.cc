@@ -51,8 +51,8 @@ std::vector<Output> InferDispatch(const char *op, const Arguments &in) {
 void CheckRows(const Checker &check, size_t argument, const char *name, const WindowParameters &window) {
   const DataType dtype = RowType(window.dtype);
   if (check[argument].dtype != dtype) {
-    throw WrongType("the dtype of '" + std::string(name) + "' is " + check[argument].dtype_name +
-                    ", but the window was created for " + Name(dtype) + ".");
+    check.FailType("the dtype of '" + std::string(name) + "' is " + check[argument].dtype_name +
+                   ", but the window was created for " + Name(dtype) + ".");
   }
   const int64_t hidden = check[argument].shape.back();
   const int64_t expected = static_cast<int64_t>(window.shape.row_bytes / ElementBytes(dtype));

@@ -26,20 +26,23 @@ void Checker::Fail(const std::string &message) const {
   throw std::invalid_argument("For '" + std::string(op_) + "', " + message);
 }
 
+void Checker::FailType(const std::string &message) const {
+  throw WrongType("For '" + std::string(op_) + "', " + message);
+}
+
 void Checker::Dtype(size_t argument, const std::vector<DataType> &allowed) const {
   const Argument &given = arguments_[argument];
   if (std::find(allowed.begin(), allowed.end(), given.dtype) != allowed.end()) return;
   std::string names;
   for (size_t i = 0; i < allowed.size(); ++i) names += (i ? ", " : "") + std::string(Name(allowed[i]));
-  throw WrongType("For '" + std::string(op_) + "', the dtype of " + Subject(argument) + " must be " +
-                  (allowed.size() > 1 ? "one of " : "") + names + ", but got " + given.dtype_name + ".");
+  FailType("the dtype of " + Subject(argument) + " must be " + (allowed.size() > 1 ? "one of " : "") + names +
+           ", but got " + given.dtype_name + ".");
 }
 
 void Checker::SameDtype(size_t argument, size_t other) const {
   if (arguments_[argument].dtype == arguments_[other].dtype) return;
-  throw WrongType("For '" + std::string(op_) + "', " + Subject(argument) + " and " + Subject(other) +
-                  " must have the same dtype, but got " + arguments_[argument].dtype_name + " and " +
-                  arguments_[other].dtype_name + ".");
+  FailType(Subject(argument) + " and " + Subject(other) + " must have the same dtype, but got " +
+           arguments_[argument].dtype_name + " and " + arguments_[other].dtype_name + ".");
 }
 
 void Checker::Rank(size_t argument, size_t rank) const {

@@ -286,9 +286,22 @@ pybind11::dict Limits() {
   return d;
 }
 
+// Wrong arguments are an error of the call itself; from within the pipeline it would come out of some later call.
+template <const Operator &op, typename... Args>
+void CheckPyNative(const Args &...args) {
+  pybind11::gil_scoped_release release;  // the operators that make the arguments may need it
+  ms::inner::ConvertStubNodeToTensor(args...);
+  Arguments arguments;
+  std::vector<ms::Tensor> tensors;
+  std::vector<size_t> places;
+  (Append(args, &arguments, &tensors, &places), ...);
+  Translated([&] { return op.infer(arguments); });
+}
+
 template <const Operator &op, size_t outputs, typename... Args>
 void DefinePyNative(pybind11::module *m) {
   m->def(op.name, [](const Args &...args) {
+    CheckPyNative<op>(args...);
     return ms::pynative::PyboostRunner::Call<outputs>(RunPyNative<op, Args...>, args...);
   });
 }

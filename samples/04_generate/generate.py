@@ -1,0 +1,226 @@
+"""Greedy text generation by a mixture-of-experts language model on several ranks, its experts behind expert windows.
+
+Each rank holds the attention weights, its own prompts and its share of the experts. In every MoE layer the tokens of
+all ranks travel to their experts and back through the window; everything else stays on the rank. Prefill is one static
+graph, a decode step another. The weights are random, so the text is noise; what counts is that each token is right.
+
+    bash samples/quickstart.sh                                  # sets up, then four ranks
+    bash samples/quickstart.sh --ranks 2 --dtype fp32 --check   # and compares every token with one dense rank
+    python samples/04_generate/generate.py                      # one rank, no launcher
+
+Rank 0 prints (four ranks on two cores; times vary, tokens do not):
+
+EXPECTED
+"""
+import argparse
+import dataclasses
+import os
+import pathlib
+import sys
+import time
+
+import mindspore as ms
+import numpy as np
+from mindspore import communication
+
+from ms_moe_comm import DenseMoELayer, ExpertWindow, MoELayer
+from ms_moe_comm.group import open_group
+
+from greedy import EOS, Batch, Generation, GreedyGenerator
+from model import DecoderLM, KVCache
+from weights import DTYPES, ModelConfig, RandomWeights
+
+PROMPTS = pathlib.Path(__file__).with_name("prompts.txt")
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--prompts", type=pathlib.Path, default=PROMPTS, help="text file, one prompt per line")
+    parser.add_argument("--max-new-tokens", type=int, default=32)
+    parser.add_argument("--check", action="store_true", help="compare with a dense run on rank 0")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds a dispatch or combine waits for a rank")
+    default = ModelConfig()
+    parser.add_argument("--dtype", choices=DTYPES, default=default.dtype, help="of activations and experts")
+    parser.add_argument("--layers", type=int, default=default.num_hidden_layers)
+    parser.add_argument("--hidden-size", type=int, default=default.hidden_size)
+    parser.add_argument("--heads", type=int, default=default.num_attention_heads)
+    parser.add_argument("--kv-heads", type=int, default=default.num_key_value_heads)
+    parser.add_argument("--head-dim", type=int, default=default.head_dim)
+    parser.add_argument("--experts", type=int, default=default.num_experts)
+    parser.add_argument("--top-k", type=int, default=default.num_experts_per_tok)
+    parser.add_argument("--intermediate-size", type=int, default=default.moe_intermediate_size)
+    parser.add_argument("--shared-expert-size", type=int, default=default.shared_expert_intermediate_size,
+                        help="width of a shared expert; 0 for none")
+    parser.add_argument("--tie-embeddings", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.max_new_tokens < 2:
+        parser.error(f"--max-new-tokens is {arguments.max_new_tokens}, but a decode step needs at least 2")
+    try:
+        arguments.config = ModelConfig(
+            num_hidden_layers=arguments.layers, hidden_size=arguments.hidden_size,
+            num_attention_heads=arguments.heads, num_key_value_heads=arguments.kv_heads, head_dim=arguments.head_dim,
+            num_experts=arguments.experts, num_experts_per_tok=arguments.top_k,
+            moe_intermediate_size=arguments.intermediate_size,
+            shared_expert_intermediate_size=arguments.shared_expert_size,
+            tie_word_embeddings=arguments.tie_embeddings, dtype=arguments.dtype)
+        arguments.texts = [line for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line]
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    return arguments
+
+
+def build_generator(weights, batch, new_tokens, prefill_layers, decode_layers):
+    """A generator whose prefill and decode model share weights and KV caches and differ in their MoE layers."""
+    batch_size, prompt_length = batch.tokens.shape
+    caches = [KVCache(f"cache.{index}", weights.config, batch_size, prompt_length + new_tokens)
+              for index in range(weights.config.num_hidden_layers)]
+    prefill = DecoderLM(weights.config, weights, caches, prefill_layers)
+    decode = DecoderLM(weights.config, weights, caches, decode_layers)
+    return GreedyGenerator(prefill, decode, batch, new_tokens)
+
+
+def moe_weights(weights, experts):
+    """The given experts of every layer."""
+    return [weights.moe(f"layers.{index}.moe", experts) for index in range(weights.config.num_hidden_layers)]
+
+
+class Report:
+    """Prints on rank 0 only, at once."""
+
+    def __init__(self, rank):
+        self.enabled = rank == 0
+
+    def __call__(self, *lines):
+        if self.enabled:
+            print(*lines, sep="\n", flush=True)
+
+    def progress(self, total):
+        """A callback for the token counter: a line for the first token and then every eighth."""
+        def on_token(count):
+            if count == 1 or count % 8 == 0 or count == total:
+                self(f"  {count} of {total} tokens per sequence")
+        return on_token
+
+
+def decoded(tokens):
+    """The generated bytes as Python would write them, and whether the model ended there."""
+    return f"{bytes(token for token in tokens.tolist() if token < 256)!r}{' (ended)' if EOS in tokens else ''}"
+
+
+def time_inside(name, before, after, seconds):
+    """One line on what dispatch and combine took between two readings of a window's timers."""
+    parts = []
+    for op in ("dispatch", "combine"):
+        calls = after[f"{op}_calls"] - before[f"{op}_calls"]
+        spent = after[op] - before[op]
+        parts.append(f"{op} {spent * 1e3:.1f} ms in {calls} calls")
+    share = sum(after[op] - before[op] for op in ("dispatch", "combine")) / seconds
+    return f"Inside {name} on rank 0: {', '.join(parts)}, waits for other ranks included; {share:.0%} of its time."
+
+
+def gather(group, generation, most_sequences):
+    """All ranks' `Generation`s on every rank, the sequences padded to `most_sequences`."""
+    table = np.zeros((2, most_sequences, generation.tokens.shape[1]), np.int64)
+    table[0, :len(generation.tokens)] = generation.tokens
+    table[1, :len(generation.tokens)] = generation.checksums
+    times = np.array([generation.first_token * 1e9, generation.later_tokens * 1e9], np.int64)
+    rows = group.all_gather(np.concatenate((table.ravel(), times)))
+    return [Generation(*row[:-2].reshape(table.shape), *(row[-2:] * 1e-9)) for row in rows]
+
+
+def check(config, seed, batches, generations, new_tokens, report):
+    """Replays every rank's batch with all experts on this rank; returns whether tokens and logits are the same."""
+    report("", f"Check: replaying each rank's batch on rank 0 with all {config.num_experts} experts and no window.")
+    weights = RandomWeights(config, seed)
+    experts = moe_weights(weights, range(config.num_experts))
+    layers = [DenseMoELayer(layer, config.num_experts_per_tok) for layer in experts]
+    differences = compared = 0
+    for rank, (batch, expected) in enumerate(zip(batches, generations)):
+        dense = build_generator(weights, batch, new_tokens, layers, layers).run()
+        sequences = int(batch.real.sum())
+        compared += sequences
+        for sequence in range(sequences):
+            for what, dense_values, values in (("token", dense.tokens, expected.tokens),
+                                               ("logits checksum", dense.checksums, expected.checksums)):
+                steps = np.flatnonzero(dense_values[sequence] != values[sequence])
+                if steps.size:
+                    differences += 1
+                    report(f"  rank {rank}, sequence {sequence}: {what} {steps[0]} is {values[sequence, steps[0]]}, "
+                           f"dense {dense_values[sequence, steps[0]]}; {steps.size} of {new_tokens} differ")
+    if differences:
+        report(f"Check FAILED: {differences} differences in {compared} sequences.")
+        return False
+    report(f"Check passed: {compared} sequences x {new_tokens} tokens are identical, and so are the bits of the logits",
+           f"behind each of them. In {config.dtype} as in any dtype equality is the right demand: both runs perform",
+           "the same operations on a token in the same order and round at the same places (the grouped matmul gives a",
+           "row the same bits whatever rows surround it), so one wrong bit would show.")
+    return True
+
+
+def generate(arguments, group):
+    """The sample on one rank; returns the exit code."""
+    config, new_tokens = arguments.config, arguments.max_new_tokens
+    report = Report(group.rank)
+    batches = [Batch.of_rank(arguments.texts, rank, group.size) for rank in range(group.size)]
+    batch = batches[group.rank]
+
+    def window(tokens_of):
+        return ExpertWindow.create(
+            moe_expert_num=config.num_experts, hidden_size=config.hidden_size, top_k=config.num_experts_per_tok,
+            max_tokens_per_rank=max(tokens_of(each) for each in batches), dtype=DTYPES[config.dtype], group=group,
+            timeout=arguments.timeout)
+
+    # a window per phase: activations have as many rows as their window, and decode needs far fewer
+    with window(lambda each: each.tokens.size) as prefill_window, window(lambda each: len(each.texts)) as decode_window:
+        local = prefill_window.local_expert_num
+        report(f"Model: {config.num_hidden_layers} layers, hidden size {config.hidden_size}, {config.num_experts} "
+               f"experts, top {config.num_experts_per_tok}, {config.dtype}, {config.parameter_num / 1e6:.1f} M weights.",
+               f"Ranks: {group.size} with {local} experts each; windows of {prefill_window.capacity} rows (prefill) "
+               f"and {decode_window.capacity} rows (decode).",
+               f"Prompts: {len(arguments.texts)}, of {min(each.lengths.min() for each in batches)} to "
+               f"{max(each.lengths.max() for each in batches)} tokens.")
+        weights = RandomWeights(config, arguments.seed)
+        experts = moe_weights(weights, range(group.rank * local, (group.rank + 1) * local))
+        generator = build_generator(weights, batch, new_tokens,
+                                    [MoELayer(prefill_window, layer, "prefill") for layer in experts],
+                                    [MoELayer(decode_window, layer, "decode") for layer in experts])
+        start = time.perf_counter()
+        generator.compile()
+        group.all_gather([0])  # nobody waits inside a window while others compile
+        report(f"Compiled the prefill and the decode graph in {time.perf_counter() - start:.1f} s.")
+        generator.run(steps=2)  # warm-up of both graphs
+        group.all_gather([0])
+        before = [each.timers() for each in (prefill_window, decode_window)]
+        generation = generator.run(on_token=report.progress(new_tokens))
+        after = [each.timers() for each in (prefill_window, decode_window)]
+
+    generations = gather(group, generation, max(len(each.texts) for each in batches))
+    for rank, (each, result) in enumerate(zip(batches, generations)):
+        report("", f"Rank {rank}")
+        for text, tokens in zip(each.texts, result.tokens):
+            report(f"  {text!r}", f"    -> {decoded(tokens)}")
+    first_token = max(result.first_token for result in generations)
+    later_tokens = max(result.later_tokens for result in generations)
+    token_num = sum(int((result.checksums != 0).sum()) for result in generations)
+    report("", f"TTFT {first_token * 1e3:.1f} ms, TPOT {later_tokens / (new_tokens - 1) * 1e3:.2f} ms (slowest rank), "
+               f"{token_num / (first_token + later_tokens):.0f} tokens/s on {group.size} ranks.",
+           time_inside("prefill", before[0], after[0], generation.first_token),
+           time_inside("decode", before[1], after[1], generation.later_tokens))
+    if arguments.check and group.rank == 0:
+        return 0 if check(config, arguments.seed, batches, generations, new_tokens, report) else 1
+    return 0
+
+
+def main():
+    arguments = parse_arguments()
+    ms.set_device("CPU")
+    ms.set_context(mode=ms.GRAPH_MODE)
+    if "MS_ROLE" in os.environ:  # started by msrun
+        communication.init("mccl")
+    with open_group() as group:
+        return generate(arguments, group)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What a user reads who passes something wrong: value, limit, what to do. Run with -s to read them all."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from ms_moe_comm import ExpertWindow, MoEDispatcher, moe_decode_combine, moe_decode_dispatch, moe_prefill_combine
+
+E, H, K, T_MAX = 4, 32, 2, 8
+
+
+@pytest.fixture(autouse=True)
+def pynative_mode():
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+@pytest.fixture
+def window():
+    with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T_MAX,
+                             dtype=ms.float32) as window:
+        yield window
+
+
+def x_of(token_num=2, hidden=H, dtype=np.float32):
+    return Tensor(np.zeros((token_num, hidden), dtype))
+
+
+def ids_of(token_num=2, top_k=K, dtype=np.int32, value=0):
+    return Tensor(np.full((token_num, top_k), value, dtype))
+
+
+def message(function, kind, text):
+    with pytest.raises(kind) as error:
+        for output in function():
+            output.asnumpy()
+    first_line = str(error.value).splitlines()[0]
+    print(f"{kind.__name__}: {first_line}")
+    assert text in first_line
+
+
+def test_arguments_of_dispatch(window):
+    def dispatch(x, ids, rows=window.rows, control=window.control, experts=E, **options):
+        return lambda: moe_decode_dispatch(x, ids, rows, control, experts, **options)[1:2]
+
+    message(dispatch(x_of(9), ids_of(9)), ValueError,
+            "T, dimension 0 of 'x', is 9, but the window was created for at most 8 tokens per rank. Create it with a larger "
+            "max_tokens_per_rank, or dispatch fewer tokens at a time.")
+    message(dispatch(x_of(), ids_of(top_k=3)), ValueError,
+            "K, dimension 1 of 'expert_ids', is 3, but the window was created for top_k 2.")
+    message(dispatch(x_of(), ids_of(top_k=17)), ValueError, "must be 1 to 16, but got 17.")
+    message(dispatch(x_of(hidden=64), ids_of()), ValueError,
+            "dimension 1 of 'x' must be the window's H = 32, but its shape is [2, 64].")
+    message(dispatch(x_of(dtype=np.float16), ids_of()), TypeError,
+            "'x' and 'window_rows' must have the same dtype, but got float16 and float32.")
+    message(dispatch(x_of(), ids_of(dtype=np.int16)), TypeError,
+            "the dtype of 'expert_ids' must be one of int32, int64, but got Int16.")
+    message(dispatch(x_of(), ids_of(3)), ValueError,
+            "dimension 0 of 'expert_ids' must be T = 2, but its shape is [3, 2].")
+    mask = Tensor(np.ones(5, bool))
+    message(dispatch(x_of(), ids_of(), x_active_mask=mask), ValueError,
+            "dimension 0 of 'x_active_mask' must be T = 2, but its shape is [5].")
+    message(dispatch(x_of(), ids_of(), x_active_mask=Tensor(np.ones(2, np.float32))), TypeError,
+            "the dtype of 'x_active_mask' must be bool, but got float32.")
+    message(dispatch(x_of(), ids_of(), experts=2), ValueError,
+            "'local_expert_num' is 2, but the window has 4 experts per rank")
+    message(dispatch(x_of(), ids_of(), expert_token_nums_type=2), ValueError,
+            "'expert_token_nums_type' must be 0 or 1, but got 2.")
+    message(dispatch(x_of(), ids_of(), rows=Tensor(np.zeros((16, H), np.float32))), ValueError,
+            "'window_rows' does not lie in the window of 'window_control'.")
+    message(dispatch(x_of(), ids_of(), control=Tensor(np.zeros(4096, np.int32))), ValueError,
+            "'window_control' is not the control tensor of an ExpertWindow, or its window was closed.")
+    assert window.stats()["epoch"] == 0  # nothing of this reached a kernel, and the window is still good
+    message(dispatch(x_of(), ids_of(value=E)), RuntimeError,
+            "'expert_ids' holds 4 (token 0, k 0), but the window has the experts 0 to 3. Pass a negative id for a (token, k) "
+            "that goes to no expert. The window cannot be used any more: create a new one on all ranks.")
+
+
+def test_cumulative_sums_of_expert_token_nums(window):
+    ids = Tensor(np.array([[0, 2], [2, 3]], np.int32))
+    for kind, expected in ((1, [1, 0, 2, 1]), (0, [1, 1, 3, 4])):
+        nums = moe_decode_dispatch(x_of(), ids, window.rows, window.control, E, expert_token_nums_type=kind)[2]
+        assert nums.asnumpy().tolist() == expected
+
+
+def test_arguments_of_combine(window):
+    ids = ids_of()
+    index = Tensor(np.zeros((2, K), np.int32))
+    message(lambda: moe_decode_combine(x_of(1), ids, index, window.control)[:1], RuntimeError,
+            "found no rows to combine: the window's last dispatch is number 0")
+
+
+def test_arguments_of_combine_after_a_dispatch(window):
+    ids = ids_of()
+    _, index, _, control = moe_decode_dispatch(x_of(), ids, window.rows, window.control, E)
+
+    def combine(expand_x=window.outputs, ids=ids, index=index, **options):
+        return lambda: moe_decode_combine(expand_x, ids, index, control, **options)[:1]
+
+    message(combine(expand_x=x_of(3)), ValueError, "'expand_x' has 3 rows, but this rank received 4.")
+    message(combine(expand_x=x_of(16, 64)), ValueError,
+            "H, the last dimension of 'expand_x', is 64, but the window was created for hidden_size 32.")
+    message(combine(expand_x=x_of(16, H, np.float16)), TypeError,
+            "the dtype of 'expand_x' is float16, but the window was created for float32.")
+    message(combine(expert_scales=Tensor(np.ones((2, K), np.float16))), TypeError,
+            "the dtype of 'expert_scales' must be float32, but got float16.")
+    message(combine(shared_expert_x=x_of(3)), ValueError,
+            "dimension 0 of 'shared_expert_x' must be T = 2, but its shape is [3, 32].")
+    message(combine(index=Tensor(np.full((2, K), 99, np.int32))), RuntimeError,
+            "'expand_idx' holds 99 (token 0, k 0), but the window has 16 rows.")
+
+
+def test_a_plan_of_an_earlier_dispatch_is_refused(window):
+    dispatcher = MoEDispatcher(window, "prefill")
+    _, _, (ids, index, plan, _) = dispatcher.dispatch(x_of(), ids_of())
+    _, _, (_, _, _, control) = dispatcher.dispatch(x_of(), ids_of())
+    message(lambda: moe_prefill_combine(window.outputs, ids, index, plan, control)[:1], RuntimeError,
+            "got the plan of dispatch 1 for T = 2 and K = 2, but the window's last dispatch is number 2.")
+
+
+def test_a_closed_window_is_refused():
+    with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T_MAX,
+                             dtype=ms.float32) as window:
+        rows, control = window.rows, window.control
+    message(lambda: moe_decode_dispatch(x_of(), ids_of(), rows, control, E)[1:2], ValueError, "or its window was closed")
+
+
+def test_an_unknown_phase_is_refused(window):
+    with pytest.raises(ValueError, match="'phase' must be one of .*, but got 'train'"):
+        MoEDispatcher(window, "train")
