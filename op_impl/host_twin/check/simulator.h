@@ -133,7 +133,7 @@ class Core {
   void PipeBarrier(pipe_t pipe, Site site);
   void SyncAll(Site site);
   int64_t ReadClock(Site site);
-  void Require(bool holds, const std::string &rule, Site site);
+  [[noreturn]] void Refuse(const std::string &rule, Site site);
 
   void *pipe_pointer = nullptr;  // the kernel's TPipe
   uint32_t rank;
