@@ -312,7 +312,7 @@ void Core::ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool
   if (write) {
     simulator_.shadow_.Write(area_, at.address, bytes, access, pipes_[PIPE_S].start, true);
   } else {
-    simulator_.shadow_.Read(area_, at.address, bytes, access, pipes_[PIPE_S].start, nullptr, true);
+    simulator_.shadow_.Read(area_, at.address, bytes, access, pipes_[PIPE_S].start, true);
   }
 }
 
@@ -353,7 +353,7 @@ void Core::ReadGlobal(const void *address, void *value, uint32_t bytes, Site sit
   CacheLine &line = Line(number);
   const uint32_t access = ScalarAccess(site);
   if (!line.dirty) {
-    simulator_.shadow_.Read(area, from, bytes, access, pipes_[PIPE_S].start, nullptr, true);
+    simulator_.shadow_.Read(area, from, bytes, access, pipes_[PIPE_S].start, true);
     if (simulator_.shadow_.LastCommit(area, from, bytes) > line.filled) {
       Refuse("stale scalar cache: GetValue reads " + area.name + " +" + std::to_string(from - area.base) +
                  " from a cache line older than the last write there; DataCacheCleanAndInvalid it first",
@@ -631,7 +631,7 @@ void Core::RunVector(Pipe &pipe, Instruction &instruction) {
   Shadow &shadow = simulator_.shadow_;
   for (uint32_t i = 1; i < instruction.operand_number; ++i) {
     shadow.Read(area_, instruction.operands[i].place.address, instruction.operands[i].bytes, instruction.access,
-                pipe.start, nullptr, true);
+                pipe.start, true);
   }
   shadow.Write(area_, instruction.operands[0].place.address, instruction.operands[0].bytes, instruction.access,
                pipe.start, true);
@@ -650,7 +650,8 @@ bool Core::MovePiece(Pipe &pipe, Instruction &move) {
     const uint64_t bytes = std::min<uint64_t>(move.bytes - move.offset, lines * kLandsWhole - into_line);
     lines -= (into_line + bytes + kLandsWhole - 1) / kLandsWhole;
     if (in) {
-      if (shadow.Read(area, global, bytes, move.access, pipe.start, move.flag ? &pipe.done : nullptr, false)) {
+      if (shadow.Read(area, global, bytes, move.access, pipe.start, false, move.flag ? &acquirer_ : nullptr,
+                      &pipe.done)) {
         shadow.Write(area_, local, bytes, move.access, pipe.start, true);
       } else {  // it is no fault to load what nobody wrote, only to use it
         for (uint64_t at = 0; at < bytes; at += kGranuleBytes) {
@@ -660,7 +661,7 @@ bool Core::MovePiece(Pipe &pipe, Instruction &move) {
       }
       std::memcpy(local, global, bytes);
     } else {
-      shadow.Read(area_, local, bytes, move.access, pipe.start, nullptr, true);
+      shadow.Read(area_, local, bytes, move.access, pipe.start, true);
       shadow.Write(area, global, bytes, move.access, pipe.start, true);
       std::memcpy(global, local, bytes);
       shadow[move.access].committed = simulator_.NextCommit();
@@ -980,7 +981,7 @@ void Simulator::Touch(uint32_t number, const void *address, uint64_t bytes, bool
     shadow_[access].committed = NextCommit();
     ++progress_;
   } else {
-    shadow_.Read(area, at, bytes, access, rank.clock, nullptr, true);
+    shadow_.Read(area, at, bytes, access, rank.clock, true);
   }
 }
 

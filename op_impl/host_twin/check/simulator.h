@@ -187,6 +187,7 @@ class Core {
   };
   std::array<std::array<Flag, kEventIds>, kEvents> flags_;
   std::array<uint32_t, kEvents> reserved_ids_{};
+  Acquirer acquirer_;  // of MTE2
   std::unordered_map<uint64_t, CacheLine> cache_;
   struct ScalarSite {
     Site site;
