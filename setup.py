@@ -170,7 +170,8 @@ class BuildLibrary(build_ext):
         jobs = [(path, own + framework) for path in
                 (OPS / "common" / "glue" / "register_ops.cc", generated / "gen_custom_ops_def.cc",
                  *(ascend if CANN else ()))]
-        jobs += [(path, [f"-I{OPS / 'host_twin'}", *own]) for path in sorted(OPS.glob("*/op_kernel/*.cpp"))]
+        twin = [f"-I{OPS / 'host_twin'}", f"-I{OPS / 'host_twin' / 'fast'}"]
+        jobs += [(path, twin + own) for path in sorted(OPS.glob("*/op_kernel/*.cpp"))]
         glue = [p for folder in ("ms_glue", "op_host") for p in sorted(OPS.glob(f"*/{folder}/*.cc"))]
         glue += [p for p in sorted((OPS / "common" / "glue").glob("*.cc")) if p.name != "register_ops.cc"]
         jobs += [(path, own) for path in glue if path not in ascend]

@@ -2,15 +2,19 @@
 //
 // The include path alone decides which kernel_operator.h a kernel sees, CANN's or this one. Only what the kernels
 // use is here, under AscendC's own names, signatures and limits; whatever this file accepts, CANN accepts too.
-// What an instruction does is decided by a back end of a dozen hooks (fast/backend.h).
+// What an instruction does is decided by a back end, backend.h, that the include path picks as well:
+//   fast/   each instruction executes at once: the production CPU backend
+//   check/  all cores of all ranks in one thread under a seeded scheduler that looks for broken rules
+// A function's last argument, the Site it is called from, has no counterpart in AscendC and is never given.
 #ifndef MOE_COMM_HOST_TWIN_KERNEL_OPERATOR_H
 #define MOE_COMM_HOST_TWIN_KERNEL_OPERATOR_H
 
 #include <cstdint>
 #include <type_traits>
 
-#include "fast/backend.h"
+#include "backend.h"
 #include "numerics.h"
+#include "types.h"
 
 #define __global__
 #define __aicore__
@@ -19,31 +23,14 @@
 #define KERNEL_TASK_TYPE_DEFAULT(type) static_assert(type == KERNEL_TYPE_MIX_AIV_1_0, "vector kernels only")
 
 enum KernelMetaType { KERNEL_TYPE_MIX_AIV_1_0 };
-enum pipe_t { PIPE_S, PIPE_V, PIPE_MTE2, PIPE_MTE3, PIPE_ALL };
+
 namespace AscendC {
 
-enum class TPosition : uint8_t { GM, VECIN, VECOUT, VECCALC };
-enum class HardEvent : uint8_t {
-  MTE2_V, V_MTE2, MTE3_V, V_MTE3, MTE2_MTE3, MTE3_MTE2, V_S, S_V, S_MTE2, MTE2_S, S_MTE3, MTE3_S
-};
+using backend::Site;
+
 enum class RoundMode { CAST_NONE, CAST_RINT };
 enum class CacheLine { SINGLE_CACHE_LINE, ENTIRE_DATA_CACHE };
 enum class DcciDst { CACHELINE_ALL, CACHELINE_UB, CACHELINE_OUT };
-
-using TEventID = int8_t;
-constexpr uint32_t kUbBlockBytes = 32;
-
-// Lengths and global gaps in bytes, gaps of local memory in 32-byte blocks.
-struct DataCopyExtParams {
-  uint16_t blockCount = 1;
-  uint32_t blockLen = 0;
-  uint32_t srcStride = 0;
-  uint32_t dstStride = 0;
-  uint32_t rsv = 0;
-  DataCopyExtParams() = default;
-  DataCopyExtParams(uint16_t count, uint32_t length, uint32_t source_gap, uint32_t target_gap, uint32_t reserved)
-      : blockCount(count), blockLen(length), srcStride(source_gap), dstStride(target_gap), rsv(reserved) {}
-};
 
 template <typename T>
 struct DataCopyPadExtParams {
@@ -61,25 +48,32 @@ class LocalTensor {
  public:
   using PrimType = T;
   LocalTensor() = default;
-  LocalTensor(uint8_t *address, uint32_t bytes) : address_(address), bytes_(bytes) {}
-  T GetValue(uint32_t index) const { return reinterpret_cast<const T *>(address_)[index]; }
+  LocalTensor(const backend::Local &place, uint32_t bytes) : place_(place), bytes_(bytes) {}
+  T GetValue(uint32_t index, Site site = Site::Here()) const {
+    return backend::ReadLocal<T>(place_, index * sizeof(T), site);
+  }
   template <typename V>
-  void SetValue(uint32_t index, V value) const {
+  void SetValue(uint32_t index, V value, Site site = Site::Here()) const {
     static_assert(std::is_same<V, T>::value, "a scalar of exactly the tensor's type");
-    reinterpret_cast<T *>(address_)[index] = value;
+    backend::WriteLocal<T>(place_, index * sizeof(T), value, site);
   }
   LocalTensor operator[](uint32_t offset) const {
-    return LocalTensor(address_ + offset * sizeof(T), bytes_ - offset * static_cast<uint32_t>(sizeof(T)));
+    const uint32_t bytes = offset * static_cast<uint32_t>(sizeof(T));
+    return LocalTensor(place_.At(bytes), bytes_ - bytes);
   }
   template <typename U>
   LocalTensor<U> ReinterpretCast() const {
-    return LocalTensor<U>(address_, bytes_);
+    return LocalTensor<U>(place_, bytes_);
   }
   uint32_t GetSize() const { return bytes_ / sizeof(T); }
-  uint8_t *Address() const { return address_; }  // for the twin itself
+
+  // for the twin itself
+  const backend::Local &Place() const { return place_; }
+  T *Data() const { return reinterpret_cast<T *>(place_.address); }
+  backend::Operand<backend::Local> First(uint64_t count) const { return {place_, count * sizeof(T)}; }
 
  private:
-  uint8_t *address_ = nullptr;
+  backend::Local place_;
   uint32_t bytes_ = 0;
 };
 
@@ -89,14 +83,17 @@ class GlobalTensor {
   using PrimType = T;
   void SetGlobalBuffer(__gm__ T *address) { address_ = address; }
   void SetGlobalBuffer(__gm__ T *address, uint64_t) { address_ = address; }
-  T GetValue(uint64_t index) const { return address_[index]; }
+  T GetValue(uint64_t index, Site site = Site::Here()) const { return backend::ReadGlobal(address_ + index, site); }
+  void SetValue(uint64_t index, T value, Site site = Site::Here()) {
+    backend::WriteGlobal(address_ + index, value, site);
+  }
   GlobalTensor operator[](uint64_t offset) const {
     GlobalTensor shifted;
     shifted.SetGlobalBuffer(address_ + offset);
     return shifted;
   }
   const T *GetPhyAddr() const { return address_; }
-  T *Address() const { return address_; }  // for the twin itself
+  uint8_t *Data() const { return reinterpret_cast<uint8_t *>(address_); }  // for the twin itself
 
  private:
   T *address_ = nullptr;
@@ -109,51 +106,46 @@ class TBuf {
  public:
   template <typename T>
   LocalTensor<T> Get() {
-    return LocalTensor<T>(address_, bytes_);
+    return LocalTensor<T>(place_, bytes_);
   }
   template <typename T>
   LocalTensor<T> Get(uint32_t count) {
-    return LocalTensor<T>(address_, count * sizeof(T));
+    return LocalTensor<T>(place_, count * sizeof(T));
   }
 
  private:
   friend class TPipe;
-  uint8_t *address_ = nullptr;
+  backend::Local place_;
   uint32_t bytes_ = 0;
 };
 
-// Buffers that pass from one pipe to another in order. One instruction after the other, as here, needs no event.
+// Buffers that pass from one pipe to another in order.
 template <TPosition from, TPosition to, int32_t depth>
 class TQueBind {
  public:
   template <typename T>
-  LocalTensor<T> AllocTensor() {
-    uint8_t *buffer = address_ + next_ * bytes_;
-    next_ = (next_ + 1) % count_;
-    return LocalTensor<T>(buffer, bytes_);
+  LocalTensor<T> AllocTensor(Site site = Site::Here()) {
+    return LocalTensor<T>(queue_.Alloc(site), bytes_);
   }
   template <typename T>
-  bool EnQue(const LocalTensor<T> &tensor) {
-    queued_[tail_++ % kSlots] = tensor.Address();
+  bool EnQue(const LocalTensor<T> &tensor, Site site = Site::Here()) {
+    queue_.EnQue(tensor.Place(), site);
     return true;
   }
   template <typename T>
-  LocalTensor<T> DeQue() {
-    return LocalTensor<T>(queued_[head_++ % kSlots], bytes_);
+  LocalTensor<T> DeQue(Site site = Site::Here()) {
+    return LocalTensor<T>(queue_.DeQue(site), bytes_);
   }
   template <typename T>
-  void FreeTensor(LocalTensor<T> &) {}
+  void FreeTensor(LocalTensor<T> &tensor, Site site = Site::Here()) {
+    queue_.Free(tensor.Place(), site);
+  }
 
  private:
   friend class TPipe;
-  static constexpr uint32_t kSlots = 8;
-  uint8_t *address_ = nullptr;
+  using Events = backend::QueueEvents<from, to>;
+  backend::Queue<Events::kFilled, Events::kFree, depth> queue_;
   uint32_t bytes_ = 0;
-  uint32_t count_ = 0;
-  uint32_t next_ = 0;
-  uint32_t head_ = 0;
-  uint32_t tail_ = 0;
-  uint8_t *queued_[kSlots] = {};
 };
 
 template <TPosition position, int32_t depth>
@@ -162,28 +154,24 @@ using TQue = TQueBind<position == TPosition::VECOUT ? TPosition::VECOUT : TPosit
 
 class TPipe {
  public:
-  TPipe() {
-    backend::ResetUnifiedBuffer();
-    Current() = this;
-  }
-  static TPipe *&Current() {
-    static thread_local TPipe *current = nullptr;
-    return current;
-  }
+  explicit TPipe(Site site = Site::Here()) { backend::OpenPipe(this, site); }
+  ~TPipe() { backend::ClosePipe(); }
+  TPipe(const TPipe &) = delete;
+  TPipe &operator=(const TPipe &) = delete;
+
   template <TPosition position>
-  bool InitBuffer(TBuf<position> &buffer, uint32_t bytes) {
+  bool InitBuffer(TBuf<position> &buffer, uint32_t bytes, Site site = Site::Here()) {
     buffer.bytes_ = RoundUp(bytes);
-    buffer.address_ = backend::TakeUnifiedBuffer(buffer.bytes_);
+    buffer.place_ = backend::TakeBuffer(buffer.bytes_, site);
     return true;
   }
   template <TPosition from, TPosition to, int32_t depth>
-  bool InitBuffer(TQueBind<from, to, depth> &queue, uint8_t count, uint32_t bytes) {
+  bool InitBuffer(TQueBind<from, to, depth> &queue, uint8_t count, uint32_t bytes, Site site = Site::Here()) {
     queue.bytes_ = RoundUp(bytes);
-    queue.count_ = count;
-    queue.address_ = backend::TakeUnifiedBuffer(queue.bytes_ * count);
+    queue.queue_.Init(count, queue.bytes_, site);
     return true;
   }
-  TEventID FetchEventID(HardEvent) { return 0; }  // one instruction after the other: any id does
+  TEventID FetchEventID(HardEvent event, Site site = Site::Here()) { return backend::FetchEvent(event, site); }
 
  private:
   static uint32_t RoundUp(uint32_t bytes) { return (bytes + kUbBlockBytes - 1) / kUbBlockBytes * kUbBlockBytes; }
@@ -193,77 +181,84 @@ class TPipe {
 
 template <typename T>
 void DataCopyPad(const LocalTensor<T> &target, const GlobalTensor<T> &source, const DataCopyExtParams &p,
-                 const DataCopyPadExtParams<T> &) {
-  const uint32_t pitch = (p.blockLen + kUbBlockBytes - 1) / kUbBlockBytes * kUbBlockBytes;
-  backend::Move<T>(target.Address(), pitch + p.dstStride * kUbBlockBytes,
-                   reinterpret_cast<const uint8_t *>(source.Address()), p.blockLen + p.srcStride, p.blockCount,
-                   p.blockLen);
+                 const DataCopyPadExtParams<T> &padding, Site site = Site::Here()) {
+  backend::Require(!padding.isPad && padding.leftPadding == 0 && padding.rightPadding == 0,
+                   "DataCopyPad: the twin knows no padding values", site);
+  backend::MoveIn<T>(target.Place(), source.Data(), p, site);
 }
 
 template <typename T>
-void DataCopyPad(const GlobalTensor<T> &target, const LocalTensor<T> &source, const DataCopyExtParams &p) {
-  const uint32_t pitch = (p.blockLen + kUbBlockBytes - 1) / kUbBlockBytes * kUbBlockBytes;
-  backend::Move<T>(reinterpret_cast<uint8_t *>(target.Address()), p.blockLen + p.dstStride, source.Address(),
-                   pitch + p.srcStride * kUbBlockBytes, p.blockCount, p.blockLen);
+void DataCopyPad(const GlobalTensor<T> &target, const LocalTensor<T> &source, const DataCopyExtParams &p,
+                 Site site = Site::Here()) {
+  backend::MoveOut<T>(target.Data(), source.Place(), p, site);
 }
 
 // --- vector instructions, `count` elements from the start of each tensor ---
 
 template <typename T>
-void Duplicate(const LocalTensor<T> &target, const T &value, const int32_t &count) {
-  numerics::Fill(reinterpret_cast<T *>(target.Address()), value, count);
+void Duplicate(const LocalTensor<T> &target, const T &value, const int32_t &count, Site site = Site::Here()) {
+  backend::Vector("Duplicate", site, [target, value, count] { numerics::Fill(target.Data(), value, count); },
+                  target.First(count));
 }
 
 template <typename T>
-void Add(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTensor<T> &b, const int32_t &count) {
+void Add(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTensor<T> &b, const int32_t &count,
+         Site site = Site::Here()) {
   static_assert(std::is_same<T, float>::value || std::is_same<T, int32_t>::value, "types of the kernels");
-  numerics::Add(reinterpret_cast<T *>(target.Address()), reinterpret_cast<const T *>(a.Address()),
-                reinterpret_cast<const T *>(b.Address()), count);
+  backend::Vector("Add", site, [target, a, b, count] { numerics::Add(target.Data(), a.Data(), b.Data(), count); },
+                  target.First(count), a.First(count), b.First(count));
 }
 
 template <typename T>
-void Muls(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &factor, const int32_t &count) {
+void Muls(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &factor, const int32_t &count,
+          Site site = Site::Here()) {
   static_assert(std::is_same<T, float>::value, "types of the kernels");
-  numerics::Scale(reinterpret_cast<T *>(target.Address()), reinterpret_cast<const T *>(a.Address()), factor, count);
+  backend::Vector("Muls", site,
+                  [target, a, factor, count] { numerics::Scale(target.Data(), a.Data(), factor, count); },
+                  target.First(count), a.First(count));
 }
 
 template <typename To, typename From>
-void Cast(const LocalTensor<To> &target, const LocalTensor<From> &source, const RoundMode &mode,
-          const uint32_t &count) {
+void Cast(const LocalTensor<To> &target, const LocalTensor<From> &source, const RoundMode &mode, const uint32_t &count,
+          Site site = Site::Here()) {
   // widening is exact and takes CAST_NONE, narrowing rounds half to even
-  backend::Require((mode == RoundMode::CAST_NONE) == (sizeof(To) > sizeof(From)), "Cast: wrong RoundMode");
-  numerics::Convert(reinterpret_cast<To *>(target.Address()), reinterpret_cast<const From *>(source.Address()), count);
+  backend::Require((mode == RoundMode::CAST_NONE) == (sizeof(To) > sizeof(From)), "Cast: wrong RoundMode", site);
+  backend::Vector("Cast", site,
+                  [target, source, count] {
+                    numerics::Convert(target.Data(), static_cast<const From *>(source.Data()), count);
+                  },
+                  target.First(count), source.First(count));
 }
 
 // --- order ---
 
 template <HardEvent event>
-void SetFlag(int32_t) {
-  backend::Release();
+void SetFlag(int32_t id, Site site = Site::Here()) {
+  backend::SetFlag(event, id, site);
 }
 template <HardEvent event>
-void WaitFlag(int32_t) {
-  backend::Acquire();
+void WaitFlag(int32_t id, Site site = Site::Here()) {
+  backend::WaitFlag(event, id, site);
 }
 template <pipe_t pipe>
-void PipeBarrier() {
-  backend::Release();
+void PipeBarrier(Site site = Site::Here()) {
+  backend::PipeBarrier(pipe, site);
 }
 template <bool isAIVOnly = true>
-void SyncAll() {
-  backend::Barrier();
+void SyncAll(Site site = Site::Here()) {
+  backend::SyncAll(site);
 }
 template <typename T, CacheLine entireType, DcciDst dcciDst>
-void DataCacheCleanAndInvalid(const GlobalTensor<T> &) {
-  backend::Acquire();
+void DataCacheCleanAndInvalid(const GlobalTensor<T> &tensor, Site site = Site::Here()) {
+  backend::CleanCache(tensor.Data(), entireType == CacheLine::ENTIRE_DATA_CACHE, site);
 }
 
-inline int64_t GetBlockIdx() { return backend::Self().block; }
-inline int64_t GetBlockNum() { return backend::Self().blocks; }
-inline int64_t GetSystemCycle() { return backend::ReadClock(); }
+inline int64_t GetBlockIdx() { return backend::BlockIndex(); }
+inline int64_t GetBlockNum() { return backend::BlockNumber(); }
+inline int64_t GetSystemCycle(Site site = Site::Here()) { return backend::ReadClock(site); }
 
 }  // namespace AscendC
 
-inline AscendC::TPipe *GetTPipePtr() { return AscendC::TPipe::Current(); }
+inline AscendC::TPipe *GetTPipePtr() { return static_cast<AscendC::TPipe *>(AscendC::backend::CurrentPipe()); }
 
 #endif  // MOE_COMM_HOST_TWIN_KERNEL_OPERATOR_H

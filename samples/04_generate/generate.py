@@ -86,6 +86,8 @@ def parse_arguments():
             shared_expert_intermediate_size=arguments.shared_expert_size,
             tie_word_embeddings=arguments.tie_embeddings, dtype=arguments.dtype)
         arguments.texts = [line for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line]
+        if not arguments.texts:
+            raise ValueError(f"{arguments.prompts} holds no prompt; write one per line.")
     except (ValueError, OSError) as error:
         parser.error(str(error))
     return arguments
@@ -185,6 +187,7 @@ def generate(arguments, group):
     report = Report(group.rank)
     batches = [Batch.of_rank(arguments.texts, rank, group.size) for rank in range(group.size)]
     batch = batches[group.rank]
+    prompt_lengths = [length for each in batches for length in each.lengths[each.real].tolist()]
 
     def window(tokens_of):
         return ExpertWindow.create(
@@ -200,8 +203,7 @@ def generate(arguments, group):
                f"{config.parameter_num / 1e6:.1f} M weights.",
                f"Ranks: {group.size} with {local} experts each; windows of {prefill_window.capacity} rows (prefill) "
                f"and {decode_window.capacity} rows (decode).",
-               f"Prompts: {len(arguments.texts)}, of {min(each.lengths.min() for each in batches)} to "
-               f"{max(each.lengths.max() for each in batches)} tokens.")
+               f"Prompts: {len(arguments.texts)}, of {min(prompt_lengths)} to {max(prompt_lengths)} tokens.")
         weights = RandomWeights(config, arguments.seed)
         experts = moe_weights(weights, range(group.rank * local, (group.rank + 1) * local))
         generator = build_generator(weights, batch, new_tokens,
@@ -219,8 +221,8 @@ def generate(arguments, group):
 
     generations = gather(group, generation, max(len(each.texts) for each in batches))
     for rank, (each, result) in enumerate(zip(batches, generations)):
-        report("", f"Rank {rank}")
-        for text, tokens in zip(each.texts, result.tokens):
+        report("", f"Rank {rank}" if each.real.all() else f"Rank {rank} has no prompt")
+        for text, tokens in zip(each.texts, result.tokens[:each.real.sum()]):
             report(f"  {text!r}", f"    -> {decoded(tokens)}")
     first_token = max(result.first_token for result in generations)
     later_tokens = max(result.later_tokens for result in generations)

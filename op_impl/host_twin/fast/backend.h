@@ -15,9 +15,21 @@
 #include <stdexcept>
 #include <string>
 
+#include "../types.h"
+
 namespace AscendC::backend {
 
-constexpr uint32_t kUnifiedBufferBytes = 192 * 1024;  // of an AI core of Ascend 910B and 910_93
+// Where a kernel calls from is of no interest here.
+struct Site {
+  static constexpr Site Here() { return {}; }
+};
+
+// An address in the unified buffer.
+struct Local {
+  uint8_t *address = nullptr;
+  Local At(uint32_t bytes) const { return {address + bytes}; }
+};
+
 constexpr uint32_t kHostAlign = 64;                   // a 32-byte aligned buffer costs 15 to 30 % on a CPU
 constexpr int64_t kNanosecondsPerCycle = 20;          // GetSystemCycle counts at 50 MHz
 
@@ -43,6 +55,7 @@ struct Block {
   int64_t block = 0;
   int64_t blocks = 1;
   BlockBarrier *barrier = nullptr;
+  void *pipe = nullptr;       // the kernel's TPipe
   uint32_t used = 0;          // bytes of the unified buffer
   uint32_t clock_reads = 0;   // in this launch
   alignas(kHostAlign) uint8_t unified_buffer[kUnifiedBufferBytes];
@@ -53,39 +66,73 @@ inline Block &Self() {
   return block;
 }
 
-inline void Require(bool holds, const char *rule) {
+inline void Require(bool holds, const char *rule, Site) {
   if (!holds) throw std::logic_error(std::string("AscendC rule broken: ") + rule);
 }
 
-inline void ResetUnifiedBuffer() { Self().used = 0; }
+// --- buffers ---
 
-inline uint8_t *TakeUnifiedBuffer(uint32_t bytes) {
+inline void OpenPipe(void *pipe, Site) {
+  Self().pipe = pipe;
+  Self().used = 0;
+}
+inline void ClosePipe() {}
+inline void *CurrentPipe() { return Self().pipe; }
+
+inline Local TakeBuffer(uint32_t bytes, Site site) {
   Block &self = Self();
   uint8_t *buffer = self.unified_buffer + self.used;
   self.used += (bytes + kHostAlign - 1) / kHostAlign * kHostAlign;
-  Require(self.used <= kUnifiedBufferBytes, "buffers exceed the unified buffer");
-  return buffer;
+  Require(self.used <= kUnifiedBufferBytes, "buffers exceed the unified buffer", site);
+  return {buffer};
 }
 
-inline void Release() { std::atomic_thread_fence(std::memory_order_release); }
-inline void Acquire() { std::atomic_thread_fence(std::memory_order_acquire); }
-
-inline void Barrier() {
-  if (Self().blocks > 1) Self().barrier->Wait(Self().blocks);
-}
-
-// Only loops that wait for a peer read the clock: yield there, so that ranks which share cores get to run,
-// and sleep once the wait is plainly not a matter of microseconds.
-inline int64_t ReadClock() {
-  constexpr uint32_t kYields = 2000;
-  constexpr useconds_t kSleepMicroseconds = 30;
-  if (++Self().clock_reads < kYields) {
-    sched_yield();
-  } else {
-    usleep(kSleepMicroseconds);
+// One instruction after the other, as here, needs no event.
+template <HardEvent filled, HardEvent free, int32_t depth>
+class Queue {
+ public:
+  void Init(uint32_t count, uint32_t bytes, Site site) {
+    count_ = count;
+    bytes_ = bytes;
+    first_ = TakeBuffer(count * bytes, site);
   }
-  const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count() / kNanosecondsPerCycle;
+  Local Alloc(Site) {
+    const Local buffer = first_.At(next_ * bytes_);
+    next_ = (next_ + 1) % count_;
+    return buffer;
+  }
+  void EnQue(const Local &buffer, Site) { queued_[tail_++ % kSlots] = buffer; }
+  Local DeQue(Site) { return queued_[head_++ % kSlots]; }
+  void Free(const Local &, Site) {}
+
+ private:
+  static constexpr uint32_t kSlots = 8;
+  Local first_;
+  uint32_t bytes_ = 0;
+  uint32_t count_ = 0;
+  uint32_t next_ = 0;
+  uint32_t head_ = 0;
+  uint32_t tail_ = 0;
+  Local queued_[kSlots];
+};
+
+// --- instructions ---
+
+template <typename T>
+T ReadLocal(const Local &place, uint32_t offset, Site) {
+  return *reinterpret_cast<const T *>(place.address + offset);
+}
+template <typename T>
+void WriteLocal(const Local &place, uint32_t offset, T value, Site) {
+  *reinterpret_cast<T *>(place.address + offset) = value;
+}
+template <typename T>
+T ReadGlobal(const T *address, Site) {
+  return *address;
+}
+template <typename T>
+void WriteGlobal(T *address, T value, Site) {
+  *address = value;
 }
 
 template <typename T>
@@ -101,6 +148,56 @@ void Move(uint8_t *target, uint64_t target_pitch, const uint8_t *source, uint64_
       std::memcpy(target, source, bytes);
     }
   }
+}
+
+inline uint32_t LocalPitch(uint32_t bytes, uint32_t gap) {
+  return (bytes + kUbBlockBytes - 1) / kUbBlockBytes * kUbBlockBytes + gap * kUbBlockBytes;
+}
+template <typename T>
+void MoveIn(const Local &target, const uint8_t *source, const DataCopyExtParams &p, Site) {
+  Move<T>(target.address, LocalPitch(p.blockLen, p.dstStride), source, p.blockLen + p.srcStride, p.blockCount,
+          p.blockLen);
+}
+template <typename T>
+void MoveOut(uint8_t *target, const Local &source, const DataCopyExtParams &p, Site) {
+  Move<T>(target, p.blockLen + p.dstStride, source.address, LocalPitch(p.blockLen, p.srcStride), p.blockCount,
+          p.blockLen);
+}
+
+template <typename Function, typename... Operands>
+void Vector(const char *, Site, Function compute, const Operands &...) {
+  compute();
+}
+
+// --- order ---
+
+inline void Release() { std::atomic_thread_fence(std::memory_order_release); }
+inline void Acquire() { std::atomic_thread_fence(std::memory_order_acquire); }
+
+inline TEventID FetchEvent(HardEvent, Site) { return 0; }  // any id does
+inline void SetFlag(HardEvent, int32_t, Site) { Release(); }
+inline void WaitFlag(HardEvent, int32_t, Site) { Acquire(); }
+inline void PipeBarrier(pipe_t, Site) { Release(); }
+inline void CleanCache(const uint8_t *, bool, Site) { Acquire(); }
+inline void SyncAll(Site) {
+  if (Self().blocks > 1) Self().barrier->Wait(Self().blocks);
+}
+
+inline int64_t BlockIndex() { return Self().block; }
+inline int64_t BlockNumber() { return Self().blocks; }
+
+// Only loops that wait for a peer read the clock: yield there, so that ranks which share cores get to run,
+// and sleep once the wait is plainly not a matter of microseconds.
+inline int64_t ReadClock(Site) {
+  constexpr uint32_t kYields = 2000;
+  constexpr useconds_t kSleepMicroseconds = 30;
+  if (++Self().clock_reads < kYields) {
+    sched_yield();
+  } else {
+    usleep(kSleepMicroseconds);
+  }
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count() / kNanosecondsPerCycle;
 }
 
 }  // namespace AscendC::backend

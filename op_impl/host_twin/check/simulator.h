@@ -1,0 +1,293 @@
+// The check back end of the host twin: all cores of all ranks in one thread, under a scheduler that a seed decides.
+//
+// The scalar pipe of a core is a fiber that runs the kernel. It issues instructions to the queues of MTE2, V and MTE3,
+// which commit at a moment of the scheduler's choice, big moves in pieces. Only events and barriers order pipes, and a
+// pipe with itself. The first broken rule ends the run with a report; without one, a run shows what its seed showed.
+#ifndef MOE_COMM_HOST_TWIN_CHECK_SIMULATOR_H
+#define MOE_COMM_HOST_TWIN_CHECK_SIMULATOR_H
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "../types.h"
+#include "fiber.h"
+#include "shadow.h"
+
+namespace AscendC::backend {
+
+class Core;
+class Simulator;
+
+constexpr uint32_t kPipes = 4;    // S, V, MTE2, MTE3, in the order of pipe_t
+constexpr uint32_t kEventIds = 8;
+constexpr uint32_t kEvents = static_cast<uint32_t>(HardEvent::MAX);
+constexpr uint32_t kMaxBuffers = 64;
+constexpr int64_t kTimeoutCycles = int64_t{1} << 40;  // of a wait; the clock leaps there when nothing else can happen
+
+// An address in the unified buffer, and whose it is.
+struct Local {
+  uint8_t *address = nullptr;
+  uint32_t buffer = 0;
+  uint32_t generation = 0;  // of the buffer's tensor: EnQue, DeQue and FreeTensor each end one
+  Local At(uint32_t bytes) const { return {address + bytes, buffer, generation}; }
+};
+
+struct Instruction {
+  enum Kind { kMoveIn, kMoveOut, kVector, kSet, kWait, kBarrier, kForget };
+  Kind kind;
+  Site site;
+  Site caller;
+  // an event
+  uint32_t event = 0;
+  int32_t id = 0;
+  // a move; kForget: `local` and `bytes`
+  uint8_t *local = nullptr;
+  uint8_t *global = nullptr;
+  uint64_t local_pitch = 0;
+  uint64_t global_pitch = 0;
+  uint32_t blocks = 0;
+  uint32_t bytes = 0;
+  bool flag = false;
+  // a vector instruction: the first operand is written, the others are read
+  std::function<void()> compute;
+  std::array<Operand<Local>, 3> operands;
+  uint32_t operand_number = 0;
+  // progress
+  uint32_t access = 0;
+  uint32_t block = 0;
+  uint32_t offset = 0;
+};
+
+// One of the things that the scheduler can let go on.
+struct Actor {
+  Core *core = nullptr;
+  uint32_t pipe = 0;           // of the core
+  uint32_t host = 0;           // of the rank, if there is no core
+  uint32_t slowness = 1;       // runs once in so many times that it could
+  int32_t ready = -1;          // its place among those that can go on
+};
+
+struct Pipe {
+  uint32_t component = 0;
+  uint32_t stamp = 0;
+  Clock start;             // what is over for the next instruction
+  Clock done;              // and for who waits for all up to now
+  uint32_t published = 0;  // number of `start` as a clock of flags, 0: not yet
+  std::deque<Instruction> queue;
+  Actor actor;
+};
+
+struct Buffer {
+  uint8_t *base;
+  uint32_t bytes;
+  Site site;
+  uint32_t generation = 0;
+  const char *unusable = nullptr;  // why no handle is good now
+};
+
+// The state of a TQue or TQueBind.
+struct QueueState {
+  struct Slot {
+    uint32_t buffer;
+    enum { kFree, kAllocated, kQueued, kDequeued } state = kFree;
+    int32_t filled = -1;  // event ids that it holds
+    int32_t free = -1;
+  };
+  HardEvent filled;
+  HardEvent free;
+  uint32_t depth = 0;
+  std::vector<Slot> slots;
+  std::deque<uint32_t> queued;
+};
+
+class Core {
+ public:
+  Core(Simulator &simulator, uint32_t rank, uint32_t block);
+
+  // --- what backend.h calls, from the kernel ---
+  void OpenPipe(void *pipe, Site site);
+  void ClosePipe();
+  Local TakeBuffer(uint32_t bytes, Site site);
+  uint32_t AddQueue(HardEvent filled, HardEvent free, uint32_t depth, uint32_t count, uint32_t bytes, Site site);
+  Local QueueAlloc(uint32_t queue, Site site);
+  void QueueEnQue(uint32_t queue, const Local &tensor, Site site);
+  Local QueueDeQue(uint32_t queue, Site site);
+  void QueueFree(uint32_t queue, const Local &tensor, Site site);
+  void ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool write, Site site);
+  void ReadGlobal(const void *address, void *value, uint32_t bytes, Site site);
+  void WriteGlobal(void *address, const void *value, uint32_t bytes, Site site);
+  void CleanCache(const uint8_t *address, bool all, Site site);
+  void Move(bool in, const Local &local, uint8_t *global, const DataCopyExtParams &p, uint32_t element, Site site);
+  void Vector(const char *name, Site site, std::function<void()> compute, const Operand<Local> *operands,
+              uint32_t number);
+  TEventID FetchEvent(HardEvent event, Site site);
+  void SetFlag(HardEvent event, int32_t id, Site site);
+  void WaitFlag(HardEvent event, int32_t id, Site site);
+  void PipeBarrier(pipe_t pipe, Site site);
+  void SyncAll(Site site);
+  int64_t ReadClock(Site site);
+  void Require(bool holds, const std::string &rule, Site site);
+
+  void *pipe_pointer = nullptr;  // the kernel's TPipe
+  uint32_t rank;
+  uint32_t block;
+  uint32_t blocks = 0;
+
+ private:
+  friend class Simulator;
+  enum Blocked { kRuns, kOnFlag, kOnSpace, kOnDrain, kOnSyncAll };
+  struct CacheLine {
+    uint8_t data[64];
+    bool dirty = false;
+    uint64_t filled = 0;
+    uint32_t access = 0;
+  };
+
+  void Begin(uint32_t block_number, const Clock &clock, std::function<void()> kernel);
+  void Note(Site site);
+  void Issue(pipe_t pipe, Instruction instruction);
+  void BlockUntil(Blocked reason);
+  bool Satisfied() const;
+  void JoinAllPipes();
+  void CheckLocal(const Local &place, uint64_t bytes, bool aligned, const char *what);
+  uint32_t ScalarAccess(Site site);
+  CacheLine &Line(uint64_t line);
+  void WriteBack(uint64_t line, CacheLine &cache_line);
+  int32_t TakeEventId(HardEvent event);
+  void EndGeneration(uint32_t buffer, const char *unusable);
+  QueueState::Slot &FindSlot(QueueState &queue, const Local &tensor, const char *what);
+  bool PipeReady(const Pipe &pipe) const;
+  void Step(Pipe &pipe);
+  void Start(Pipe &pipe, Instruction &instruction);
+  bool MovePiece(Pipe &pipe, Instruction &instruction);
+  void RunVector(Pipe &pipe, Instruction &instruction);
+  std::string Where(const uint8_t *local) const;
+  std::string State() const;
+
+  Simulator &simulator_;
+  std::array<Pipe, kPipes> pipes_;
+  std::unique_ptr<Fiber> fiber_;
+  std::unique_ptr<uint8_t[]> memory_;
+  uint8_t *unified_buffer_;
+  Area area_;
+  uint32_t used_ = 0;
+  std::vector<Buffer> buffers_;
+  std::vector<QueueState> queues_;
+  struct Flag {
+    uint32_t issued = 0;  // sets without their wait, in the order of the program
+    Site site;
+    std::deque<Clock> set;
+  };
+  std::array<std::array<Flag, kEventIds>, kEvents> flags_;
+  std::array<uint32_t, kEvents> reserved_ids_{};
+  std::unordered_map<uint64_t, CacheLine> cache_;
+  struct ScalarSite {
+    Site site;
+    uint32_t stamp = 0;
+    uint32_t access = 0;
+  };
+  std::array<ScalarSite, 64> scalar_sites_;
+  Site site_;
+  Site caller_;
+  bool running_ = false;
+  bool at_barrier_ = false;
+  Blocked blocked_ = kRuns;
+  uint32_t blocked_event_ = 0;
+  int32_t blocked_id_ = 0;
+  uint32_t blocked_pipe_ = 0;
+  uint32_t polls_ = 0;
+  uint64_t polls_since_ = 0;
+  const Area *last_read_ = nullptr;
+};
+
+class Simulator {
+ public:
+  struct Options {
+    uint32_t ranks = 1;
+    uint32_t cores = 1;
+    uint64_t seed = 0;
+    bool may_time_out = false;  // a wait for something that never comes is what the run is about
+  };
+  explicit Simulator(const Options &options);
+  ~Simulator();
+
+  // Makes `bytes` of memory known under `name`, with content or not. Nothing else may be accessed.
+  void Register(std::string name, uint8_t *base, uint64_t bytes, bool content);
+
+  // What each rank's host does. It may call Launch, Touch and Pause.
+  void Host(uint32_t rank, std::function<void()> body);
+  // Runs everything; returns the report of the first broken rule, or nothing.
+  std::string Run();
+
+  // --- from a host ---
+  void Launch(uint32_t rank, uint32_t blocks, std::function<void()> kernel);
+  void Touch(uint32_t rank, const void *address, uint64_t bytes, bool write, Site site = Site::Here());
+  void Pause(uint32_t steps);
+  [[noreturn]] void Fail(const std::string &report);
+
+  uint64_t Random(uint64_t below) { return random_() % below; }
+  uint64_t Steps() const { return static_cast<uint64_t>(now_ & (kTimeoutCycles - 1)); }
+  static Core &Self();
+
+ private:
+  friend class Core;
+  struct Rank {
+    std::unique_ptr<Fiber> host;
+    std::vector<std::unique_ptr<Core>> cores;
+    Actor actor;
+    uint32_t component = 0;
+    uint32_t stamp = 0;
+    Clock clock;
+    uint32_t blocks = 0;     // of the launch
+    uint32_t finished = 0;
+    uint32_t at_barrier = 0;
+    bool launched = false;
+    uint32_t pause = 0;
+  };
+
+  void Wake(Actor &actor);
+  void Sleep(Actor &actor);
+  Actor &Pick();
+  void Step(Actor &actor);
+  void FinishBarrier(Rank &rank);
+  void FinishCore(Core &core);
+  void LeapIfStuck();
+  std::string WhoWaits() const;
+  Area *Find(const uint8_t *address, uint64_t bytes);
+  Area &Require(const uint8_t *address, uint64_t bytes, const char *does, Site site, Site caller);
+  std::string Describe(uint32_t component) const;
+  std::string Describe(const Access &access) const;
+  const char *Between(uint32_t a, uint32_t b) const;
+  uint64_t NextCommit() { return ++commits_; }
+
+  Options options_;
+  std::mt19937_64 random_;
+  Shadow shadow_;
+  std::vector<std::unique_ptr<Area>> areas_;  // in order of their addresses
+  std::vector<Rank> ranks_;
+  std::vector<Actor *> ready_;
+  uint32_t hosts_running_ = 0;
+  uint32_t queue_length_;   // most instructions waiting in a pipe
+  uint32_t yield_in_;       // a scalar pipe lets others go on once in so many instructions
+  uint32_t evict_in_;       // a cached line is lost once in so many uses; 0: never
+  uint32_t most_lines_;     // of a piece of a move
+  int64_t now_ = 0;
+  uint64_t commits_ = 0;
+  uint64_t progress_ = 0;
+  std::string report_;
+  static inline Core *current_ = nullptr;
+};
+
+std::string ToString(Site site, Site caller);
+inline std::string ToString(Site site) { return ToString(site, Site{}); }
+
+}  // namespace AscendC::backend
+
+#endif  // MOE_COMM_HOST_TWIN_CHECK_SIMULATOR_H

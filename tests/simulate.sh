@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The unchanged kernels in simulation: all cores of all ranks in one thread, under a scheduler that a seed decides
+# (op_impl/host_twin/check). Needs g++ only. Exit status 1 and a report with the seed if anything is found.
+#
+#   bash tests/simulate.sh            the rules of the twin itself, then 400 seeds: within 3 minutes
+#   bash tests/simulate.sh --long     as many seeds as it takes for each kernel to run in 2,000
+#   bash tests/simulate.sh --seed N   one seed again, with its configuration
+#   bash tests/simulate.sh --quick M  the rules and seeds 1 to M
+set -euo pipefail
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+cxx=${CXX:-g++}
+command -v "$cxx" >/dev/null || { echo "no C++ compiler $cxx; install one (Debian: apt-get install g++)" >&2; exit 1; }
+# The fibers jump between stacks, which the checked longjmp of _FORTIFY_SOURCE takes for an error.
+flags=(-std=c++17 -O2 -ffp-contract=off -Wall -U_FORTIFY_SOURCE -I"$repository/op_impl"
+       -I"$repository/op_impl/host_twin" -I"$repository/op_impl/host_twin/check")
+
+compile() {
+    local source
+    for source in "$@"; do
+        "$cxx" "${flags[@]}" -c "$source" -o "$build/$(basename "$source").o"
+    done
+}
+
+start=$SECONDS
+compile "$repository"/op_impl/moe_*/op_kernel/*.cpp "$repository"/op_impl/common/glue/{window_host,npu}.cc &
+compile "$repository/op_impl/host_twin/check/simulator.cc" "$repository"/tests/simulation/*.cc
+wait $!
+"$cxx" "$build"/{simulator,twin_rules}.cc.o -o "$build/twin_rules"
+"$cxx" "$build"/{simulator,window_host,npu,scenario,main}.cc.o "$build"/*.cpp.o -o "$build/simulate"
+echo "compiled in $((SECONDS - start)) s"
+
+case ${1:-} in
+    "") seeds=(--seeds 400) ;;
+    --quick) seeds=(--seeds "$2") ;;
+    --long) seeds=(--each 2000) ;;
+    *) seeds=("$@") ;;
+esac
+"$build/twin_rules"
+"$build/simulate" "${seeds[@]}"
+echo "simulation passed, $((SECONDS - start)) s with the compiler"

@@ -1,0 +1,520 @@
+#include "scenario.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "common/combine_tiling.h"
+#include "common/glue/window_host.h"
+#include "common/kernel_entries.h"
+#include "common/mask_kind.h"
+#include "common/plan_layout.h"
+#include "host_twin/check/simulator.h"
+#include "moe_decode_dispatch/op_host/moe_decode_dispatch_tiling.h"
+#include "moe_prefill_dispatch/op_host/moe_prefill_dispatch_tiling.h"
+#include "reference.h"
+
+namespace simulation {
+namespace {
+
+using AscendC::backend::Simulator;
+using namespace moe_comm;
+
+constexpr uint64_t kTimeoutUs = uint64_t{1} << 33;  // the simulator's clock leaps there when nothing can go on
+constexpr uint64_t kUnit = 32;                      // of rows and buffers
+
+enum class Fault { kNone, kAbsent, kAbsentCombine, kBadId };
+
+struct Configuration {
+  uint32_t world_size;
+  uint32_t cores;
+  uint32_t combine_cores;
+  uint32_t expert_num;
+  uint32_t top_k;
+  uint32_t dtype;
+  uint64_t row_bytes;
+  uint32_t id_bytes;
+  uint32_t mask_kind;
+  uint64_t capacity;
+  bool cumulative;
+  uint32_t decode_buffer_bytes;
+  prefill_dispatch::Tiling prefill;
+  uint32_t tile_elements;
+  Fault fault;
+  uint32_t fault_rank;
+};
+
+struct Step {
+  bool prefill;
+  bool combine;
+  bool in_place;
+  std::vector<Tokens> tokens;                 // of each rank
+  Expected expected;
+  std::vector<std::vector<uint8_t>> outputs;  // of the experts, for each rank's rows
+};
+
+// Memory that the simulator knows, kept for the whole run.
+class Memory {
+ public:
+  explicit Memory(Simulator &simulator) : simulator_(simulator) {}
+  uint8_t *Raw(uint64_t bytes) {
+    void *block = std::aligned_alloc(kRegionAlign, RegionSize(bytes + kRegionAlign));
+    std::memset(block, 0x5a, bytes);
+    blocks_.emplace_back(static_cast<uint8_t *>(block), &std::free);
+    return blocks_.back().get();
+  }
+  // A tensor of its own, with the content at `content`, or none yet.
+  uint8_t *Tensor(uint32_t rank, const char *name, uint64_t bytes, const void *content) {
+    uint8_t *base = Raw(bytes);
+    if (bytes == 0) return base;
+    simulator_.Register("rank " + std::to_string(rank) + " " + name, base, bytes, false);
+    if (content != nullptr) {
+      std::memcpy(base, content, bytes);
+      simulator_.Touch(rank, base, bytes, true);
+    }
+    return base;
+  }
+
+ private:
+  Simulator &simulator_;
+  std::vector<std::unique_ptr<uint8_t, decltype(&std::free)>> blocks_;
+};
+
+class Scenario {
+ public:
+  explicit Scenario(uint64_t seed) : seed_(seed), random_(seed * 2654435761u + 1) {}
+
+  Result Run() {
+    Configure();
+    MakeSteps();
+    Simulator::Options options;
+    options.ranks = config_.world_size;
+    options.cores = config_.cores;
+    options.seed = seed_;
+    options.may_time_out = config_.fault != Fault::kNone;
+    Simulator simulator(options);
+    Memory memory(simulator);
+    simulator_ = &simulator;
+    memory_ = &memory;
+    MakeWindows();
+    for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
+      simulator.Host(rank, [this, rank] { RunRank(rank); });
+    }
+    result_.report = simulator.Run();
+    result_.scheduler_steps = simulator.Steps();
+    result_.configuration = Describe();
+    return result_;
+  }
+
+ private:
+  uint64_t Random(uint64_t below) { return random_() % below; }
+  bool OneIn(uint64_t times) { return Random(times) == 0; }
+
+  void Configure() {
+    Configuration &c = config_;
+    c.world_size = 1 + Random(OneIn(3) ? 8 : 4);
+    c.cores = 1 + Random(OneIn(3) ? 8 : 3);
+    c.combine_cores = OneIn(8) ? 1 + Random(c.cores) : c.cores;
+    const bool many_experts = OneIn(64);
+    c.expert_num = c.world_size * (many_experts ? 500 + Random(200) : 1 + Random(OneIn(4) ? 24 : 4));
+    c.top_k = 1 + Random(OneIn(4) ? kMaxTopK : 4);
+    c.dtype = Random(kDtypeCount);
+    c.row_bytes = kUnit * (1 + Random(OneIn(4) ? 40 : 6));
+    if (OneIn(64)) c.row_bytes = 28 * 1024 + kUnit * Random(200);
+    c.id_bytes = OneIn(2) ? sizeof(int32_t) : sizeof(int64_t);
+    c.mask_kind = OneIn(2) ? kNoMask + 0u : 1 + Random(2);
+    c.cumulative = OneIn(3);
+    c.fault = c.world_size > 1 && OneIn(6) ? static_cast<Fault>(1 + Random(3)) : Fault::kNone;
+    c.fault_rank = Random(c.world_size);
+    if (c.fault != Fault::kNone) c.combine_cores = c.cores;
+    // the work split of op_host, or smaller buffers, so that short rows are cut too
+    const uint64_t small = kUnit * (1 + Random(c.row_bytes / kUnit));
+    c.decode_buffer_bytes = OneIn(2) ? static_cast<uint32_t>(small) : decode_dispatch::RowBufferBytes(c.row_bytes);
+    c.decode_buffer_bytes = std::min<uint32_t>(c.decode_buffer_bytes, decode_dispatch::kMaxRowBuffer);
+    c.prefill = prefill_dispatch::Split(c.row_bytes, c.top_k);
+    if (OneIn(3)) {
+      c.prefill = {static_cast<uint32_t>(std::min(small, prefill_dispatch::kMaxRowBuffer)), 0};
+    } else if (c.prefill.batch_tokens > 1 && OneIn(2)) {
+      c.prefill.batch_tokens = 1 + Random(c.prefill.batch_tokens);
+      c.prefill.row_buffer_bytes = static_cast<uint32_t>(c.prefill.batch_tokens * c.row_bytes);
+    }
+    const uint64_t element = c.dtype == kFloat32 ? sizeof(float) : sizeof(uint16_t);
+    const uint64_t hidden = c.row_bytes / element;
+    c.tile_elements = OneIn(2) ? TileElements(hidden) : static_cast<uint32_t>(small / element);
+    c.tile_elements = std::min(c.tile_elements, TileElements(hidden));
+  }
+
+  void MakeSteps() {
+    const Configuration &c = config_;
+    const uint32_t number = 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
+    uint64_t most_rows = 1;
+    for (uint32_t n = 0; n < number; ++n) {
+      Step step;
+      step.prefill = OneIn(2);
+      step.combine = !OneIn(5);
+      step.in_place = OneIn(2);
+      const uint64_t most_tokens = c.row_bytes > 2048 ? 3 : OneIn(12) ? 150 : 10;
+      const bool skewed = OneIn(4);
+      const bool scales = !OneIn(4);
+      const bool shared = OneIn(3);
+      for (uint32_t rank = 0; rank < c.world_size; ++rank) {
+        step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
+      }
+      step.expected = Dispatch(step.tokens, c.expert_num, c.top_k);
+      most_rows = std::max(most_rows, step.expected.most_rows);
+      for (uint32_t rank = 0; rank < c.world_size; ++rank) {
+        step.outputs.push_back(Values(step.expected.rows[rank].size()));
+      }
+      steps_.push_back(std::move(step));
+    }
+    // sometimes the fullest step does not fit: all ranks must find so, and go on
+    config_.capacity = OneIn(6) && most_rows > 1 ? most_rows - 1 : most_rows + (OneIn(2) ? 0 : Random(9));
+    if (c.fault == Fault::kBadId) PlantBadId();
+  }
+
+  Tokens MakeTokens(uint32_t token_num, bool skewed, bool scales, bool shared) {
+    const Configuration &c = config_;
+    Tokens tokens;
+    tokens.token_num = token_num;
+    tokens.x = Values(token_num);
+    if (shared) tokens.shared = Values(token_num);
+    for (uint32_t pair = 0; pair < token_num * c.top_k; ++pair) {
+      const bool first = pair % c.top_k == 0;
+      const bool active = c.mask_kind == kNoMask || (c.mask_kind == kMaskPerToken && !first ? tokens.active.back() != 0
+                                                                                            : !OneIn(3));
+      tokens.active.push_back(active);
+      tokens.expert_ids.push_back(OneIn(12) ? -1 - static_cast<int64_t>(Random(3))
+                                            : static_cast<int64_t>(Random(skewed ? 1 : c.expert_num)));
+      if (scales) tokens.scales.push_back(static_cast<float>(static_cast<double>(Random(1 << 20)) / (1 << 20)));
+    }
+    return tokens;
+  }
+
+  // Random finite values of the window's dtype.
+  std::vector<uint8_t> Values(uint64_t rows) {
+    const uint64_t hidden = config_.row_bytes / (config_.dtype == kFloat32 ? sizeof(float) : sizeof(uint16_t));
+    std::vector<uint8_t> values(rows * config_.row_bytes);
+    for (uint64_t i = 0; i < rows * hidden; ++i) {
+      FromFloat(values.data(), i, config_.dtype, static_cast<float>(static_cast<int64_t>(Random(4096)) - 2048) / 512);
+    }
+    return values;
+  }
+
+  void PlantBadId() {
+    for (Step &step : steps_) {
+      Tokens &tokens = step.tokens[config_.fault_rank];
+      if (tokens.token_num == 0) continue;
+      const uint64_t pair = Random(tokens.expert_ids.size());
+      tokens.expert_ids[pair] = config_.expert_num + Random(1000);
+      if (config_.mask_kind == kMaskPerToken) {
+        std::fill_n(tokens.active.begin() + pair / config_.top_k * config_.top_k, config_.top_k, 1);
+      }
+      tokens.active[pair] = 1;
+      return;
+    }
+    config_.fault = Fault::kNone;
+  }
+
+  WindowShape Shape() const {
+    return {config_.world_size, config_.expert_num, config_.cores, config_.capacity, config_.row_bytes};
+  }
+
+  void MakeWindows() {
+    const WindowShape shape = Shape();
+    std::vector<uint64_t> bases;
+    for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
+      windows_.push_back(memory_->Raw(WindowBytes(shape)));
+      std::memset(windows_.back(), 0, ControlBytes(shape));
+      bases.push_back(reinterpret_cast<uint64_t>(windows_.back()));
+    }
+    for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
+      InitWindow(windows_[rank], {shape, rank, 1024, config_.top_k, config_.dtype, kTimeoutUs}, bases);
+      const auto part = [&](const std::string &name, uint64_t offset, uint64_t bytes, bool content) {
+        simulator_->Register("rank " + std::to_string(rank) + " window." + name, windows_[rank] + offset, bytes,
+                             content);
+      };
+      const uint64_t table = config_.expert_num * sizeof(int32_t);
+      part("header", 0, kFieldCount * sizeof(uint64_t), true);
+      part("peers", PeersOffset(shape), config_.world_size * sizeof(uint64_t), true);
+      for (uint64_t parity = 0; parity < 2; ++parity) {
+        for (uint64_t source = 0; source < config_.world_size; ++source) {
+          part("counts[" + std::to_string(parity) + "][" + std::to_string(source) + "]",
+               CountsRowOffset(shape, parity, source), config_.expert_num * sizeof(uint64_t), true);
+        }
+      }
+      part("arrived", ArrivedOffset(shape), config_.world_size * kLineBytes, true);
+      part("ready", ReadyOffset(shape), config_.world_size * kLineBytes, true);
+      part("aborted", AbortedOffset(shape), config_.world_size * kLineBytes, true);
+      for (uint64_t block = 0; block < config_.cores; ++block) {
+        const std::string number = "[" + std::to_string(block) + "]";
+        part("record" + number, RecordOffset(block), kLineBytes, true);
+        part("histogram" + number, HistogramOffset(shape, block), table, false);
+        part("note" + number, NoteOffset(shape, block), kLineBytes, false);
+      }
+      part("first_rows", FirstRowsOffset(shape), table, false);
+      part("sources", SourcesOffset(shape), config_.world_size * sizeof(int32_t), false);
+      part("destinations", DestinationsOffset(shape), config_.world_size * sizeof(int32_t), false);
+      part("rows", RowsOffset(shape), config_.capacity * config_.row_bytes, false);
+      part("outputs", OutputsOffset(shape), config_.capacity * config_.row_bytes, false);
+    }
+  }
+
+  // --- the host of one rank ---
+
+  void RunRank(uint32_t rank) {
+    for (uint64_t number = 0; number < steps_.size(); ++number) {
+      const Step &step = steps_[number];
+      if (simulator_->Random(3) == 0) simulator_->Pause(1 + simulator_->Random(2000));
+      const bool last = number + 1 == steps_.size();
+      if (config_.fault == Fault::kAbsent && last && rank == config_.fault_rank) return;
+      if (!RunStep(rank, number, step)) return;
+    }
+  }
+
+  // False if nothing more can be done on this rank's window.
+  bool RunStep(uint32_t rank, uint64_t number, const Step &step) {
+    const Tokens &tokens = step.tokens[rank];
+    const Arguments arguments = MakeArguments(rank, step);
+    const uint64_t pairs = tokens.expert_ids.size();
+    ++result_.kernels[step.prefill ? 2 : 0];
+    ++result_.rank_steps;
+    simulator_->Launch(rank, config_.cores, [&] { CallDispatch(rank, step, arguments); });
+
+    const uint64_t *header = Header(rank);
+    const std::string error = Error(rank);
+    if (!CheckError(rank, number, error)) return false;
+    const bool overflow = step.expected.most_rows > config_.capacity;
+    if ((header[kVerdictCode] == kOverflow) != overflow) Fail(rank, number, "the overflow verdict is wrong");
+    const std::vector<Row> &rows = step.expected.rows[rank];
+    Compare(rank, number, "epoch", header[kEpoch], number + 1);
+    Compare(rank, number, "received rows", header[kReceivedRows], rows.size());
+    CheckCounts(rank, number, arguments.expert_token_nums, step.expected.counts[rank]);
+    if (overflow) {
+      CheckVerdict(rank, number, header, step.expected);
+      return true;
+    }
+    CheckBytes(rank, number, "expand_idx", arguments.expand_idx, step.expected.expand_idx[rank].data(),
+               pairs * sizeof(int32_t));
+    for (size_t row = 0; row < rows.size(); ++row) {
+      CheckBytes(rank, number, "rows", windows_[rank] + RowOffset(Shape(), row),
+                 step.tokens[rows[row].source].x.data() + rows[row].token * config_.row_bytes, config_.row_bytes);
+    }
+    if (step.prefill) CheckPlan(rank, number, step, arguments.plan);
+
+    if (!step.combine) return true;
+    if (config_.fault == Fault::kAbsentCombine && number + 1 == steps_.size() && rank == config_.fault_rank) {
+      return false;
+    }
+    return RunCombine(rank, number, step, arguments);
+  }
+
+  struct Arguments {
+    uint8_t *x, *expert_ids, *mask, *scales, *shared, *expand_idx, *expert_token_nums, *plan, *y;
+  };
+
+  Arguments MakeArguments(uint32_t rank, const Step &step) {
+    const Tokens &tokens = step.tokens[rank];
+    const uint64_t pairs = tokens.expert_ids.size();
+    const std::vector<int32_t> narrow(tokens.expert_ids.begin(), tokens.expert_ids.end());
+    std::vector<uint8_t> per_token;
+    for (uint64_t pair = 0; pair < pairs; pair += config_.top_k) per_token.push_back(tokens.active[pair]);
+    const auto tensor = [&](const char *name, uint64_t bytes, const void *content) {
+      return memory_->Tensor(rank, name, bytes, content);
+    };
+    Arguments a;
+    a.x = tensor("x", tokens.x.size(), tokens.x.data());
+    a.expert_ids = config_.id_bytes == sizeof(int64_t)
+                       ? tensor("expert_ids", pairs * sizeof(int64_t), tokens.expert_ids.data())
+                       : tensor("expert_ids", pairs * sizeof(int32_t), narrow.data());
+    a.mask = config_.mask_kind == kNoMask          ? nullptr
+             : config_.mask_kind == kMaskPerToken ? tensor("x_active_mask", per_token.size(), per_token.data())
+                                                   : tensor("x_active_mask", pairs, tokens.active.data());
+    a.scales = tokens.scales.empty() ? nullptr
+                                     : tensor("expert_scales", pairs * sizeof(float), tokens.scales.data());
+    a.shared = tokens.shared.empty() ? nullptr : tensor("shared_expert_x", tokens.shared.size(), tokens.shared.data());
+    a.expand_idx = tensor("expand_idx", pairs * sizeof(int32_t), nullptr);
+    a.expert_token_nums =
+        tensor("expert_token_nums", config_.expert_num / config_.world_size * sizeof(int64_t), nullptr);
+    a.plan = step.prefill ? tensor("plan", PlanWords(tokens.token_num, config_.top_k) * sizeof(int32_t), nullptr)
+                          : nullptr;
+    a.y = tensor("y", tokens.token_num * config_.row_bytes, nullptr);
+    return a;
+  }
+
+  void CallDispatch(uint32_t rank, const Step &step, const Arguments &a) {
+    const uint32_t token_num = step.tokens[rank].token_num;
+    if (step.prefill) {
+      moe_prefill_dispatch(a.x, a.expert_ids, a.mask, windows_[rank], a.expand_idx, a.expert_token_nums, a.plan,
+                           token_num, config_.top_k, config_.id_bytes, config_.mask_kind, config_.cumulative,
+                           config_.prefill.row_buffer_bytes, config_.prefill.batch_tokens);
+    } else {
+      moe_decode_dispatch(a.x, a.expert_ids, a.mask, windows_[rank], a.expand_idx, a.expert_token_nums, token_num,
+                          config_.top_k, config_.id_bytes, config_.mask_kind, config_.cumulative,
+                          config_.decode_buffer_bytes);
+    }
+  }
+
+  bool RunCombine(uint32_t rank, uint64_t number, const Step &step, const Arguments &a) {
+    const std::vector<uint8_t> &outputs = step.outputs[rank];
+    uint8_t *expand_x = windows_[rank] + OutputsOffset(Shape());
+    if (!step.in_place) {
+      expand_x = memory_->Tensor(rank, "expert outputs", outputs.size(), outputs.data());
+    } else if (!outputs.empty()) {
+      std::memcpy(expand_x, outputs.data(), outputs.size());
+      simulator_->Touch(rank, expand_x, outputs.size(), true);
+    }
+    const Tokens &tokens = step.tokens[rank];
+    ++result_.kernels[step.prefill ? 3 : 1];
+    ++result_.rank_steps;
+    simulator_->Launch(rank, config_.combine_cores, [&, this] {
+      if (step.prefill) {
+        moe_prefill_combine(expand_x, a.expert_ids, a.scales, a.expand_idx, a.plan, a.shared, windows_[rank], a.y,
+                            tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype, config_.tile_elements);
+      } else {
+        moe_decode_combine(expand_x, a.expert_ids, a.scales, a.expand_idx, a.shared, windows_[rank], a.y,
+                           tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype, config_.tile_elements);
+      }
+    });
+    const uint64_t *header = Header(rank);
+    if (!CheckError(rank, number, Error(rank))) return false;
+    Compare(rank, number, "copied bytes", header[kCopiedBytes], step.in_place ? 0 : outputs.size());
+    for (uint32_t token = 0; token < tokens.token_num; ++token) {
+      const std::vector<uint8_t> y = Combine(tokens, token, step.expected.expand_idx[rank], step.outputs,
+                                             config_.expert_num, config_.top_k, config_.row_bytes, config_.dtype);
+      CheckBytes(rank, number, "y", a.y + token * config_.row_bytes, y.data(), config_.row_bytes);
+    }
+    return true;
+  }
+
+  // --- checks ---
+
+  [[noreturn]] void Fail(uint32_t rank, uint64_t step, const std::string &what) {
+    simulator_->Fail("wrong result: rank " + std::to_string(rank) + ", step " + std::to_string(step) + ": " + what);
+  }
+  void Compare(uint32_t rank, uint64_t step, const char *what, uint64_t got, uint64_t expected) {
+    if (got == expected) return;
+    Fail(rank, step, std::string(what) + " is " + std::to_string(got) + ", expected " + std::to_string(expected));
+  }
+  void CheckBytes(uint32_t rank, uint64_t step, const char *what, const void *got, const void *expected,
+                  uint64_t bytes) {
+    simulator_->Touch(rank, got, bytes, false);
+    if (std::memcmp(got, expected, bytes) != 0) Fail(rank, step, std::string(what) + " differ from the reference");
+  }
+
+  const uint64_t *Header(uint32_t rank) {
+    simulator_->Touch(rank, windows_[rank], kFieldCount * sizeof(uint64_t), false);
+    return reinterpret_cast<const uint64_t *>(windows_[rank]);
+  }
+
+  // The first record of an error, as text.
+  std::string Error(uint32_t rank) {
+    for (uint32_t block = 0; block < config_.cores; ++block) {
+      const int64_t *record = reinterpret_cast<const int64_t *>(windows_[rank] + RecordOffset(block));
+      simulator_->Touch(rank, record, kLineBytes, false);
+      if (record[kCode] != kOk) return TakeError(windows_[rank], "kernel");
+    }
+    return "";
+  }
+
+  // False if the rank has given up as it should.
+  bool CheckError(uint32_t rank, uint64_t step, const std::string &error) {
+    const bool planted = config_.fault != Fault::kNone;
+    if (error.empty()) {
+      const bool must_fail = (config_.fault == Fault::kAbsent && step + 1 == steps_.size()) ||
+                             (config_.fault == Fault::kBadId && HasBadId(step));
+      if (must_fail) Fail(rank, step, "no error although rank " + std::to_string(config_.fault_rank) + " failed");
+      return true;
+    }
+    if (!planted) Fail(rank, step, "an error out of nothing: " + error);
+    const std::string culprit = std::to_string(config_.fault_rank);
+    const bool is_culprit = rank == config_.fault_rank;
+    if (config_.fault == Fault::kBadId) {
+      const bool right = error.find(is_culprit ? "'expert_ids' holds" : "gave up") !=
+                         std::string::npos;
+      if (!right) Fail(rank, step, "expected the out-of-range id of rank " + culprit + ", but: " + error);
+    } else if (error.find("rank " + culprit) == std::string::npos && error.find("gave up") == std::string::npos) {
+      Fail(rank, step, "expected an error that names the absent rank " + culprit + ", but: " + error);
+    }
+    return false;
+  }
+
+  bool HasBadId(uint64_t step) const {
+    for (const int64_t id : steps_[step].tokens[config_.fault_rank].expert_ids) {
+      if (id >= static_cast<int64_t>(config_.expert_num)) return true;
+    }
+    return false;
+  }
+
+  void CheckCounts(uint32_t rank, uint64_t step, const uint8_t *got, const std::vector<int64_t> &counts) {
+    std::vector<int64_t> expected = counts;
+    for (size_t i = 1; config_.cumulative && i < expected.size(); ++i) expected[i] += expected[i - 1];
+    CheckBytes(rank, step, "expert_token_nums", got, expected.data(), expected.size() * sizeof(int64_t));
+  }
+
+  void CheckVerdict(uint32_t rank, uint64_t step, const uint64_t *header, const Expected &expected) {
+    uint64_t first = 0;
+    while (expected.rows[first].size() <= config_.capacity) ++first;
+    Compare(rank, step, "the overfull rank", header[kVerdictRank], first);
+    Compare(rank, step, "its need", header[kVerdictNeed], expected.rows[first].size());
+  }
+
+  // Every routed pair once, in blocks whose starts never go back.
+  void CheckPlan(uint32_t rank, uint64_t step, const Step &s, const uint8_t *plan) {
+    const int32_t *words = reinterpret_cast<const int32_t *>(plan);
+    const std::vector<int32_t> &expand_idx = s.expected.expand_idx[rank];
+    simulator_->Touch(rank, words + kPlanStarts, (config_.cores + 1) * sizeof(int32_t), false);
+    for (uint32_t block = 0; block < config_.cores; ++block) {
+      if (words[kPlanStarts + block] > words[kPlanStarts + block + 1]) Fail(rank, step, "the plan's starts go back");
+    }
+    std::vector<int32_t> seen(expand_idx.size(), 0);
+    simulator_->Touch(rank, words + kPlanOrder, expand_idx.size() * sizeof(int32_t), false);
+    for (size_t i = 0; i < expand_idx.size(); ++i) {
+      const int32_t pair = words[kPlanOrder + i];
+      if (pair >= static_cast<int32_t>(expand_idx.size())) Fail(rank, step, "the plan names a pair that is not");
+      if (pair >= 0) ++seen[pair];
+    }
+    for (size_t i = 0; i < seen.size(); ++i) {
+      if (seen[i] != (expand_idx[i] >= 0)) Fail(rank, step, "the plan misses a pair, or has it twice");
+    }
+  }
+
+  std::string Describe() const {
+    const Configuration &c = config_;
+    static const char *const kDtypes[] = {"fp32", "fp16", "bf16"};
+    static const char *const kFaults[] = {"", ", absent at last dispatch: rank ", ", absent at last combine: rank ",
+                                          ", bad id: rank "};
+    const auto number = [](const char *name, uint64_t value) { return name + std::to_string(value); };
+    std::string text = number("R=", c.world_size) + number(" cores=", c.cores) + number(" E=", c.expert_num) +
+                       number(" K=", c.top_k) + " " + kDtypes[c.dtype] + number(" row_bytes=", c.row_bytes) +
+                       number(" capacity=", c.capacity) + number(" ids=", c.id_bytes) + number(" mask=", c.mask_kind) +
+                       number(" buffers=", c.decode_buffer_bytes) + number("/", c.prefill.row_buffer_bytes) +
+                       number("x", c.prefill.batch_tokens) + number("/", c.tile_elements) + " T=";
+    for (const Step &step : steps_) {
+      text += step.prefill ? "prefill[" : "decode[";
+      for (const Tokens &tokens : step.tokens) text += std::to_string(tokens.token_num) + ",";
+      text.back() = ']';
+      text += step.combine ? (step.in_place ? " in place " : " copied ") : " no combine ";
+    }
+    text.pop_back();
+    if (c.fault != Fault::kNone) text += kFaults[static_cast<int>(c.fault)] + std::to_string(c.fault_rank);
+    return text;
+  }
+
+  uint64_t seed_;
+  std::mt19937_64 random_;
+  Configuration config_{};
+  std::vector<Step> steps_;
+  std::vector<uint8_t *> windows_;
+  Simulator *simulator_ = nullptr;
+  Memory *memory_ = nullptr;
+  Result result_;
+};
+
+}  // namespace
+
+Result RunScenario(uint64_t seed) { return Scenario(seed).Run(); }
+
+}  // namespace simulation
