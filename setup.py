@@ -1,5 +1,8 @@
 """Builds ms_moe_comm: YAML -> primitives, AscendC kernels + host twin + MindSpore glue -> one shared library.
 
+Where ASCEND_HOME_PATH names a CANN (its set_env.sh does), the library serves Ascend too, and CANN's own rules
+(op_impl/CMakeLists.txt) build the kernels into one library for each chip family, which lie beside it.
+
 Everything is compiled here, once. At import, or per rank, nothing is compiled or generated.
 """
 
@@ -20,6 +23,11 @@ YAML_FOLDER = ROOT / "ops_yaml"
 PYTHON_VERSIONS = ((3, 9), (3, 11))  # MindSpore 2.10 has wheels for these and those between
 CXX = os.environ.get("CXX", "g++")
 
+CANN = os.environ.get("ASCEND_HOME_PATH")
+# A chip of each family that the kernels serve. CANN builds for a named chip; where it insists on the very one at hand:
+# MOE_COMM_SOC_VERSIONS=910b=ascend910b3,910_93=ascend910_9382
+SOC_VERSIONS = os.environ.get("MOE_COMM_SOC_VERSIONS", "910b=ascend910b1,910_93=ascend910_9391")
+
 # One rounding per operation (the kernels' results are specified to the bit), and MindSpore's own ABI.
 COMMON_FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall",
                 "-D_GLIBCXX_USE_CXX11_ABI=0", f"-ffile-prefix-map={ROOT}/="]
@@ -34,6 +42,11 @@ def check_environment():
                  "with one of those.".format(*sys.version_info[:2]))
     if shutil.which(CXX) is None:
         sys.exit(f"ms_moe_comm: no C++ compiler '{CXX}'; install one (Debian: apt-get install g++) or set CXX.")
+    if CANN and not Path(CANN, "include", "acl", "acl.h").is_file():
+        sys.exit(f"ms_moe_comm: ASCEND_HOME_PATH is {CANN}, where there is no include/acl/acl.h; source the set_env.sh "
+                 "of CANN's toolkit, or unset it to build for the CPU alone.")
+    if CANN and shutil.which("cmake") is None:
+        sys.exit("ms_moe_comm: CANN builds kernels with cmake, which is missing; install it (pip install cmake).")
     try:
         import numpy
     except ImportError:
@@ -130,6 +143,12 @@ def mindspore_includes(mindspore_path):
             Path(sysconfig.get_paths()["include"])]
 
 
+def ascend_libraries(lib):
+    """MindSpore's library of Ascend operators, and CANN's runtime."""
+    return [f"-L{lib / 'plugin' / 'ascend'}", "-lmindspore_ops_ascend", "-lmindspore_ascend_res_manager",
+            f"-L{Path(CANN, 'lib64')}", "-lascendcl", "-ldl", "-Wl,-rpath,$ORIGIN"]
+
+
 class BuildLibrary(build_ext):
     """Compiles kernels and glue; files that need MindSpore's headers are few, and built at the same time."""
 
@@ -144,13 +163,18 @@ class BuildLibrary(build_ext):
         own = [f"-I{OPS}", f"-I{generated}"]
         framework = [f"-isystem{path}" for path in mindspore_includes(mindspore_path)]
         framework += ["-DMS_EXTENSION_NAME=_lib", "-DENABLE_FAST_HASH_TABLE=1", "-O1"]
+        ascend = sorted(OPS.glob("**/*_ascend.cc"))  # with MindSpore's headers and CANN's
+        if CANN:
+            own += ["-DCUSTOM_ASCEND_OP", f"-isystem{Path(CANN, 'include')}",
+                    f"-isystem{Path(CANN, 'include', 'experiment')}"]
         jobs = [(path, own + framework) for path in
-                (OPS / "common" / "glue" / "register_ops.cc", generated / "gen_custom_ops_def.cc")]
+                (OPS / "common" / "glue" / "register_ops.cc", generated / "gen_custom_ops_def.cc",
+                 *(ascend if CANN else ()))]
         twin = [f"-I{OPS / 'host_twin'}", f"-I{OPS / 'host_twin' / 'fast'}"]
         jobs += [(path, twin + own) for path in sorted(OPS.glob("*/op_kernel/*.cpp"))]
         glue = [p for folder in ("ms_glue", "op_host") for p in sorted(OPS.glob(f"*/{folder}/*.cc"))]
         glue += [p for p in sorted((OPS / "common" / "glue").glob("*.cc")) if p.name != "register_ops.cc"]
-        jobs += [(path, own) for path in glue]
+        jobs += [(path, own) for path in glue if path not in ascend]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(lambda job: self.compile(build, *job), jobs))
 
@@ -159,15 +183,29 @@ class BuildLibrary(build_ext):
         lib = mindspore_path / "lib"
         self.call([CXX, "-shared", "-s", *objects, "-o", library, f"-L{lib}", f"-L{lib / 'plugin'}",
                    "-Wl,-z,relro,-z,now,-z,noexecstack", "-lmindspore_ops_cpu",
-                   *(f"-l{name}" for name in MINDSPORE_LIBRARIES)])
+                   *(f"-l{name}" for name in MINDSPORE_LIBRARIES), *(ascend_libraries(lib) if CANN else ())])
+        if CANN:
+            for family, soc_version in (pair.split("=") for pair in SOC_VERSIONS.split(",")):
+                self.build_kernels(build / f"kernels_{family}", soc_version,
+                                   library.parent / f"libmoe_comm_kernels_{family}.so")
         primitives = library.parent / "_generated"
         primitives.mkdir(exist_ok=True)
         (primitives / "__init__.py").write_text('"""Generated from ops_yaml by MindSpore."""\n', encoding="utf-8")
         for name in ("gen_ops_def.py", "gen_ops_prim.py"):
             shutil.copy(generated / name, primitives)
 
+    def build_kernels(self, build, soc_version, library):
+        """CANN's rules, for one chip."""
+        self.call(["cmake", "-S", OPS, "-B", build, "-G", "Unix Makefiles", "-DCMAKE_BUILD_TYPE=Release",
+                   f"-DASCEND_CANN_PACKAGE_PATH={CANN}", f"-DSOC_VERSION={soc_version}",
+                   f"-DASCEND_PYTHON_EXECUTABLE={sys.executable}", "-DASCEND_KERNEL_LAUNCH_ONLY=ON"])
+        self.call(["cmake", "--build", build])
+        shutil.copy(build / "lib" / "libmoe_comm_kernels.so", library)
+
     def copy_extensions_to_source(self):
         super().copy_extensions_to_source()
+        for kernels in (Path(self.build_lib) / "ms_moe_comm").glob("libmoe_comm_kernels_*.so"):
+            shutil.copy(kernels, ROOT / "ms_moe_comm")
         shutil.copytree(Path(self.build_lib) / "ms_moe_comm" / "_generated", ROOT / "ms_moe_comm" / "_generated",
                         dirs_exist_ok=True)
 

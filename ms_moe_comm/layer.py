@@ -7,7 +7,8 @@ operations on a token in the same order, so their results are the same bits, in 
 
 * the router works in fp32 on the token alone;
 * `moe_grouped_matmul` gives a row the same bits whatever other rows there are;
-* the weighted sum is fp32, starts at +0, multiplies, rounds, adds and rounds in k order, and is rounded once at the end.
+* the weighted sum is fp32: it starts at +0, multiplies, rounds, adds and rounds in k order; it is rounded to the dtype
+  once at the end.
 """
 from dataclasses import dataclass
 
@@ -73,8 +74,8 @@ class MoEWeights:
 def swiglu(hidden):
     """silu(gate) * up in float32, rounded once: [M, 2 * I] -> [M, I], dtype of `hidden`.
 
-    Rows that nobody wrote (past the window's total) do no harm. `ops.silu` and `ops.sigmoid` would let them: in MindSpore
-    2.10 on CPU a NaN anywhere in the tensor makes them compute all of it another way, with other last bits.
+    Rows that nobody wrote (past the window's total) do no harm. With `ops.silu` or `ops.sigmoid` they would: a NaN
+    anywhere in the tensor makes MindSpore 2.10 on CPU compute all of it another way, with other last bits.
     """
     gate, up = ops.chunk(ops.cast(hidden, ms.float32), 2, axis=-1)
     return ops.cast(gate / (1.0 + ops.exp(-gate)) * up, hidden.dtype)

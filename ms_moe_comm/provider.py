@@ -25,7 +25,13 @@ _NUMPY_DTYPES = {ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: bf
 
 
 class WindowProvider(abc.ABC):
-    """Memory for one window of a group: a region per rank, all of one size."""
+    """Memory for one window of a group: a region per rank, all of one size.
+
+    Attributes:
+        on_npu (bool): the memory is a device's, which the host reaches by copies alone.
+    """
+
+    on_npu = False
 
     def __init__(self, group):
         self.group = group

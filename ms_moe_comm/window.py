@@ -100,7 +100,7 @@ class ExpertWindow:
             _lib.init_window(bases[ranks.rank], parameters.ep_world_size, ranks.rank, parameters.moe_expert_num,
                              parameters.capacity, parameters.row_bytes, parameters.block_dim,
                              parameters.max_tokens_per_rank, parameters.top_k, parameters.dtype_code,
-                             parameters.timeout_us, bases)
+                             parameters.timeout_us, bases, provider.on_npu)
             ranks.all_gather([0])  # nobody's first dispatch meets a peer whose window is not ready
             return window
 
@@ -156,7 +156,7 @@ class ExpertWindow:
         try:
             self._wait()
         finally:
-            self._word("magic")[0] = 0  # operators look for it
+            _lib.close_window(self._provider.peer_base(self.ep_rank_id))
             self._provider.free()
             self._provider = None
 

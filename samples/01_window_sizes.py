@@ -2,7 +2,25 @@
 
     python samples/01_window_sizes.py
 
-EXPECTED
+It prints:
+
+    expert window of one rank: 1 ranks, 256 experts, hidden size 7168, top-k 8, up to 128 tokens per rank, BFloat16, ...
+      header                             512 B
+      ...
+      rows                            14.0 MiB
+      scales                           4.0 KiB
+      outputs                         14.0 MiB
+      total                           28.0 MiB
+    with relay buffers (HCCL_BUFFSIZE as CANN asks for MoeDistributeDispatch, and tensors [A, H]):
+      Atlas A3: buffers              947.0 MiB
+      Atlas A3: total                975.0 MiB
+      Atlas A2: buffers               32.0 MiB
+      Atlas A2: total                 60.0 MiB
+    tensors that alias it:
+      window.rows     (1024, 7168)  BFloat16
+      window.scales   (1024,)       Float32
+      window.outputs  (1024, 7168)  BFloat16
+      window.control  (2688,)       Int32
 """
 import mindspore as ms
 

@@ -3,9 +3,21 @@
 Every element of token t of rank r is 10 * (r + 1) + t, and expert e multiplies by e + 1, so each number can be
 followed. The ranks bring three tokens and one; no padding is needed.
 
-    msrun --worker_num=2 --local_worker_num=2 --join=True --tail_worker_log=0 samples/02_dispatch_combine.py
+    msrun --worker_num=2 --local_worker_num=2 --join=True --tail_worker_log=0 --log_dir=/tmp/msrun_logs \\
+        samples/02_dispatch_combine.py
 
-EXPECTED
+Rank 0 prints:
+
+    rank 0
+      expert 0 received tokens [10, 12]
+      expert 1 received tokens [11, 12, 20]
+      token 10 visited experts [0, 2] and came back as 40
+      token 11 visited experts [3, 1] and came back as 66
+      token 12 visited experts [0, 1] and came back as 36
+    rank 1
+      expert 2 received tokens [10]
+      expert 3 received tokens [11, 20]
+      token 20 visited experts [1, 3] and came back as 120
 """
 import mindspore as ms
 import numpy as np

@@ -4,9 +4,17 @@
 
 or on several ranks, each with a share of the experts and tokens of its own:
 
-    msrun --worker_num=4 --local_worker_num=4 --join=True --tail_worker_log=0 samples/03_moe_layer.py
+    msrun --worker_num=4 --local_worker_num=4 --join=True --tail_worker_log=0 --log_dir=/tmp/msrun_logs \\
+        samples/03_moe_layer.py
 
-EXPECTED
+One rank prints:
+
+    rank 0 of 1, Float32, prefill: 64 of 64 tokens have the dense layer's bits, combine copied 0 bytes
+    rank 0 of 1, Float32, decode: 64 of 64 tokens have the dense layer's bits, combine copied 0 bytes
+    rank 0 of 1, Float16, prefill: 64 of 64 tokens have the dense layer's bits, combine copied 0 bytes
+    rank 0 of 1, Float16, decode: 64 of 64 tokens have the dense layer's bits, combine copied 0 bytes
+    rank 0 of 1, BFloat16, prefill: 64 of 64 tokens have the dense layer's bits, combine copied 0 bytes
+    rank 0 of 1, BFloat16, decode: 64 of 64 tokens have the dense layer's bits, combine copied 0 bytes
 """
 import os
 

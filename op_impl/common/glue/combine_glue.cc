@@ -32,19 +32,21 @@ std::vector<Output> InferCombine(const CombineSignature &at, const Arguments &in
   return {{{token_num, hidden}, in[at.expand_x].dtype}};
 }
 
-CombineLaunch CheckCombine(const CombineSignature &at, const Arguments &in) {
+CombineLaunch CheckCombine(const CombineSignature &at, const Arguments &in, void *npu_stream) {
   InferCombine(at, in);  // every dimension is known now
   const Checker check(at.op, in, at.names);
   const Argument &control = in[at.window_control];
   CombineLaunch launch;
   launch.control = control.data;
-  launch.window = ReadWindow(control.data, control.shape[0] * sizeof(int32_t), at.op);
+  launch.window = ReadWindow(control.data, npu_stream, at.op);
   CheckRows(check, at.expand_x, "expand_x", launch.window);
   const int64_t rows = in[at.expand_x].shape[0];
-  const int64_t received =
-      static_cast<int64_t>(reinterpret_cast<const uint64_t *>(control.data)[kReceivedRows]);
-  if (rows < received) {
-    check.Fail("'expand_x' has " + std::to_string(rows) + " rows, but this rank received " + std::to_string(received) +
+  // how many rows came is known only once dispatch has run, so on an NPU `expand_x` must have room for all that can
+  const uint64_t received = npu_stream != nullptr ? launch.window.shape.capacity
+                                                  : reinterpret_cast<const uint64_t *>(control.data)[kReceivedRows];
+  if (rows < static_cast<int64_t>(received)) {
+    check.Fail("'expand_x' has " + std::to_string(rows) + " rows, but this rank " +
+               (npu_stream != nullptr ? "can receive " : "received ") + std::to_string(received) +
                ". Pass the expert outputs of all rows of dispatch's expand_x.");
   }
   const int64_t top_k = in[at.expert_ids].shape[1];

@@ -29,7 +29,7 @@ struct CombineLaunch {
   uint32_t id_bytes;
 };
 
-CombineLaunch CheckCombine(const CombineSignature &signature, const Arguments &in);
+CombineLaunch CheckCombine(const CombineSignature &signature, const Arguments &in, void *npu_stream);
 
 }  // namespace moe_comm
 

@@ -62,13 +62,13 @@ void CheckRows(const Checker &check, size_t argument, const char *name, const Wi
   }
 }
 
-DispatchLaunch CheckDispatch(const char *op, const Arguments &in) {
+DispatchLaunch CheckDispatch(const char *op, const Arguments &in, void *npu_stream) {
   InferDispatch(op, in);  // every dimension is known now
   const Checker check(op, in, dispatch::kArgumentNames);
   const Argument &control = in[dispatch::window_control];
   DispatchLaunch launch;
   launch.control = control.data;
-  launch.window = ReadWindow(control.data, control.shape[0] * sizeof(int32_t), op);
+  launch.window = ReadWindow(control.data, npu_stream, op);
   const WindowParameters &window = launch.window;
   CheckRows(check, dispatch::x, "x", window);
   if (in[dispatch::window_rows].data != control.data + RowsOffset(window.shape)) {
@@ -101,7 +101,8 @@ DispatchLaunch CheckDispatch(const char *op, const Arguments &in) {
   return launch;
 }
 
-void RaiseWindowError(uint8_t *control, const char *op) {
+void RaiseWindowError(void *npu_stream, uint8_t *control, const char *op) {
+  if (npu_stream != nullptr) return;
   const std::string error = TakeError(control, op);
   if (!error.empty()) throw std::runtime_error(error);
 }

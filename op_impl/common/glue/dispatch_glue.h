@@ -24,13 +24,14 @@ struct DispatchLaunch {
 };
 
 // What only the window itself can tell: limits, dtype and H, and that `window_rows` is its own.
-DispatchLaunch CheckDispatch(const char *op, const Arguments &in);
+DispatchLaunch CheckDispatch(const char *op, const Arguments &in, void *npu_stream);
 
 // The window's own checks of dtype code and row length, for `argument` of shape [.., H].
 void CheckRows(const Checker &check, size_t argument, const char *name, const WindowParameters &window);
 
-// Throws the error that a kernel has left in the window.
-void RaiseWindowError(uint8_t *control, const char *op);
+// Throws the error that a kernel on the CPU has left in the window. On an NPU the kernel has not run yet, and its error
+// waits for ExpertWindow.check.
+void RaiseWindowError(void *npu_stream, uint8_t *control, const char *op);
 
 }  // namespace moe_comm
 

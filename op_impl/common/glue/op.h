@@ -40,7 +40,8 @@ struct WrongType : std::runtime_error {
 };
 
 using Infer = std::vector<Output> (*)(const Arguments &);
-using Launch = void (*)(const Arguments &, const std::vector<uint8_t *> &outputs);
+// `npu_stream`: where the launch is queued; nullptr: on the CPU, done when the call returns.
+using Launch = void (*)(const Arguments &, const std::vector<uint8_t *> &outputs, void *npu_stream);
 
 // Checks with messages in the operator's own terms. Unknown dimensions pass; launch checks again.
 class Checker {

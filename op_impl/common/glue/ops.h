@@ -9,7 +9,7 @@ namespace moe_comm {
 
 #define MOE_COMM_DECLARE(Op)                          \
   std::vector<Output> Infer##Op(const Arguments &in); \
-  void Launch##Op(const Arguments &in, const std::vector<uint8_t *> &out);
+  void Launch##Op(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream);
 MOE_COMM_FOR_EACH_OP(MOE_COMM_DECLARE)
 #undef MOE_COMM_DECLARE
 

@@ -1,76 +1,34 @@
-// The one file that knows MindSpore: registers every operator for graph mode and PyNative on CPU, and the Python
-// module `ms_moe_comm._lib`. (On Ascend the same operators are registered with the framework's own macro.)
+// Registers every operator for graph mode on CPU and for PyNative, and defines the Python module `ms_moe_comm._lib`.
+// (register_ascend.cc adds graph mode on Ascend; no other file of the glue knows MindSpore.)
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <set>
 #include <vector>
 
-#include "common/glue/ops.h"
+#include "common/glue/framework.h"
+#include "common/glue/launch.h"
+#include "common/glue/npu.h"
 #include "common/glue/window_host.h"
 #include "include/runtime/hardware_abstract/kernel_base/ms_factory.h"
 #include "kernel/cpu/cpu_kernel.h"
-#include "mindspore/include/custom_op_api.h"
 #include "moe_grouped_matmul/op_host/grouped_matmul_cpu.h"
 #include "ops/op_def.h"
 #include "ops/ops_func_impl/op_func_impl.h"
+#ifdef CUSTOM_ASCEND_OP
+#include "moe_grouped_matmul/ms_glue/grouped_matmul_ascend.h"
+#endif
 
 namespace moe_comm {
+
+#define MOE_COMM_OPERATOR(Op, op)                                                                           \
+  const Operator k##Op = {signatures::op::kName,      Infer##Op,                 Launch##Op,                \
+                          signatures::op::kArguments, signatures::op::kIsScalar, signatures::op::kInPlace};
+MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)
+#undef MOE_COMM_OPERATOR
+
 namespace {
 
-using mindspore::TypeId;
-using mindspore::kernel::KernelTensor;
 using mindspore::ops::InferInfoPtrList;
-
-const std::map<TypeId, DataType> &DataTypes() {
-  static const std::map<TypeId, DataType> types = {
-      {mindspore::kNumberTypeBool, DataType::kBool},       {mindspore::kNumberTypeInt32, DataType::kInt32},
-      {mindspore::kNumberTypeInt64, DataType::kInt64},     {mindspore::kNumberTypeFloat32, DataType::kFloat32},
-      {mindspore::kNumberTypeFloat16, DataType::kFloat16}, {mindspore::kNumberTypeBFloat16, DataType::kBfloat16}};
-  return types;
-}
-
-TypeId ToTypeId(DataType dtype) {
-  for (const auto &[id, type] : DataTypes()) {
-    if (type == dtype) return id;
-  }
-  return mindspore::kTypeUnknown;
-}
-
-void SetTensor(TypeId id, const Shape &shape, Argument *argument) {
-  const auto found = DataTypes().find(id);
-  argument->given = true;
-  argument->dtype = found == DataTypes().end() ? DataType::kOther : found->second;
-  argument->dtype_name = argument->dtype == DataType::kOther ? mindspore::TypeIdToString(id) : Name(argument->dtype);
-  argument->shape = shape;
-}
-
-// Errors leave as the exceptions that Python users of MindSpore expect.
-template <typename Function>
-auto Translated(Function &&function) {
-  try {
-    return function();
-  } catch (const WrongType &error) {
-    MS_EXCEPTION(mindspore::TypeError) << error.what();
-  } catch (const std::invalid_argument &error) {
-    MS_EXCEPTION(mindspore::ValueError) << error.what();
-  } catch (const std::exception &error) {
-    MS_EXCEPTION(mindspore::RuntimeError) << error.what();
-  }
-}
-
-struct Operator {
-  const char *name;
-  Infer infer;
-  Launch launch;
-  size_t arguments;
-  const bool *is_scalar;  // per argument
-  const int *in_place;    // per output: the argument that it lies in, or -1
-
-  void Run(const Arguments &arguments, const std::vector<uint8_t *> &outputs) const {
-    Translated([&] { launch(arguments, outputs); });
-  }
-};
 
 // --- graph mode ---
 
@@ -122,7 +80,7 @@ class GraphInfer : public mindspore::ops::OpFuncImpl {
 
 class GraphKernel : public mindspore::kernel::NativeCpuKernelMod {
  public:
-  explicit GraphKernel(const Operator &op) : op_(op) {}
+  explicit GraphKernel(const Operator &op) : arguments_(op) {}
 
   bool Init(const std::vector<KernelTensor *> &, const std::vector<KernelTensor *> &) override { return true; }
 
@@ -134,45 +92,44 @@ class GraphKernel : public mindspore::kernel::NativeCpuKernelMod {
 
   int Resize(const std::vector<KernelTensor *> &inputs, const std::vector<KernelTensor *> &outputs) override {
     const int result = mindspore::kernel::KernelMod::Resize(inputs, outputs);
-    arguments_.assign(inputs.size(), Argument());
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      if (op_.is_scalar[i]) {
-        arguments_[i].scalar = inputs[i]->GetValueWithCheck<int64_t>();
-      } else if (inputs[i]->type_id() != mindspore::kMetaTypeNone) {
-        SetTensor(inputs[i]->dtype_id(), inputs[i]->GetShapeVector(), &arguments_[i]);
-      }
-    }
+    arguments_.Resize(inputs);
     return result;
   }
 
   bool Launch(const std::vector<KernelTensor *> &inputs, const std::vector<KernelTensor *> &,
               const std::vector<KernelTensor *> &outputs) override {
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      if (arguments_[i].given) arguments_[i].data = static_cast<uint8_t *>(inputs[i]->device_ptr());
-    }
-    std::vector<uint8_t *> addresses(outputs.size());
-    for (size_t i = 0; i < outputs.size(); ++i) addresses[i] = static_cast<uint8_t *>(outputs[i]->device_ptr());
-    op_.Run(arguments_, addresses);
+    arguments_.Launch(inputs, outputs, nullptr);
     return true;
   }
 
  private:
-  const Operator &op_;
-  Arguments arguments_;
+  GraphArguments arguments_;
 };
 
 // --- PyNative ---
+
+bool OnNpu() {
+  return mindspore::DeviceManagerConf::GetInstance()->device_type() == mindspore::device::DeviceType::kAscend;
+}
 
 class Runner : public ms::pynative::PyboostRunner {
  public:
   using PyboostRunner::PyboostRunner;
   std::function<void(Runner *)> launch;
   void LaunchKernel() override { launch(this); }
+  void *NpuStream() { return OnNpu() ? stream() : nullptr; }
 
  protected:
   // On CPU the framework's own operators run where this is called. The base class would hand the launch to a later
-  // stage, and the next operator would read the output before it is written.
-  void _DispatchLaunchTask() override { LaunchKernel(); }
+  // stage, and the next operator would read the output before it is written. On an NPU that stage is where the
+  // framework queues its own operators on the stream.
+  void _DispatchLaunchTask() override {
+    if (OnNpu()) {
+      PyboostRunner::_DispatchLaunchTask();
+    } else {
+      LaunchKernel();
+    }
+  }
 };
 
 void Append(const ms::Tensor &tensor, Arguments *arguments, std::vector<ms::Tensor> *tensors,
@@ -205,6 +162,9 @@ std::vector<ms::Tensor> RunPyNative(const Args &...args) {
       outputs.push_back(tensors[std::find(places.begin(), places.end(), op.in_place[i]) - places.begin()]);
     }
   }
+#ifdef CUSTOM_ASCEND_OP
+  if (OnNpu() && QueueBuiltIn(op, arguments, tensors, outputs)) return outputs;
+#endif
   auto runner = std::make_shared<Runner>(op.name);
   runner->launch = [arguments, places](Runner *self) mutable {
     for (size_t i = 0; i < places.size(); ++i) {
@@ -214,19 +174,15 @@ std::vector<ms::Tensor> RunPyNative(const Args &...args) {
     for (const ms::Tensor &output : self->outputs()) {
       addresses.push_back(static_cast<uint8_t *>(output.GetDataPtr()));
     }
-    op.Run(arguments, addresses);
+    op.Run(arguments, addresses, self->NpuStream());
   };
   runner->Run(tensors, outputs);
   return outputs;
 }
 
-#define MOE_COMM_OPERATOR(Op, op)                                                                            \
-  extern const Operator k##Op; /* template arguments need linkage */                                         \
-  const Operator k##Op = {signatures::op::kName,     Infer##Op,                 Launch##Op,                  \
-                          signatures::op::kArguments, signatures::op::kIsScalar, signatures::op::kInPlace};   \
-  GraphInfer g_##op##_infer(k##Op);
-MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)
-#undef MOE_COMM_OPERATOR
+#define MOE_COMM_INFER(Op, op) GraphInfer g_##op##_infer(k##Op);
+MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_INFER)
+#undef MOE_COMM_INFER
 
 // --- the Python module ---
 
@@ -308,7 +264,7 @@ void DefinePyNative(pybind11::module *m) {
 
 void InitWindowAt(uint64_t base, uint64_t world_size, uint64_t rank_id, uint64_t expert_num, uint64_t capacity,
                   uint64_t row_bytes, uint64_t block_dim, uint64_t max_tokens, uint64_t top_k, uint64_t dtype_code,
-                  uint64_t timeout_us, const std::vector<uint64_t> &peer_bases) {
+                  uint64_t timeout_us, const std::vector<uint64_t> &peer_bases, bool on_npu) {
   WindowParameters p;
   p.shape = {world_size, expert_num, block_dim, capacity, row_bytes};
   p.rank = rank_id;
@@ -316,6 +272,7 @@ void InitWindowAt(uint64_t base, uint64_t world_size, uint64_t rank_id, uint64_t
   p.top_k = top_k;
   p.dtype = dtype_code;
   p.timeout_us = timeout_us;
+  p.on_npu = on_npu;
   InitWindow(reinterpret_cast<uint8_t *>(base), p, peer_bases);
 }
 
@@ -341,6 +298,19 @@ PYBIND11_MODULE(_lib, m) {
   m.def("window_fields", Fields);
   m.def("limits", Limits);
   m.def("init_window", InitWindowAt);
+  m.def("close_window", [](uint64_t base) { CloseWindow(reinterpret_cast<const uint8_t *>(base)); });
+  m.def("start_recording", Recording::Start);
+  m.def("stop_recording", Recording::Stop);
+  m.def("replay", [] {
+    pybind11::gil_scoped_release release;
+    Recording::Replay();
+  });
+  m.def("vector_cores", npu::VectorCores);
+  m.def("read_npu_words", [](uint64_t address, uint64_t count) {
+    std::vector<int64_t> words(count);
+    npu::CopyToHost(words.data(), reinterpret_cast<const uint8_t *>(address), count * sizeof(int64_t));
+    return words;
+  });
   m.def("describe_error", [](uint64_t base) { return TakeError(reinterpret_cast<uint8_t *>(base), "window"); });
   m.def("set_sgemm", [](const pybind11::capsule &sgemm) {
     SetSgemm(reinterpret_cast<Sgemm>(PyCapsule_GetPointer(sgemm.ptr(), sgemm.name())));

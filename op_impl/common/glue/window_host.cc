@@ -1,12 +1,33 @@
 #include "common/glue/window_host.h"
 
+#include <algorithm>
 #include <cstring>
+#include <map>
+#include <mutex>
+
+#include "common/glue/npu.h"
 
 namespace moe_comm {
 namespace {
 
 uint64_t *Words(uint8_t *base) { return reinterpret_cast<uint64_t *>(base); }
 const uint64_t *Words(const uint8_t *base) { return reinterpret_cast<const uint64_t *>(base); }
+
+// Every open window of this process under the address of its control.
+struct Registry {
+  static Registry &Instance() {
+    static Registry *registry = new Registry();  // never destroyed: operators may outlive static destruction
+    return *registry;
+  }
+  std::mutex mutex;
+  std::map<const uint8_t *, WindowParameters> windows;
+};
+
+WindowParameters Registered(const uint8_t *base) {
+  Registry &registry = Registry::Instance();
+  std::lock_guard<std::mutex> lock(registry.mutex);
+  return registry.windows.at(base);
+}
 
 std::string Seconds(uint64_t microseconds) {
   std::string text = std::to_string(microseconds / 1e6);
@@ -79,7 +100,10 @@ void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint
     throw std::invalid_argument("a window of " + std::to_string(p.shape.world_size) + " ranks needs as many addresses, got " +
                                 std::to_string(peer_bases.size()));
   }
-  uint64_t *words = Words(base);
+  WindowParameters parameters = p;
+  parameters.blocks = p.on_npu ? std::min(p.shape.block_dim, npu::VectorCores()) : p.shape.block_dim;
+  std::vector<uint64_t> words(PeersOffset(p.shape) / sizeof(uint64_t));
+  words[kMagic] = kWindowMagic;
   words[kWorldSize] = p.shape.world_size;
   words[kRankId] = p.rank;
   words[kExpertNum] = p.shape.expert_num;
@@ -90,49 +114,76 @@ void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint
   words[kTopK] = p.top_k;
   words[kDtype] = p.dtype;
   words[kTimeoutUs] = p.timeout_us;
-  std::memcpy(base + PeersOffset(p.shape), peer_bases.data(), peer_bases.size() * sizeof(uint64_t));
-  words[kMagic] = kWindowMagic;
+  words.insert(words.end(), peer_bases.begin(), peer_bases.end());
+  if (p.on_npu) {
+    npu::CopyToDevice(base, words.data(), words.size() * sizeof(uint64_t));
+  } else {
+    std::memcpy(base, words.data(), words.size() * sizeof(uint64_t));
+  }
+  Registry &registry = Registry::Instance();
+  std::lock_guard<std::mutex> lock(registry.mutex);
+  registry.windows[base] = parameters;
 }
 
-WindowParameters ReadWindow(const uint8_t *control, uint64_t control_bytes, const char *op) {
-  const uint64_t *words = Words(control);
-  if (control_bytes < kFieldCount * sizeof(uint64_t) || words[kMagic] != kWindowMagic) {
+void CloseWindow(const uint8_t *base) {
+  Registry &registry = Registry::Instance();
+  std::lock_guard<std::mutex> lock(registry.mutex);
+  registry.windows.erase(base);
+}
+
+WindowParameters ReadWindow(const uint8_t *control, void *npu_stream, const char *op) {
+  Registry &registry = Registry::Instance();
+  std::lock_guard<std::mutex> lock(registry.mutex);
+  const auto found = registry.windows.find(control);
+  if (found == registry.windows.end()) {
     throw std::invalid_argument("For '" + std::string(op) + "', 'window_control' is not the control tensor of an "
                                 "ExpertWindow, or its window was closed. Pass the control of an open window, or the "
                                 "control output of the operator before.");
   }
-  WindowParameters p;
-  p.shape = {words[kWorldSize], words[kExpertNum], words[kBlockDim], words[kCapacity], words[kRowBytes]};
-  p.rank = words[kRankId];
-  p.max_tokens = words[kMaxTokens];
-  p.top_k = words[kTopK];
-  p.dtype = words[kDtype];
-  p.timeout_us = words[kTimeoutUs];
-  return p;
+  const bool to_npu = npu_stream != nullptr;
+  if (found->second.on_npu != to_npu) {
+    throw std::invalid_argument("For '" + std::string(op) + "', the window lies in memory of the " +
+                                (to_npu ? "CPU, but the operator runs on the NPU" : "NPU, but the operator runs on the CPU") +
+                                ". Set the device before the window is created.");
+  }
+  return found->second;
 }
 
 std::string TakeError(uint8_t *base, const char *op) {
-  uint64_t *words = Words(base);
-  const WindowShape shape = {words[kWorldSize], words[kExpertNum], words[kBlockDim], words[kCapacity],
-                             words[kRowBytes]};
+  const WindowParameters window = Registered(base);
+  const WindowShape &shape = window.shape;
+  std::vector<uint64_t> copy;
+  const uint8_t *header = base;
+  if (window.on_npu) {
+    copy.resize(PeersOffset(shape) / sizeof(uint64_t));
+    npu::CopyToHost(copy.data(), base, copy.size() * sizeof(uint64_t));
+    header = reinterpret_cast<const uint8_t *>(copy.data());
+  }
+  const uint64_t *words = Words(header);
   const auto prefix = [&](int64_t epoch) {
-    return "'" + std::string(op) + "' on rank " + std::to_string(words[kRankId]) + " of " +
+    return "'" + std::string(op) + "' on rank " + std::to_string(window.rank) + " of " +
            std::to_string(shape.world_size) + ", epoch " + std::to_string(epoch) + ": ";
   };
   for (uint64_t block = 0; block < shape.block_dim; ++block) {
-    const int64_t *record = reinterpret_cast<const int64_t *>(base + RecordOffset(block));
+    const int64_t *record = reinterpret_cast<const int64_t *>(header + RecordOffset(block));
     if (record[kCode] == kOk) continue;
-    const WindowParameters parameters = ReadWindow(base, ControlBytes(shape), op);
-    return prefix(record[kRecordEpoch]) + Describe(record, parameters) +
+    return prefix(record[kRecordEpoch]) + Describe(record, window) +
            " The window cannot be used any more: create a new one on all ranks.";
   }
   if (words[kVerdictCode] == kOverflow) {
-    words[kVerdictCode] = kOk;
-    return prefix(static_cast<int64_t>(words[kEpoch])) + "rank " + std::to_string(words[kVerdictRank]) + " would get " +
-           std::to_string(words[kVerdictNeed]) + " rows, but a window has capacity for " +
-           std::to_string(shape.capacity) + " (most come from rank " + std::to_string(words[kVerdictSource]) +
-           "). No row was moved on any rank, and the window stays usable. Create it with a larger capacity, or "
-           "dispatch fewer tokens at a time.";
+    const std::string text =
+        prefix(static_cast<int64_t>(words[kEpoch])) + "rank " + std::to_string(words[kVerdictRank]) + " would get " +
+        std::to_string(words[kVerdictNeed]) + " rows, but a window has capacity for " +
+        std::to_string(shape.capacity) + " (most come from rank " + std::to_string(words[kVerdictSource]) +
+        "). No row was moved on any rank, and the window stays usable. Create it with a larger capacity, or "
+        "dispatch fewer tokens at a time.";
+    const uint64_t told = kOk;
+    if (window.on_npu) {
+      npu::CopyToDevice(base + FieldOffset(kVerdictCode), &told, sizeof(told));
+    } else {
+      Words(base)[kVerdictCode] = told;
+    }
+    return text;
   }
   return "";
 }

@@ -1,4 +1,4 @@
-// The host's side of an expert window on CPU: writes its header, checks arguments against it, tells its errors.
+// The host's side of an expert window: writes its header, keeps its parameters for the launches, tells its errors.
 #ifndef MOE_COMM_GLUE_WINDOW_HOST_H
 #define MOE_COMM_GLUE_WINDOW_HOST_H
 
@@ -18,21 +18,32 @@ struct WindowParameters {
   uint64_t top_k;
   uint64_t dtype;  // Dtype
   uint64_t timeout_us;
+  bool on_npu = false;   // its memory is a device's: no launch may look into it
+  uint64_t blocks = 0;   // cores of a launch, set by InitWindow: block_dim, or all vector cores of an NPU with fewer
 };
 
+// Writes header and peers into zeroed memory, and registers the window under its base, the address of its control.
 void InitWindow(uint8_t *base, const WindowParameters &parameters, const std::vector<uint64_t> &peer_bases);
 
-// Throws std::invalid_argument unless `control` is the control tensor of a live window.
-WindowParameters ReadWindow(const uint8_t *control, uint64_t control_bytes, const char *op);
+// Operators on the window are errors from now on.
+void CloseWindow(const uint8_t *base);
+
+// From what InitWindow registered, never from the window's memory. Throws std::invalid_argument unless `control` is the
+// control tensor of an open window of the device that the launch goes to: the CPU if `npu_stream` is nullptr.
+WindowParameters ReadWindow(const uint8_t *control, void *npu_stream, const char *op);
 
 // The recorded error of a window as a sentence, empty if there is none. A shared verdict (capacity) is told once.
+// On an NPU it copies from the device: the launches must be over, and it is for no launch.
 std::string TakeError(uint8_t *base, const char *op);
 
 // Adds a call and its time to the window's header: `calls` is kDispatchCalls or kCombineCalls, the time is next to it.
+// Not on an NPU, where the call only queues the kernel: there the framework's profiler times kernels.
 class LaunchTimer {
  public:
-  LaunchTimer(uint8_t *base, WindowField calls) : calls_(reinterpret_cast<uint64_t *>(base) + calls) {}
+  LaunchTimer(void *npu_stream, uint8_t *base, WindowField calls)
+      : calls_(npu_stream == nullptr ? reinterpret_cast<uint64_t *>(base) + calls : nullptr) {}
   ~LaunchTimer() {
+    if (calls_ == nullptr) return;
     const auto spent = std::chrono::steady_clock::now() - start_;
     calls_[0] += 1;
     calls_[1] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();

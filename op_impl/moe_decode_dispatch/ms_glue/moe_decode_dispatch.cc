@@ -1,5 +1,5 @@
-#include "common/glue/cpu_kernels.h"
 #include "common/glue/dispatch_glue.h"
+#include "common/glue/launch.h"
 #include "common/glue/ops.h"
 #include "moe_decode_dispatch/op_host/moe_decode_dispatch_tiling.h"
 
@@ -13,14 +13,14 @@ std::vector<Output> InferMoeDecodeDispatch(const Arguments &in) {
   return outputs;
 }
 
-void LaunchMoeDecodeDispatch(const Arguments &in, const std::vector<uint8_t *> &out) {
-  const DispatchLaunch launch = CheckDispatch(sig::kName, in);
-  const LaunchTimer timer(launch.control, kDispatchCalls);
-  LaunchKernel(launch.window.shape.block_dim, moe_decode_dispatch, in[sig::x].data, in[sig::expert_ids].data,
-               in[sig::x_active_mask].data, launch.control, out[sig::out_expand_idx], out[sig::out_expert_token_nums],
-               launch.token_num, launch.top_k, launch.id_bytes, launch.mask_kind, launch.cumulative,
-               decode_dispatch::RowBufferBytes(launch.window.shape.row_bytes));
-  RaiseWindowError(launch.control, sig::kName);
+void LaunchMoeDecodeDispatch(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream) {
+  const DispatchLaunch launch = CheckDispatch(sig::kName, in, npu_stream);
+  const LaunchTimer timer(npu_stream, launch.control, kDispatchCalls);
+  LaunchKernel(npu_stream, launch.window.blocks, sig::kName, moe_decode_dispatch, in[sig::x].data,
+               in[sig::expert_ids].data, in[sig::x_active_mask].data, launch.control, out[sig::out_expand_idx],
+               out[sig::out_expert_token_nums], launch.token_num, launch.top_k, launch.id_bytes, launch.mask_kind,
+               launch.cumulative, decode_dispatch::RowBufferBytes(launch.window.shape.row_bytes));
+  RaiseWindowError(npu_stream, launch.control, sig::kName);
 }
 
 }  // namespace moe_comm

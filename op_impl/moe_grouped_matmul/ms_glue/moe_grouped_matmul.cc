@@ -1,4 +1,5 @@
 // Two operators, one matmul: the framework must know when the graph is built whether y is new or lies in `out`.
+// These launches serve the CPU alone: for an NPU, grouped_matmul_ascend.cc registers CANN's own GroupedMatmul.
 #include "common/glue/ops.h"
 #include "moe_grouped_matmul/op_host/grouped_matmul_cpu.h"
 
@@ -49,7 +50,7 @@ std::vector<Output> InferMoeGroupedMatmul(const Arguments &in) {
   return {InferY(fresh::kName, fresh::kArgumentNames, fresh::group_list_type, in)};
 }
 
-void LaunchMoeGroupedMatmul(const Arguments &in, const std::vector<uint8_t *> &out) {
+void LaunchMoeGroupedMatmul(const Arguments &in, const std::vector<uint8_t *> &out, void *) {
   InferMoeGroupedMatmul(in);
   Run(in, fresh::group_list_type, out[fresh::out_y]);
 }
@@ -64,7 +65,7 @@ std::vector<Output> InferMoeGroupedMatmulOut(const Arguments &in) {
   return {{in[in_place::out].shape, y.dtype}};
 }
 
-void LaunchMoeGroupedMatmulOut(const Arguments &in, const std::vector<uint8_t *> &) {
+void LaunchMoeGroupedMatmulOut(const Arguments &in, const std::vector<uint8_t *> &, void *) {
   InferMoeGroupedMatmulOut(in);
   Run(in, in_place::group_list_type, in[in_place::out].data);
 }

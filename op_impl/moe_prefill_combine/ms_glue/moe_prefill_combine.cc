@@ -1,6 +1,6 @@
 #include "common/combine_tiling.h"
 #include "common/glue/combine_glue.h"
-#include "common/glue/cpu_kernels.h"
+#include "common/glue/launch.h"
 #include "common/glue/ops.h"
 #include "common/plan_layout.h"
 
@@ -27,15 +27,15 @@ std::vector<Output> InferMoePrefillCombine(const Arguments &in) {
   return outputs;
 }
 
-void LaunchMoePrefillCombine(const Arguments &in, const std::vector<uint8_t *> &out) {
+void LaunchMoePrefillCombine(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream) {
   InferMoePrefillCombine(in);
-  const CombineLaunch launch = CheckCombine(kSignature, in);
-  const LaunchTimer timer(launch.control, kCombineCalls);
-  LaunchKernel(launch.window.shape.block_dim, moe_prefill_combine, in[sig::expand_x].data, in[sig::expert_ids].data,
-               in[sig::expert_scales].data, in[sig::expand_idx].data, in[sig::plan].data, in[sig::shared_expert_x].data,
-               launch.control, out[sig::out_y], launch.token_num, launch.top_k, launch.id_bytes,
-               static_cast<uint32_t>(launch.window.dtype), TileElements(in[sig::expand_x].shape[1]));
-  RaiseWindowError(launch.control, sig::kName);
+  const CombineLaunch launch = CheckCombine(kSignature, in, npu_stream);
+  const LaunchTimer timer(npu_stream, launch.control, kCombineCalls);
+  LaunchKernel(npu_stream, launch.window.blocks, sig::kName, moe_prefill_combine, in[sig::expand_x].data,
+               in[sig::expert_ids].data, in[sig::expert_scales].data, in[sig::expand_idx].data, in[sig::plan].data,
+               in[sig::shared_expert_x].data, launch.control, out[sig::out_y], launch.token_num, launch.top_k,
+               launch.id_bytes, static_cast<uint32_t>(launch.window.dtype), TileElements(in[sig::expand_x].shape[1]));
+  RaiseWindowError(npu_stream, launch.control, sig::kName);
 }
 
 }  // namespace moe_comm

@@ -1,0 +1,56 @@
+"""Launches with frozen arguments, as a captured graph replays them on an NPU: no code of the host runs in between.
+
+What must change from step to step, epochs and the parity of the counts, therefore lives in the window and is advanced
+by the kernels themselves.
+"""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from mindspore import Tensor
+
+from ms_moe_comm import ExpertWindow, MoEDispatcher, _lib, reference
+
+E, H, K, T, REPLAYS = 6, 32, 3, 20, 50
+
+
+@pytest.fixture(autouse=True)
+def pynative_mode():
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+def new_tokens(rng):
+    ids = np.stack([rng.permutation(E)[:K] for _ in range(T)]).astype(np.int32)
+    return rng.standard_normal((T, H), np.float32), ids, rng.random((T, K), np.float32)
+
+
+@pytest.mark.parametrize("block_dim", [1, 3])
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_replay_of_frozen_launches(phase, block_dim):
+    """Dispatch and combine recorded once; then other tokens and routing at the same addresses, and replayed."""
+    rng = np.random.default_rng(block_dim)
+    inputs = new_tokens(rng)
+    with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T, dtype=ms.float32,
+                             block_dim=block_dim) as window:
+        dispatcher = MoEDispatcher(window, phase)
+        x, ids, scales = (Tensor.from_numpy(array) for array in inputs)  # the arrays are the tensors' memory
+        _lib.start_recording()
+        rows, nums, handle = dispatcher.dispatch(x, ids)
+        y = dispatcher.combine(rows, scales, handle)
+        outputs = (nums, handle[1], y)
+        addresses = [output.data_ptr() for output in outputs]  # waits for the launches too
+        _lib.stop_recording()
+        calls = window.timers()["dispatch_calls"]
+        for replay in range(1, REPLAYS + 1):
+            for array, new in zip(inputs, new_tokens(rng)):
+                array[:] = new
+            _lib.replay()
+            expand_x, expand_idx, expected_nums = reference.dispatch([inputs[0]], [inputs[1]], E)
+            expected = reference.combine(expand_x, inputs[1], inputs[2], expand_idx[0], E, "float32")
+            np.testing.assert_array_equal(nums.asnumpy(), expected_nums[0])
+            np.testing.assert_array_equal(handle[1].asnumpy(), expand_idx[0])
+            np.testing.assert_array_equal(y.asnumpy(), expected)
+            stats = window.stats()
+            assert stats["epoch"] == 1 + replay and stats["exchange"] == 1 + replay
+        assert [output.data_ptr() for output in outputs] == addresses
+        assert window.timers()["dispatch_calls"] == calls  # the glue was not called
