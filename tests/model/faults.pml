@@ -17,6 +17,12 @@ byte stopped;                 /* set of ranks; nothing of them moves any more bu
 
 #if FAULTS == STOP
 active proctype fault() {
+#if defined(LAST_STOPS)
+    if
+    :: stopped = 1 << (R - 1)
+    :: skip
+    fi
+#else
     if
     :: stopped = 1
     :: stopped = 2
@@ -25,6 +31,7 @@ active proctype fault() {
 #endif
     :: skip
     fi
+#endif
 }
 #endif
 

@@ -61,6 +61,8 @@ int main(int argc, char **argv) {
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
   std::printf("seeds %lu to %lu clean: %lu kernel launches on a rank, %lu scheduler steps, %.1f s (%.0f launches/s)\n",
               first, first + run - 1, rank_steps, scheduler_steps, spent.count(), rank_steps / spent.count());
-  for (size_t k = 0; k < std::size(kernel_seeds); ++k) std::printf("  %-16s in %lu seeds\n", kKernels[k], kernel_seeds[k]);
+  for (size_t k = 0; k < std::size(kernel_seeds); ++k) {
+    std::printf("  %-16s in %lu seeds\n", kKernels[k], kernel_seeds[k]);
+  }
   return 0;
 }

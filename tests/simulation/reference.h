@@ -2,6 +2,7 @@
 #ifndef MOE_COMM_TESTS_SIMULATION_REFERENCE_H
 #define MOE_COMM_TESTS_SIMULATION_REFERENCE_H
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -53,7 +54,7 @@ inline Expected Dispatch(const std::vector<Tokens> &ranks, uint32_t expert_num, 
     }
     out.counts[expert / per_rank].push_back(static_cast<int64_t>(rows.size() - before));
   }
-  for (const std::vector<Row> &rows : out.rows) out.most_rows = rows.size() > out.most_rows ? rows.size() : out.most_rows;
+  for (const std::vector<Row> &rows : out.rows) out.most_rows = std::max<uint64_t>(out.most_rows, rows.size());
   return out;
 }
 

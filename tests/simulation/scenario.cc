@@ -26,7 +26,22 @@ using namespace moe_comm;
 constexpr uint64_t kTimeoutUs = uint64_t{1} << 33;  // the simulator's clock leaps there when nothing can go on
 constexpr uint64_t kUnit = 32;                      // of rows and buffers
 
-enum class Fault { kNone, kAbsent, kAbsentCombine, kBadId };
+// What one rank does wrong. All but kBadId and kNoDispatch happen in the last step.
+enum class Fault { kNone, kAbsent, kAbsentCombine, kBadId, kNoDispatch, kBadRow, kBadPlan, kCount };
+struct FaultText {
+  const char *description;
+  const char *error;  // of the rank itself
+  const char *cause;  // as its peers tell it
+};
+const FaultText kFaultTexts[] = {
+    {"none", "", ""},
+    {"absent from the last dispatch", "", ""},
+    {"absent from the last combine", "", ""},
+    {"an expert id out of range", "'expert_ids' holds", "an expert id was out of range"},
+    {"combine before dispatch", "found no rows to combine", "it called combine without a dispatch"},
+    {"an expand_idx out of range", "'expand_idx' holds", "an expand_idx was out of range"},
+    {"the plan of other tokens", "got the plan of dispatch", "its plan was of another dispatch"},
+};
 
 struct Configuration {
   uint32_t world_size;
@@ -127,9 +142,19 @@ class Scenario {
     c.id_bytes = OneIn(2) ? sizeof(int32_t) : sizeof(int64_t);
     c.mask_kind = OneIn(2) ? kNoMask + 0u : 1 + Random(2);
     c.cumulative = OneIn(3);
-    c.fault = c.world_size > 1 && OneIn(6) ? static_cast<Fault>(1 + Random(3)) : Fault::kNone;
+    c.fault = c.world_size > 1 && OneIn(6) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
+                                          : Fault::kNone;
     c.fault_rank = Random(c.world_size);
     if (c.fault != Fault::kNone) c.combine_cores = c.cores;
+    many_ranks_ = OneIn(100);
+    if (many_ranks_) {  // more than a kernel looks at in one go
+      c.world_size = kMaxBlocks + 1 + Random(4);
+      c.fault_rank = Random(c.world_size);
+      c.cores = c.combine_cores = 1;
+      c.expert_num = c.world_size;
+      c.top_k = 1 + Random(4);
+      c.row_bytes = kUnit;
+    }
     // the work split of op_host, or smaller buffers, so that short rows are cut too
     const uint64_t small = kUnit * (1 + Random(c.row_bytes / kUnit));
     c.decode_buffer_bytes = OneIn(2) ? static_cast<uint32_t>(small) : decode_dispatch::RowBufferBytes(c.row_bytes);
@@ -149,14 +174,14 @@ class Scenario {
 
   void MakeSteps() {
     const Configuration &c = config_;
-    const uint32_t number = 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
+    const uint32_t number = many_ranks_ ? 1 : 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
     uint64_t most_rows = 1;
     for (uint32_t n = 0; n < number; ++n) {
       Step step;
       step.prefill = OneIn(2);
       step.combine = !OneIn(5);
       step.in_place = OneIn(2);
-      const uint64_t most_tokens = c.row_bytes > 2048 ? 3 : OneIn(12) ? 150 : 10;
+      const uint64_t most_tokens = many_ranks_ ? 2 : c.row_bytes > 2048 ? 3 : OneIn(12) ? 150 : 10;
       const bool skewed = OneIn(4);
       const bool scales = !OneIn(4);
       const bool shared = OneIn(3);
@@ -172,7 +197,11 @@ class Scenario {
     }
     // sometimes the fullest step does not fit: all ranks must find so, and go on
     config_.capacity = OneIn(6) && most_rows > 1 ? most_rows - 1 : most_rows + (OneIn(2) ? 0 : Random(9));
+    const Step &last = steps_.back();
+    const bool combines = last.combine && last.expected.most_rows <= config_.capacity;
     if (c.fault == Fault::kBadId) PlantBadId();
+    if (c.fault == Fault::kBadRow && !(combines && RoutedPair() >= 0)) config_.fault = Fault::kNone;
+    if (c.fault == Fault::kBadPlan && !(combines && last.prefill)) config_.fault = Fault::kNone;
   }
 
   Tokens MakeTokens(uint32_t token_num, bool skewed, bool scales, bool shared) {
@@ -216,6 +245,13 @@ class Scenario {
       return;
     }
     config_.fault = Fault::kNone;
+  }
+
+  // A pair of the last step's tokens that has a row, or -1.
+  int64_t RoutedPair() const {
+    const std::vector<int32_t> &expand_idx = steps_.back().expected.expand_idx[config_.fault_rank];
+    const auto routed = std::find_if(expand_idx.begin(), expand_idx.end(), [](int32_t row) { return row >= 0; });
+    return routed == expand_idx.end() ? -1 : routed - expand_idx.begin();
   }
 
   WindowShape Shape() const {
@@ -279,19 +315,23 @@ class Scenario {
     const Tokens &tokens = step.tokens[rank];
     const Arguments arguments = MakeArguments(rank, step);
     const uint64_t pairs = tokens.expert_ids.size();
+    const bool faulty = rank == config_.fault_rank;
+    const bool last = number + 1 == steps_.size();
+    if (config_.fault == Fault::kNoDispatch && faulty) return RunCombine(rank, number, step, arguments);
     ++result_.kernels[step.prefill ? 2 : 0];
     ++result_.rank_steps;
     simulator_->Launch(rank, config_.cores, [&] { CallDispatch(rank, step, arguments); });
 
     const uint64_t *header = Header(rank);
     const std::string error = Error(rank);
-    if (!CheckError(rank, number, error)) return false;
+    if (!CheckError(rank, number, error, false)) return false;
     const bool overflow = step.expected.most_rows > config_.capacity;
     if ((header[kVerdictCode] == kOverflow) != overflow) Fail(rank, number, "the overflow verdict is wrong");
     const std::vector<Row> &rows = step.expected.rows[rank];
     Compare(rank, number, "epoch", header[kEpoch], number + 1);
     Compare(rank, number, "received rows", header[kReceivedRows], rows.size());
     CheckCounts(rank, number, arguments.expert_token_nums, step.expected.counts[rank]);
+    Compare(rank, number, "placed", header[kPlacedEpoch] == number + 1, !overflow);
     if (overflow) {
       CheckVerdict(rank, number, header, step.expected);
       return true;
@@ -305,10 +345,21 @@ class Scenario {
     if (step.prefill) CheckPlan(rank, number, step, arguments.plan);
 
     if (!step.combine) return true;
-    if (config_.fault == Fault::kAbsentCombine && number + 1 == steps_.size() && rank == config_.fault_rank) {
-      return false;
+    if (config_.fault == Fault::kAbsentCombine && last && faulty) return false;
+    if (config_.fault == Fault::kBadRow && last && faulty) {
+      const int32_t bad = static_cast<int32_t>(config_.capacity + Random(1000));
+      Overwrite(rank, arguments.expand_idx, RoutedPair(), bad);
+    }
+    if (config_.fault == Fault::kBadPlan && last && faulty) {
+      const uint64_t field = Random(2) == 0 ? kPlanEpochLow : kPlanTokens;
+      Overwrite(rank, arguments.plan, field, 12345);
     }
     return RunCombine(rank, number, step, arguments);
+  }
+
+  void Overwrite(uint32_t rank, uint8_t *tensor, uint64_t word, int32_t value) {
+    std::memcpy(tensor + word * sizeof(value), &value, sizeof(value));
+    simulator_->Touch(rank, tensor + word * sizeof(value), sizeof(value), true);
   }
 
   struct Arguments {
@@ -335,10 +386,14 @@ class Scenario {
     a.scales = tokens.scales.empty() ? nullptr
                                      : tensor("expert_scales", pairs * sizeof(float), tokens.scales.data());
     a.shared = tokens.shared.empty() ? nullptr : tensor("shared_expert_x", tokens.shared.size(), tokens.shared.data());
-    a.expand_idx = tensor("expand_idx", pairs * sizeof(int32_t), nullptr);
+    const std::vector<int32_t> nowhere(pairs, -1);
+    const bool no_dispatch = config_.fault == Fault::kNoDispatch && rank == config_.fault_rank;
+    a.expand_idx = tensor("expand_idx", pairs * sizeof(int32_t), no_dispatch ? nowhere.data() : nullptr);
     a.expert_token_nums =
         tensor("expert_token_nums", config_.expert_num / config_.world_size * sizeof(int64_t), nullptr);
-    a.plan = step.prefill ? tensor("plan", PlanWords(tokens.token_num, config_.top_k) * sizeof(int32_t), nullptr)
+    const std::vector<int32_t> other_plan(PlanWords(tokens.token_num, config_.top_k), 0);
+    a.plan = step.prefill ? tensor("plan", other_plan.size() * sizeof(int32_t),
+                                   no_dispatch ? other_plan.data() : nullptr)
                           : nullptr;
     a.y = tensor("y", tokens.token_num * config_.row_bytes, nullptr);
     return a;
@@ -362,7 +417,7 @@ class Scenario {
     uint8_t *expand_x = windows_[rank] + OutputsOffset(Shape());
     if (!step.in_place) {
       expand_x = memory_->Tensor(rank, "expert outputs", outputs.size(), outputs.data());
-    } else if (!outputs.empty()) {
+    } else if (!outputs.empty() && config_.fault != Fault::kNoDispatch) {
       std::memcpy(expand_x, outputs.data(), outputs.size());
       simulator_->Touch(rank, expand_x, outputs.size(), true);
     }
@@ -379,7 +434,7 @@ class Scenario {
       }
     });
     const uint64_t *header = Header(rank);
-    if (!CheckError(rank, number, Error(rank))) return false;
+    if (!CheckError(rank, number, Error(rank), true)) return false;
     Compare(rank, number, "copied bytes", header[kCopiedBytes], step.in_place ? 0 : outputs.size());
     for (uint32_t token = 0; token < tokens.token_num; ++token) {
       const std::vector<uint8_t> y = Combine(tokens, token, step.expected.expand_idx[rank], step.outputs,
@@ -420,24 +475,33 @@ class Scenario {
   }
 
   // False if the rank has given up as it should.
-  bool CheckError(uint32_t rank, uint64_t step, const std::string &error) {
-    const bool planted = config_.fault != Fault::kNone;
+  bool CheckError(uint32_t rank, uint64_t step, const std::string &error, bool combine) {
+    const bool last = step + 1 == steps_.size();
+    const bool faulty = rank == config_.fault_rank;
+    const std::string culprit = std::to_string(config_.fault_rank);
     if (error.empty()) {
-      const bool must_fail = (config_.fault == Fault::kAbsent && step + 1 == steps_.size()) ||
-                             (config_.fault == Fault::kBadId && HasBadId(step));
-      if (must_fail) Fail(rank, step, "no error although rank " + std::to_string(config_.fault_rank) + " failed");
+      const Fault fault = config_.fault;
+      const bool must_fail = (fault == Fault::kAbsent && last) || (fault == Fault::kBadId && HasBadId(step)) ||
+                             fault == Fault::kNoDispatch || (fault == Fault::kBadRow && last && combine && faulty) ||
+                             (fault == Fault::kBadPlan && last && combine && faulty);
+      if (must_fail) Fail(rank, step, "no error although rank " + culprit + " failed");
       return true;
     }
-    if (!planted) Fail(rank, step, "an error out of nothing: " + error);
-    const std::string culprit = std::to_string(config_.fault_rank);
-    const bool is_culprit = rank == config_.fault_rank;
-    if (config_.fault == Fault::kBadId) {
-      const bool right = error.find(is_culprit ? "'expert_ids' holds" : "gave up") !=
-                         std::string::npos;
-      if (!right) Fail(rank, step, "expected the out-of-range id of rank " + culprit + ", but: " + error);
-    } else if (error.find("rank " + culprit) == std::string::npos && error.find("gave up") == std::string::npos) {
-      Fail(rank, step, "expected an error that names the absent rank " + culprit + ", but: " + error);
+    if (config_.fault == Fault::kNone) Fail(rank, step, "an error out of nothing: " + error);
+    const FaultText &text = kFaultTexts[static_cast<int>(config_.fault)];
+    const std::string own = text.error;
+    const bool absent = own.empty();
+    const auto says = [&](const std::string &words) { return error.find(words) != std::string::npos; };
+    // a prefill combine before any dispatch has no plan either
+    const FaultText &or_plan = kFaultTexts[static_cast<int>(Fault::kBadPlan)];
+    const bool no_dispatch = config_.fault == Fault::kNoDispatch;
+    bool right = says(own) || (no_dispatch && says(or_plan.error));
+    if (!faulty && says("when rank " + culprit + " gave up: ")) {
+      right = says(text.cause) || (no_dispatch && says(or_plan.cause));
+    } else if (!faulty) {
+      right = says("had given up") || says("it waited in vain") || (absent && says("rank " + culprit));
     }
+    if (!right) Fail(rank, step, "an error of something else: " + error);
     return false;
   }
 
@@ -459,15 +523,30 @@ class Scenario {
     while (expected.rows[first].size() <= config_.capacity) ++first;
     Compare(rank, step, "the overfull rank", header[kVerdictRank], first);
     Compare(rank, step, "its need", header[kVerdictNeed], expected.rows[first].size());
+    std::vector<uint64_t> sent(config_.world_size, 0);
+    for (const Row &row : expected.rows[first]) ++sent[row.source];
+    Compare(rank, step, "the rank that sends it most", header[kVerdictSource],
+            std::max_element(sent.begin(), sent.end()) - sent.begin());
   }
 
-  // Every routed pair once, in blocks whose starts never go back.
+  // Every routed pair once, in blocks whose starts never go back and that all move about as much.
   void CheckPlan(uint32_t rank, uint64_t step, const Step &s, const uint8_t *plan) {
     const int32_t *words = reinterpret_cast<const int32_t *>(plan);
     const std::vector<int32_t> &expand_idx = s.expected.expand_idx[rank];
     simulator_->Touch(rank, words + kPlanStarts, (config_.cores + 1) * sizeof(int32_t), false);
+    std::vector<uint64_t> weight(1, 0);  // of all tokens before
+    for (size_t token = 0; token < s.tokens[rank].token_num; ++token) {
+      const auto row = expand_idx.begin() + token * config_.top_k;
+      const uint64_t moves = std::count_if(row, row + config_.top_k, [](int32_t r) { return r >= 0; });
+      weight.push_back(weight.back() + (moves == 0 ? 0 : moves + 1));
+    }
     for (uint32_t block = 0; block < config_.cores; ++block) {
-      if (words[kPlanStarts + block] > words[kPlanStarts + block + 1]) Fail(rank, step, "the plan's starts go back");
+      const int32_t begin = words[kPlanStarts + block];
+      const int32_t end = words[kPlanStarts + block + 1];
+      if (begin > end) Fail(rank, step, "the plan's starts go back");
+      if (weight[end] - weight[begin] > weight.back() / config_.cores + config_.top_k + 2) {
+        Fail(rank, step, "the plan is not balanced");
+      }
     }
     std::vector<int32_t> seen(expand_idx.size(), 0);
     simulator_->Touch(rank, words + kPlanOrder, expand_idx.size() * sizeof(int32_t), false);
@@ -484,8 +563,6 @@ class Scenario {
   std::string Describe() const {
     const Configuration &c = config_;
     static const char *const kDtypes[] = {"fp32", "fp16", "bf16"};
-    static const char *const kFaults[] = {"", ", absent at last dispatch: rank ", ", absent at last combine: rank ",
-                                          ", bad id: rank "};
     const auto number = [](const char *name, uint64_t value) { return name + std::to_string(value); };
     std::string text = number("R=", c.world_size) + number(" cores=", c.cores) + number(" E=", c.expert_num) +
                        number(" K=", c.top_k) + " " + kDtypes[c.dtype] + number(" row_bytes=", c.row_bytes) +
@@ -499,13 +576,16 @@ class Scenario {
       text += step.combine ? (step.in_place ? " in place " : " copied ") : " no combine ";
     }
     text.pop_back();
-    if (c.fault != Fault::kNone) text += kFaults[static_cast<int>(c.fault)] + std::to_string(c.fault_rank);
+    if (c.fault != Fault::kNone) {
+      text += ", rank " + std::to_string(c.fault_rank) + ": " + kFaultTexts[static_cast<int>(c.fault)].description;
+    }
     return text;
   }
 
   uint64_t seed_;
   std::mt19937_64 random_;
   Configuration config_{};
+  bool many_ranks_ = false;
   std::vector<Step> steps_;
   std::vector<uint8_t *> windows_;
   Simulator *simulator_ = nullptr;

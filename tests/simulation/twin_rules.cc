@@ -242,7 +242,8 @@ const std::vector<Rule> kRules = {
        DataCacheCleanAndInvalid<int32_t, CacheLine::ENTIRE_DATA_CACHE, DcciDst::CACHELINE_OUT>(t.to);
        SyncAll();
        if (!first) t.to.GetValue(0); }); }, 2},
-    {"a scalar write that stayed in the cache", "never written|race between cores", [] { TwoCores([](Tools &t, bool first) {
+    {"a scalar write that stayed in the cache", "never written|race between cores",
+     [] { TwoCores([](Tools &t, bool first) {
        if (first) t.to.SetValue(0, 1);
        SyncAll();
        if (!first) t.to.GetValue(0); }); }, 2},

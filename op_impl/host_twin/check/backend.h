@@ -9,7 +9,9 @@
 namespace AscendC::backend {
 
 inline Core &Self() { return Simulator::Self(); }
-inline void Require(bool holds, const char *rule, Site site) { Self().Require(holds, rule, site); }
+inline void Require(bool holds, const char *rule, Site site) {
+  if (!holds) Self().Refuse(rule, site);
+}
 
 // --- buffers ---
 

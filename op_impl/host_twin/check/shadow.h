@@ -73,6 +73,20 @@ struct Area {
   }
 };
 
+// Takes the clocks that flags carry, each once.
+class Acquirer {
+ public:
+  void Take(uint32_t number, const std::vector<Clock> &published, Clock &clock) {
+    if (known_.size() < published.size() + 1) known_.resize(published.size() + 1, false);
+    if (number == 0 || known_[number]) return;
+    known_[number] = true;
+    clock.Join(published[number - 1]);
+  }
+
+ private:
+  std::vector<bool> known_;
+};
+
 class Shadow {
  public:
   static constexpr uint32_t kBeforeAll = 1;  // the access that made what was there at the start
@@ -100,11 +114,10 @@ class Shadow {
     return static_cast<uint32_t>(published_.size());
   }
 
-  // `clock`: what is over for the access. `acquired`: takes the clocks that the flags read carry, or nullptr.
+  // `clock`: what is over for the access. `acquirer`: of a read of flags, for `acquired`, or nullptr.
   // False if some of it has no content; `uses`: then that is a fault.
-  bool Read(Area &area, const uint8_t *address, uint64_t bytes, uint32_t number, const Clock &clock, Clock *acquired,
-            bool uses) {
-    uint32_t last_flag = 0;
+  bool Read(Area &area, const uint8_t *address, uint64_t bytes, uint32_t number, const Clock &clock, bool uses,
+            Acquirer *acquirer = nullptr, Clock *acquired = nullptr) {
     bool complete = true;
     ForEach(area, address, bytes, [&](Granule &granule, uint64_t offset) {
       const uint32_t last = granule.write & ~kNoContent;
@@ -113,9 +126,8 @@ class Shadow {
         complete = false;
       }
       const Access &write = accesses_[last];
-      if (write.flag && acquired != nullptr) {
-        if (write.published != 0 && last != last_flag) acquired->Join(published_[write.published - 1]);
-        last_flag = last;
+      if (write.flag && acquirer != nullptr) {
+        acquirer->Take(write.published, published_, *acquired);
       } else if (last != 0 && !IsOver(last, clock)) {
         on_race({area, offset, number, "reads", last, "write"});
       }

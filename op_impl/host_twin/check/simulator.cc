@@ -94,15 +94,16 @@ void Core::Note(Site site) {
   site_ = site;
 }
 
-void Core::Require(bool holds, const std::string &rule, Site site) {
-  if (holds) return;
+void Core::Refuse(const std::string &rule, Site site) {
   Note(site);
   simulator_.Fail(rule + ", at " + ToString(site_, caller_) + ", " +
                   simulator_.Describe(pipes_[PIPE_S].component));
 }
 
 void Core::OpenPipe(void *pipe, Site site) {
-  Require(pipe_pointer == nullptr, "a second TPipe in one kernel", site);
+  if (pipe_pointer != nullptr) {
+    Refuse("a second TPipe in one kernel", site);
+  }
   Note(site);
   pipe_pointer = pipe;
   simulator_.shadow_.Clear(area_, unified_buffer_, used_);
@@ -116,10 +117,11 @@ void Core::OpenPipe(void *pipe, Site site) {
 void Core::ClosePipe() {
   for (QueueState &queue : queues_) {
     for (QueueState::Slot &slot : queue.slots) {
-      Require(slot.state == QueueState::Slot::kFree,
-              "a queue's tensor is not freed at the end of the kernel, buffer of " +
-                  ToString(buffers_[slot.buffer].site),
-              site_);
+      if (slot.state != QueueState::Slot::kFree) {
+        Refuse("a queue's tensor is not freed at the end of the kernel, buffer of " +
+                   ToString(buffers_[slot.buffer].site),
+               site_);
+      }
       if (slot.free >= 0) WaitFlag(queue.free, slot.free, site_);
     }
   }
@@ -129,13 +131,20 @@ void Core::ClosePipe() {
 
 Local Core::TakeBuffer(uint32_t bytes, Site site) {
   Note(site);
-  Require(pipe_pointer != nullptr, "InitBuffer without a TPipe", site);
-  Require(bytes > 0, "InitBuffer of no bytes", site);
-  Require(buffers_.size() <= kMaxBuffers, "more than 64 buffers", site);
-  Require(bytes <= kUnifiedBufferBytes - used_,
-          "the unified buffer overflows: " + std::to_string(used_) + " bytes are taken, " + std::to_string(bytes) +
-              " more do not fit " + std::to_string(kUnifiedBufferBytes),
-          site);
+  if (pipe_pointer == nullptr) {
+    Refuse("InitBuffer without a TPipe", site);
+  }
+  if (bytes <= 0) {
+    Refuse("InitBuffer of no bytes", site);
+  }
+  if (buffers_.size() > kMaxBuffers) {
+    Refuse("more than 64 buffers", site);
+  }
+  if (bytes > kUnifiedBufferBytes - used_) {
+    Refuse("the unified buffer overflows: " + std::to_string(used_) + " bytes are taken, " + std::to_string(bytes) +
+               " more do not fit " + std::to_string(kUnifiedBufferBytes),
+           site);
+  }
   buffers_.push_back({unified_buffer_ + used_, bytes, site});
   used_ += bytes;
   std::memset(buffers_.back().base, kGarbage, bytes);
@@ -165,8 +174,7 @@ int32_t Core::TakeEventId(HardEvent event) {
     reserved |= 1u << id;
     return static_cast<int32_t>(id);
   }
-  Require(false, std::string("all 8 ids of event ") + PipesOf(event).name + " are in use", site_);
-  return -1;
+  Refuse(std::string("all 8 ids of event ") + PipesOf(event).name + " are in use", site_);
 }
 
 TEventID Core::FetchEvent(HardEvent event, Site site) {
@@ -203,10 +211,9 @@ Local Core::QueueAlloc(uint32_t number, Site site) {
     std::rotate(queue.slots.begin(), queue.slots.begin() + (&slot - queue.slots.data()) + 1, queue.slots.end());
     return {buffer.base, static_cast<uint32_t>(&buffer - buffers_.data()), buffer.generation};
   }
-  Require(false, "AllocTensor waits for ever: all " + std::to_string(queue.slots.size()) + " buffers of the queue of " +
-                     ToString(buffers_[queue.slots[0].buffer].site) + " are in use",
-          site);
-  return {};
+  Refuse("AllocTensor waits for ever: all " + std::to_string(queue.slots.size()) + " buffers of the queue of " +
+             ToString(buffers_[queue.slots[0].buffer].site) + " are in use",
+         site);
 }
 
 QueueState::Slot &Core::FindSlot(QueueState &queue, const Local &tensor, const char *what) {
@@ -214,15 +221,16 @@ QueueState::Slot &Core::FindSlot(QueueState &queue, const Local &tensor, const c
   for (QueueState::Slot &slot : queue.slots) {
     if (slot.buffer == tensor.buffer) return slot;
   }
-  Require(false, std::string(what) + " of a tensor of another queue", site_);
-  return queue.slots[0];
+  Refuse(std::string(what) + " of a tensor of another queue", site_);
 }
 
 void Core::QueueEnQue(uint32_t number, const Local &tensor, Site site) {
   Note(site);
   QueueState &queue = queues_[number];
   QueueState::Slot &slot = FindSlot(queue, tensor, "EnQue");
-  Require(queue.queued.size() < queue.depth, "the queue is " + std::to_string(queue.depth) + " deep and full", site);
+  if (queue.queued.size() >= queue.depth) {
+    Refuse("the queue is " + std::to_string(queue.depth) + " deep and full", site);
+  }
   slot.filled = TakeEventId(queue.filled);
   SetFlag(queue.filled, slot.filled, site);
   slot.state = QueueState::Slot::kQueued;
@@ -233,7 +241,9 @@ void Core::QueueEnQue(uint32_t number, const Local &tensor, Site site) {
 Local Core::QueueDeQue(uint32_t number, Site site) {
   Note(site);
   QueueState &queue = queues_[number];
-  Require(!queue.queued.empty(), "DeQue of an empty queue", site);
+  if (queue.queued.empty()) {
+    Refuse("DeQue of an empty queue", site);
+  }
   const uint32_t number_of_buffer = queue.queued.front();
   queue.queued.pop_front();
   EndGeneration(number_of_buffer, nullptr);
@@ -260,21 +270,26 @@ void Core::QueueFree(uint32_t number, const Local &tensor, Site site) {
 // --- scalar accesses ---
 
 void Core::CheckLocal(const Local &place, uint64_t bytes, bool aligned, const char *what) {
-  Require(place.buffer != 0 && place.buffer < buffers_.size(), std::string(what) + ": a tensor without a buffer", site_);
+  if (place.buffer == 0 || place.buffer >= buffers_.size()) {
+    Refuse(std::string(what) + ": a tensor without a buffer", site_);
+  }
   const Buffer &buffer = buffers_[place.buffer];
   if (place.generation != buffer.generation) {
     const std::string why = buffer.unusable != nullptr ? buffer.unusable : "was handed to EnQue or freed";
-    Require(false, std::string(what) + ": use after its end of a tensor that " + why + ", buffer of " +
-                       ToString(buffer.site), site_);
+    Refuse(std::string(what) + ": use after its end of a tensor that " + why + ", buffer of " + ToString(buffer.site),
+           site_);
   }
-  Require(place.address >= buffer.base && place.address + bytes <= buffer.base + buffer.bytes,
-          std::string(what) + ": " + std::to_string(bytes) + " bytes at " + std::to_string(place.address - buffer.base) +
-              " leave the buffer of " + std::to_string(buffer.bytes) + " bytes of " + ToString(buffer.site),
-          site_);
-  Require(!aligned || (place.address - unified_buffer_) % kUbBlockBytes == 0,
-          std::string(what) + ": misaligned, an address in the unified buffer must be a multiple of 32, this is " +
-              std::to_string(place.address - buffer.base) + " bytes into the buffer of " + ToString(buffer.site),
-          site_);
+  if (place.address < buffer.base || place.address + bytes > buffer.base + buffer.bytes) {
+    Refuse(std::string(what) + ": " + std::to_string(bytes) + " bytes at " +
+               std::to_string(place.address - buffer.base) + " leave the buffer of " + std::to_string(buffer.bytes) +
+               " bytes of " + ToString(buffer.site),
+           site_);
+  }
+  if (aligned && (place.address - unified_buffer_) % kUbBlockBytes != 0) {
+    Refuse(std::string(what) + ": misaligned, an address in the unified buffer must be a multiple of 32, this is " +
+               std::to_string(place.address - buffer.base) + " bytes into the buffer of " + ToString(buffer.site),
+           site_);
+  }
 }
 
 uint32_t Core::ScalarAccess(Site site) {
@@ -290,12 +305,14 @@ void Core::ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool
   Note(site);
   const Local at = place.At(static_cast<uint32_t>(offset));
   CheckLocal(at, bytes, false, write ? "SetValue" : "GetValue");
-  Require((at.address - unified_buffer_) % bytes == 0, "a scalar across its own alignment", site);
+  if ((at.address - unified_buffer_) % bytes != 0) {
+    Refuse("a scalar across its own alignment", site);
+  }
   const uint32_t access = ScalarAccess(site);
   if (write) {
     simulator_.shadow_.Write(area_, at.address, bytes, access, pipes_[PIPE_S].start, true);
   } else {
-    simulator_.shadow_.Read(area_, at.address, bytes, access, pipes_[PIPE_S].start, nullptr, true);
+    simulator_.shadow_.Read(area_, at.address, bytes, access, pipes_[PIPE_S].start, true);
   }
 }
 
@@ -336,11 +353,12 @@ void Core::ReadGlobal(const void *address, void *value, uint32_t bytes, Site sit
   CacheLine &line = Line(number);
   const uint32_t access = ScalarAccess(site);
   if (!line.dirty) {
-    simulator_.shadow_.Read(area, from, bytes, access, pipes_[PIPE_S].start, nullptr, true);
-    Require(simulator_.shadow_.LastCommit(area, from, bytes) <= line.filled,
-            "stale scalar cache: GetValue reads " + area.name + " +" + std::to_string(from - area.base) +
-                " from a cache line older than the last write there; DataCacheCleanAndInvalid it first",
-            site);
+    simulator_.shadow_.Read(area, from, bytes, access, pipes_[PIPE_S].start, true);
+    if (simulator_.shadow_.LastCommit(area, from, bytes) > line.filled) {
+      Refuse("stale scalar cache: GetValue reads " + area.name + " +" + std::to_string(from - area.base) +
+                 " from a cache line older than the last write there; DataCacheCleanAndInvalid it first",
+             site);
+    }
   }
   std::memcpy(value, line.data + (from - reinterpret_cast<uint8_t *>(number * kCacheLineBytes)), bytes);
 }
@@ -386,13 +404,17 @@ void Core::Move(bool in, const Local &local, uint8_t *global, const DataCopyExtP
                 Site site) {
   Note(site);
   const char *what = in ? "DataCopyPad to the unified buffer" : "DataCopyPad from the unified buffer";
-  Require(p.blockCount <= kMaxBlockCount, std::string(what) + ": illegal blockCount " + std::to_string(p.blockCount) +
-                                              ", at most 4095", site);
-  Require(p.blockLen <= kMaxBlockLen, std::string(what) + ": illegal blockLen " + std::to_string(p.blockLen) +
-                                          ", at most 2097151 bytes", site);
-  Require(p.blockLen % element == 0, std::string(what) + ": illegal blockLen " + std::to_string(p.blockLen) +
-                                         ", not a multiple of the element's " + std::to_string(element) + " bytes",
-          site);
+  if (p.blockCount > kMaxBlockCount) {
+    Refuse(std::string(what) + ": illegal blockCount " + std::to_string(p.blockCount) + ", at most 4095", site);
+  }
+  if (p.blockLen > kMaxBlockLen) {
+    Refuse(std::string(what) + ": illegal blockLen " + std::to_string(p.blockLen) + ", at most 2097151 bytes", site);
+  }
+  if (p.blockLen % element != 0) {
+    Refuse(std::string(what) + ": illegal blockLen " + std::to_string(p.blockLen) +
+               ", not a multiple of the element's " + std::to_string(element) + " bytes",
+           site);
+  }
   Instruction move;
   move.kind = in ? Instruction::kMoveIn : Instruction::kMoveOut;
   move.local = local.address;
@@ -432,11 +454,13 @@ void Core::Vector(const char *name, Site site, std::function<void()> compute, co
 
 void Core::SetFlag(HardEvent event, int32_t id, Site site) {
   Note(site);
-  Require(id >= 0 && id < static_cast<int32_t>(kEventIds), EventName(event, id) + " is out of range, ids are 0 to 7",
-          site);
+  if (id < 0 || id >= static_cast<int32_t>(kEventIds)) {
+    Refuse(EventName(event, id) + " is out of range, ids are 0 to 7", site);
+  }
   Flag &flag = flags_[static_cast<uint32_t>(event)][id];
-  Require(flag.issued == 0, EventName(event, id) + " is set twice without a wait, before at " + ToString(flag.site),
-          site);
+  if (flag.issued != 0) {
+    Refuse(EventName(event, id) + " is set twice without a wait, before at " + ToString(flag.site), site);
+  }
   ++flag.issued;
   flag.site = site;
   const EventPipes &pipes = PipesOf(event);
@@ -455,10 +479,13 @@ void Core::SetFlag(HardEvent event, int32_t id, Site site) {
 
 void Core::WaitFlag(HardEvent event, int32_t id, Site site) {
   Note(site);
-  Require(id >= 0 && id < static_cast<int32_t>(kEventIds), EventName(event, id) + " is out of range, ids are 0 to 7",
-          site);
+  if (id < 0 || id >= static_cast<int32_t>(kEventIds)) {
+    Refuse(EventName(event, id) + " is out of range, ids are 0 to 7", site);
+  }
   Flag &flag = flags_[static_cast<uint32_t>(event)][id];
-  Require(flag.issued == 1, "unpaired event: " + EventName(event, id) + " is awaited but was not set", site);
+  if (flag.issued != 1) {
+    Refuse("unpaired event: " + EventName(event, id) + " is awaited but was not set", site);
+  }
   --flag.issued;
   const EventPipes &pipes = PipesOf(event);
   if (pipes.to != PIPE_S) {
@@ -604,7 +631,7 @@ void Core::RunVector(Pipe &pipe, Instruction &instruction) {
   Shadow &shadow = simulator_.shadow_;
   for (uint32_t i = 1; i < instruction.operand_number; ++i) {
     shadow.Read(area_, instruction.operands[i].place.address, instruction.operands[i].bytes, instruction.access,
-                pipe.start, nullptr, true);
+                pipe.start, true);
   }
   shadow.Write(area_, instruction.operands[0].place.address, instruction.operands[0].bytes, instruction.access,
                pipe.start, true);
@@ -623,7 +650,8 @@ bool Core::MovePiece(Pipe &pipe, Instruction &move) {
     const uint64_t bytes = std::min<uint64_t>(move.bytes - move.offset, lines * kLandsWhole - into_line);
     lines -= (into_line + bytes + kLandsWhole - 1) / kLandsWhole;
     if (in) {
-      if (shadow.Read(area, global, bytes, move.access, pipe.start, move.flag ? &pipe.done : nullptr, false)) {
+      if (shadow.Read(area, global, bytes, move.access, pipe.start, false, move.flag ? &acquirer_ : nullptr,
+                      &pipe.done)) {
         shadow.Write(area_, local, bytes, move.access, pipe.start, true);
       } else {  // it is no fault to load what nobody wrote, only to use it
         for (uint64_t at = 0; at < bytes; at += kGranuleBytes) {
@@ -633,7 +661,7 @@ bool Core::MovePiece(Pipe &pipe, Instruction &move) {
       }
       std::memcpy(local, global, bytes);
     } else {
-      shadow.Read(area_, local, bytes, move.access, pipe.start, nullptr, true);
+      shadow.Read(area_, local, bytes, move.access, pipe.start, true);
       shadow.Write(area, global, bytes, move.access, pipe.start, true);
       std::memcpy(global, local, bytes);
       shadow[move.access].committed = simulator_.NextCommit();
@@ -953,7 +981,7 @@ void Simulator::Touch(uint32_t number, const void *address, uint64_t bytes, bool
     shadow_[access].committed = NextCommit();
     ++progress_;
   } else {
-    shadow_.Read(area, at, bytes, access, rank.clock, nullptr, true);
+    shadow_.Read(area, at, bytes, access, rank.clock, true);
   }
 }
 

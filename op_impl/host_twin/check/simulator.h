@@ -133,7 +133,7 @@ class Core {
   void PipeBarrier(pipe_t pipe, Site site);
   void SyncAll(Site site);
   int64_t ReadClock(Site site);
-  void Require(bool holds, const std::string &rule, Site site);
+  [[noreturn]] void Refuse(const std::string &rule, Site site);
 
   void *pipe_pointer = nullptr;  // the kernel's TPipe
   uint32_t rank;
@@ -187,6 +187,7 @@ class Core {
   };
   std::array<std::array<Flag, kEventIds>, kEvents> flags_;
   std::array<uint32_t, kEvents> reserved_ids_{};
+  Acquirer acquirer_;  // of MTE2
   std::unordered_map<uint64_t, CacheLine> cache_;
   struct ScalarSite {
     Site site;
