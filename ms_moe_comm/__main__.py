@@ -1,4 +1,4 @@
-"""`python -m ms_moe_comm plan|doctor`."""
+"""`python -m ms_moe_comm plan|doctor|check-kernels`."""
 import sys
 
 from ms_moe_comm.cli import main

@@ -3,8 +3,9 @@
 Three kinds of group serve `ExpertWindow.create`:
 
 * `SoloGroup`: one rank; no launcher, no communication.
-* a MindSpore communication group under `msrun`. On CPU its ranks meet in a `LocalGroup` of the same ranks: MindSpore's
-  own CPU all-gather serves the world group alone and gives up after 30 seconds without saying which rank was late.
+* a MindSpore communication group under `msrun`. On Ascend HCCL gathers (`DeviceGroup`). On CPU its ranks meet in a
+  `LocalGroup` of the same ranks: MindSpore's own CPU all-gather serves the world group alone and gives up after 30
+  seconds without saying which rank was late.
 * any object with `rank`, `size` and `all_gather(values) -> int64 [size, n]`, such as a `LocalGroup` of the caller's
   own.
 """
@@ -15,8 +16,10 @@ import socket
 import struct
 import time
 
+import mindspore as ms
 import numpy as np
 from mindspore import communication
+from mindspore.communication import comm_func
 
 RENDEZVOUS_SECONDS = 120.0
 _HELLO = 0x4D4F454752503031  # "MOEGRP01": tells a rank of ours, and of this version, from anything else that connects
@@ -224,6 +227,23 @@ class LocalGroup:
         return None if payload is None else (kind, payload)
 
 
+class DeviceGroup:
+    """A MindSpore communication group whose ranks are NPUs, on one server or several. No NPU has run it yet.
+
+    Args:
+        name (str): the group's name.
+        rank (int), size (int): of this process in it.
+    """
+
+    def __init__(self, name, rank, size):
+        self.name, self.rank, self.size = name, rank, size
+
+    def all_gather(self, values):
+        """int64 [n] -> int64 [size, n]. HCCL's own time-out bounds the wait (HCCL_EXEC_TIMEOUT)."""
+        gathered, _ = comm_func.all_gather_into_tensor(ms.Tensor(np.asarray(values, np.int64)), group=self.name)
+        return gathered.asnumpy().reshape(self.size, -1)
+
+
 @contextlib.contextmanager
 def open_group(group=None):
     """The group that an argument `group` of this package means, for the time of a `with` block.
@@ -265,6 +285,8 @@ def _mindspore_group(name):
                            "its members, and its windows on its members only.") from error
     if size == 1:
         return contextlib.nullcontext(SoloGroup())
+    if ms.get_context("device_target") == "Ascend":
+        return contextlib.nullcontext(DeviceGroup(name, rank, size))
     scheduler = f"{os.environ['MS_SCHED_HOST']}:{os.environ['MS_SCHED_PORT']}"
     return LocalGroup(f"{scheduler}/{name}", rank, size)
 

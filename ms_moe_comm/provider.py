@@ -1,9 +1,9 @@
 """Where the memory of an expert window comes from.
 
-A provider gives every rank of a group one region, mapped into every rank, and the address of each peer's region as this
-rank sees it. `shm` serves CPU: shared memory of the operating system. The providers for Ascend, `symm` and `vmm`, take
-their place in `_PROVIDERS` under their own device; the environment variable MS_MOE_COMM_WINDOW then chooses among them,
-the same on all ranks. None is ever chosen silently because another failed, since allocation is collective.
+A provider gives every rank of a group one region, mapped into every rank, and the address of each peer's region as
+this rank sees it. `shm` serves CPU: shared memory of the operating system. `symm` and `vmm` (provider_npu.py) serve
+Ascend, if the package was built with CANN; the environment variable MS_MOE_COMM_WINDOW chooses between them, the same
+on all ranks. None is ever chosen silently because another failed, since allocation is collective.
 """
 import abc
 import contextlib
@@ -125,8 +125,16 @@ class SharedMemoryProvider(WindowProvider):
         return self._segment[start:start + size].view(numpy_dtype).reshape(shape)
 
 
-# device target -> provider name -> class; the first of a device is its default
-_PROVIDERS = {"CPU": {"shm": SharedMemoryProvider}}
+def _providers():
+    """device target -> provider name -> class; the first of a device is its default."""
+    from ms_moe_comm import _lib
+
+    providers = {"CPU": {"shm": SharedMemoryProvider}}
+    if hasattr(_lib, "npu_device"):  # the library was built with CANN
+        from ms_moe_comm.provider_npu import SymmetricMemoryProvider, VirtualMemoryProvider
+
+        providers["Ascend"] = {"symm": SymmetricMemoryProvider, "vmm": VirtualMemoryProvider}
+    return providers
 
 
 def provider_name():
@@ -135,11 +143,14 @@ def provider_name():
     Raises:
         ValueError: there is none for this device, or none of that name. Says what is available.
     """
-    device = ms.get_context("device_target")
-    if device not in _PROVIDERS:
+    device, providers = ms.get_context("device_target"), _providers()
+    if device not in providers:
+        build = ""
+        if device == "Ascend":
+            build = " Built where ASCEND_HOME_PATH names a CANN, the package serves Ascend too."
         raise ValueError(f"this version has no window memory for the device {device}; available: "
-                         f"{', '.join(_PROVIDERS)}. Call mindspore.set_device('CPU') before you create a window.")
-    available = list(_PROVIDERS[device])
+                         f"{', '.join(providers)}. Call mindspore.set_device('CPU') before you create a window.{build}")
+    available = list(providers[device])
     name = os.environ.get(ENVIRONMENT_VARIABLE) or available[0]
     if name not in available:
         raise ValueError(f"{ENVIRONMENT_VARIABLE} is {name!r}, but this version has for the device {device}: "
@@ -149,7 +160,7 @@ def provider_name():
 
 def make_provider(name, group):
     """The provider of that name (see `provider_name`) for these ranks; it has no memory yet."""
-    return next(providers[name] for providers in _PROVIDERS.values() if name in providers)(group)
+    return next(providers[name] for providers in _providers().values() if name in providers)(group)
 
 
 def free_shared_memory():

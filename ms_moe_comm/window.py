@@ -104,6 +104,23 @@ class ExpertWindow:
             ranks.all_gather([0])  # nobody's first dispatch meets a peer whose window is not ready
             return window
 
+    def check(self):
+        """Waits for the operators that were launched and raises the error of any.
+
+        On CPU an operator raises its error itself. On an NPU nothing looks at a kernel's result until this is called:
+        after a step, or whenever a result looks wrong. Operators after a failed one do nothing and end at once, except
+        after an error that leaves the window usable (capacity), which is told once.
+
+        Raises:
+            RuntimeError: an operator's error, as told on CPU; or the window is closed.
+        """
+        if self._provider is None:
+            raise RuntimeError("For 'ExpertWindow.check', the window must be open, but it was closed.")
+        self._wait()
+        error = _lib.describe_error(self._provider.peer_base(self.ep_rank_id))
+        if error:
+            raise RuntimeError(error)
+
     def memory_report(self):
         """Bytes of each part of this rank's window, and what relay buffers would take (a MemoryReport; print it)."""
         return MemoryReport.of(self._parameters)
@@ -125,6 +142,8 @@ class ExpertWindow:
 
     def timers(self):
         """Time that this rank spent inside the window's operators, waits for peers included; waits for those launched.
+
+        On CPU. On an NPU all are 0: the framework's profiler times the kernels there.
 
         Returns:
             dict: "dispatch" and "combine" in seconds, "dispatch_calls" and "combine_calls".
@@ -154,7 +173,10 @@ class ExpertWindow:
         if self._provider is None:
             return
         try:
-            self._wait()
+            if self._provider.on_npu:
+                self.check()
+            else:
+                self._wait()
         finally:
             _lib.close_window(self._provider.peer_base(self.ep_rank_id))
             self._provider.free()
@@ -181,9 +203,12 @@ class ExpertWindow:
         return parameter
 
     def _wait(self):
-        """For the operators of this process that were launched: asking for an address makes MindSpore finish them."""
-        self.control.data_ptr()
+        """For the operators of this process that were launched."""
+        if self._provider.on_npu:
+            ms.runtime.synchronize()
+        else:
+            self.control.data_ptr()  # asking for an address makes MindSpore finish them
 
     def _word(self, field):
-        """int64 [1]: a field of the header in the window itself."""
+        """int64 [1]: a field of the header, in the window itself or, on an NPU, a copy of it."""
         return self._provider.words(8 * _lib.window_fields()[field], 1)

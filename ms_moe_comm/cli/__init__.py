@@ -1,4 +1,5 @@
-"""Command line: `plan` sizes windows before there are any, `doctor` finds out whether this machine can run them."""
+"""Command line: `plan` sizes windows before there are any, `doctor` finds out whether this machine can run them,
+`check-kernels` holds the sources against CANN's headers."""
 import argparse
 import importlib
 
@@ -6,9 +7,9 @@ import importlib
 def main(arguments=None):
     """Runs one command. Returns the exit code: 0, or 1 if a check of `doctor` failed; wrong arguments exit with 2."""
     parser = argparse.ArgumentParser(prog="python -m ms_moe_comm", description=__doc__)
-    parser.add_argument("command", choices=("plan", "doctor"), help="each has a --help of its own")
+    parser.add_argument("command", choices=("plan", "doctor", "check-kernels"), help="each has a --help of its own")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command")
     options = parser.parse_args(arguments)
     # only now: `plan` needs the library, and `doctor` must run without, to say so
-    command = importlib.import_module(f"ms_moe_comm.cli.{options.command}")
+    command = importlib.import_module("ms_moe_comm.cli." + options.command.replace("-", "_"))
     return command.main(options.arguments)

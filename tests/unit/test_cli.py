@@ -64,6 +64,18 @@ def test_cann_home_that_is_no_folder(monkeypatch):
         doctor._cann()  # pylint: disable=protected-access
 
 
+def test_check_kernels_without_cann_says_so(capsys, monkeypatch):
+    monkeypatch.delenv("ASCEND_HOME_PATH", raising=False)
+    assert main(["check-kernels"]) == 0
+    assert capsys.readouterr().out.startswith("check-kernels did nothing: ASCEND_HOME_PATH is not set")
+
+
+def test_check_kernels_without_headers_is_an_error(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("ASCEND_HOME_PATH", str(tmp_path))
+    assert main(["check-kernels"]) == 1
+    assert "check-kernels did nothing: no include/acl/acl.h under ASCEND_HOME_PATH" in capsys.readouterr().out
+
+
 def test_unknown_command(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["treat"])

@@ -79,6 +79,8 @@ void CopyToDevice(uint8_t *device, const void *host, uint64_t bytes) {
   Check(aclrtMemcpy(device, bytes, host, bytes, ACL_MEMCPY_HOST_TO_DEVICE), "aclrtMemcpy to the device");
 }
 
+void Clear(uint8_t *device, uint64_t bytes) { Check(aclrtMemset(device, bytes, 0, bytes), "aclrtMemset"); }
+
 void CopyToHost(void *host, const uint8_t *device, uint64_t bytes) {
   Check(aclrtMemcpy(host, bytes, device, bytes, ACL_MEMCPY_DEVICE_TO_HOST), "aclrtMemcpy to the host");
 }
@@ -97,6 +99,7 @@ namespace {
 uint64_t VectorCores() { Refuse(); }
 void *KernelEntry(const char *) { Refuse(); }
 void CopyToDevice(uint8_t *, const void *, uint64_t) { Refuse(); }
+void Clear(uint8_t *, uint64_t) { Refuse(); }
 void CopyToHost(void *, const uint8_t *, uint64_t) { Refuse(); }
 
 #endif

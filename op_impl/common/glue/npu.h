@@ -16,6 +16,7 @@ void *KernelEntry(const char *op);
 
 // Synchronous copies, for the creation of a window and for its errors: never in a launch.
 void CopyToDevice(uint8_t *device, const void *host, uint64_t bytes);
+void Clear(uint8_t *device, uint64_t bytes);
 void CopyToHost(void *host, const uint8_t *device, uint64_t bytes);
 
 }  // namespace moe_comm::npu

@@ -7,6 +7,7 @@
 
 #include "common/glue/framework.h"
 #include "common/glue/launch.h"
+#include "common/glue/memory_tensor.h"
 #include "common/glue/npu.h"
 #include "common/glue/window_host.h"
 #include "include/runtime/hardware_abstract/kernel_base/ms_factory.h"
@@ -15,6 +16,7 @@
 #include "ops/op_def.h"
 #include "ops/ops_func_impl/op_func_impl.h"
 #ifdef CUSTOM_ASCEND_OP
+#include "common/glue/npu_memory.h"
 #include "moe_grouped_matmul/ms_glue/grouped_matmul_ascend.h"
 #endif
 
@@ -305,7 +307,18 @@ PYBIND11_MODULE(_lib, m) {
     pybind11::gil_scoped_release release;
     Recording::Replay();
   });
-  m.def("vector_cores", npu::VectorCores);
+#ifdef CUSTOM_ASCEND_OP
+  m.def("npu_device", [] {
+    const npu::Device device = npu::ThisDevice();
+    return pybind11::make_tuple(device.id, device.pid);
+  });
+  m.def("npu_granularity", npu::Granularity);
+  m.def("npu_reserve", npu::Reserve);
+  m.def("npu_export", npu::Export);
+  m.def("npu_import", npu::Import);
+  m.def("npu_enable_peer", npu::EnablePeer);
+#endif
+  m.def("memory_tensor", MemoryTensor);
   m.def("read_npu_words", [](uint64_t address, uint64_t count) {
     std::vector<int64_t> words(count);
     npu::CopyToHost(words.data(), reinterpret_cast<const uint8_t *>(address), count * sizeof(int64_t));

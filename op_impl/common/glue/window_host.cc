@@ -116,6 +116,7 @@ void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint
   words[kTimeoutUs] = p.timeout_us;
   words.insert(words.end(), peer_bases.begin(), peer_bases.end());
   if (p.on_npu) {
+    npu::Clear(base, ControlBytes(p.shape));  // the framework's memory has been used before
     npu::CopyToDevice(base, words.data(), words.size() * sizeof(uint64_t));
   } else {
     std::memcpy(base, words.data(), words.size() * sizeof(uint64_t));
@@ -143,7 +144,8 @@ WindowParameters ReadWindow(const uint8_t *control, void *npu_stream, const char
   const bool to_npu = npu_stream != nullptr;
   if (found->second.on_npu != to_npu) {
     throw std::invalid_argument("For '" + std::string(op) + "', the window lies in memory of the " +
-                                (to_npu ? "CPU, but the operator runs on the NPU" : "NPU, but the operator runs on the CPU") +
+                                (to_npu ? "CPU, but the operator runs on the NPU"
+                                        : "NPU, but the operator runs on the CPU") +
                                 ". Set the device before the window is created.");
   }
   return found->second;

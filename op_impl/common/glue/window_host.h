@@ -22,14 +22,14 @@ struct WindowParameters {
   uint64_t blocks = 0;   // cores of a launch, set by InitWindow: block_dim, or all vector cores of an NPU with fewer
 };
 
-// Writes header and peers into zeroed memory, and registers the window under its base, the address of its control.
+// Writes header and peers into zeroed memory (on an NPU it zeroes the control itself), and registers the window under its base, the address of its control.
 void InitWindow(uint8_t *base, const WindowParameters &parameters, const std::vector<uint64_t> &peer_bases);
 
 // Operators on the window are errors from now on.
 void CloseWindow(const uint8_t *base);
 
-// From what InitWindow registered, never from the window's memory. Throws std::invalid_argument unless `control` is the
-// control tensor of an open window of the device that the launch goes to: the CPU if `npu_stream` is nullptr.
+// From what InitWindow registered, never from the window's memory. Throws std::invalid_argument unless `control` is
+// the control tensor of an open window of the device that the launch goes to: the CPU if `npu_stream` is nullptr.
 WindowParameters ReadWindow(const uint8_t *control, void *npu_stream, const char *op);
 
 // The recorded error of a window as a sentence, empty if there is none. A shared verdict (capacity) is told once.

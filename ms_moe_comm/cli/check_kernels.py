@@ -1,0 +1,108 @@
+"""Has compilers check kernels, host and glue files against CANN's headers, without an NPU and without linking.
+
+It needs the source tree, and CANN's headers under ASCEND_HOME_PATH. It shows that every name and type is CANN's own;
+not that the kernels do the right thing.
+"""
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+_HOST_FLAGS = ["-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0", "-DCUSTOM_ASCEND_OP"]
+_MINDSPORE_FLAGS = ["-DENABLE_FAST_HASH_TABLE=1", "-DMS_EXTENSION_NAME=_lib"]
+# CANN's own target for running kernels on a CPU (tikicpulib, Ascend 910B): its headers, parsed by any g++
+_KERNEL_FLAGS = ["-x", "c++", "-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0",
+                 "-D__CCE_AICORE__=220", "-D__DAV_C220__", "-D__CCE_KT_TEST__=1", "-DASCENDC_CPU_DEBUG=1",
+                 "-include", "algorithm", "-include", "tikicpulib.h"]
+# where a toolkit has the headers, which differs between versions; the first that exists
+_API_HEADERS = ("ascendc/include/basic_api/kernel_operator.h", "*-linux/ascendc/include/basic_api/kernel_operator.h",
+                "compiler/tikcpp/tikcfw/kernel_operator.h", "tools/tikcpp/tikcfw/kernel_operator.h")
+_CPU_HEADERS = ("tools/tikicpulib/lib/include/tikicpulib.h", "*-linux/tikicpulib/lib/include/tikicpulib.h")
+
+
+def main(arguments):
+    """Prints a line per file. Returns 0 if all pass or if there is no CANN, 1 if a file is refused or none is found."""
+    parser = argparse.ArgumentParser(prog="python -m ms_moe_comm check-kernels", description=__doc__)
+    parser.add_argument("--source", type=Path, default=Path(__file__).resolve().parents[2],
+                        help="the source tree (default: the one this module lies in)")
+    options = parser.parse_args(arguments)
+    home = os.environ.get("ASCEND_HOME_PATH")
+    if not home:
+        print("check-kernels did nothing: ASCEND_HOME_PATH is not set, so there are no headers of CANN to check against")
+        return 0
+    home, sources = Path(home), options.source / "op_impl"
+    compiler = os.environ.get("CXX", "g++")
+    problem = _problem(home, sources, compiler)
+    if problem:
+        print(f"check-kernels did nothing: {problem}")
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        _write_signatures(options.source, Path(folder))
+        own = [f"-I{sources}", f"-I{folder}"]
+        results = [_check(path, [compiler, *flags, *own], sources) for path, flags in _jobs(home, sources)]
+    print(f"{results.count(True)} of {len(results)} files pass")
+    return int(not all(results))
+
+
+def _problem(home, sources, compiler):
+    if shutil.which(compiler) is None:
+        return f"no C++ compiler '{compiler}'"
+    if not (home / "include" / "acl" / "acl.h").is_file():
+        return f"no include/acl/acl.h under ASCEND_HOME_PATH = {home}"
+    if not sources.is_dir():
+        return f"no sources in {sources}: run it in the source tree, or name the tree with --source"
+    for what, headers in (("kernel API", _API_HEADERS), ("CPU library", _CPU_HEADERS)):
+        if _folder(home, headers) is None:
+            return f"no headers of CANN's {what} under {home} (looked for {', '.join(headers)})"
+    return None
+
+
+def _folder(home, headers):
+    return next((path.parent for header in headers for path in sorted(home.glob(header))), None)
+
+
+def _write_signatures(tree, folder):
+    """The header that the build makes of the operators' definitions, by the build's own code."""
+    code = ("import pathlib, sys, setuptools; setuptools.setup = lambda **_: None; sys.path.insert(0, sys.argv[1]); "
+            "import setup; setup.write_signatures(setup.read_definitions(), pathlib.Path(sys.argv[2]))")
+    subprocess.run([sys.executable, "-c", code, tree, folder / "op_signatures.h"], check=True)
+
+
+def _jobs(home, sources):
+    """(file, compiler flags) of each check."""
+    api = _folder(home, _API_HEADERS)
+    parts = ["", "impl", "interface", "inner_interface", "../highlevel_api", "../highlevel_api/lib",
+             "../highlevel_api/impl", "../highlevel_api/lib/matmul"]
+    kernel = [*_KERNEL_FLAGS, f"-isystem{_folder(home, _CPU_HEADERS)}", *(f"-isystem{api / part}" for part in parts),
+              f"-isystem{home / 'include'}"]
+    host = [*_HOST_FLAGS, f"-isystem{home / 'include'}", f"-isystem{home / 'include' / 'experiment'}"]
+    framework = [*host, *_MINDSPORE_FLAGS, *(f"-isystem{path}" for path in _mindspore_includes())]
+    yield from ((path, kernel) for path in sorted(sources.glob("*/op_kernel/*.cpp")))
+    for path in sorted(path for path in sources.glob("**/*.cc") if "host_twin" not in path.parts):
+        yield path, framework if path.name in ("register_ops.cc", "register_ascend.cc",
+                                               "grouped_matmul_ascend.cc") else host
+
+
+def _mindspore_includes():
+    import mindspore
+
+    root = Path(mindspore.__file__).resolve().parent
+    include, inner = root / "include", root / "include" / "mindspore"
+    return [root, include, include / "third_party", include / "third_party" / "robin_hood_hashing",
+            include / "third_party" / "securec" / "include", inner / "include", inner / "core" / "include",
+            inner / "core" / "mindrt" / "include", inner / "core" / "mindrt", inner / "ops",
+            inner / "ops" / "include", inner / "ops" / "kernel" / "include", inner / "ccsrc",
+            inner / "ccsrc" / "include", inner / "ccsrc" / "minddata" / "mindrecord" / "include",
+            Path(sysconfig.get_paths()["include"])]
+
+
+def _check(path, command, sources):
+    result = subprocess.run([*command, path], capture_output=True, text=True, check=False)
+    print(f"{'pass' if result.returncode == 0 else 'FAIL':<5}{path.relative_to(sources)}", flush=True)
+    if result.returncode:
+        print("\n".join(line for line in result.stderr.splitlines() if "error" in line), file=sys.stderr)
+    return result.returncode == 0

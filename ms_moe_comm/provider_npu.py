@@ -1,0 +1,173 @@
+"""Window memory on Ascend. Written against the interfaces of MindSpore 2.10 and CANN 8.5; no NPU has run it yet.
+
+Both providers hold their memory until the process ends: a peer's kernel, or an operator in flight, may still use it
+when a window is closed, and neither interface frees collectively.
+"""
+import ctypes
+import os
+from pathlib import Path
+
+import mindspore as ms
+from mindspore.utils.dlpack import from_dlpack
+
+from ms_moe_comm import _lib
+from ms_moe_comm.group import join_ranks
+from ms_moe_comm.provider import WindowProvider
+
+HEAP_VARIABLE = "MS_SYMMETRIC_MEMORY_HEAP_SIZE"
+_DEFAULT_HEAP_BYTES = 1 << 30
+_PAGE_BYTES = 2 << 20  # memory of both providers comes in pages of this size
+_EXTENSION_DEVICE = 12  # kDLExtDev: what MindSpore takes an Ascend device for
+_DLPACK_TYPES = {ms.float32: (2, 32), ms.float16: (2, 16), ms.bfloat16: (4, 16), ms.int32: (0, 32)}  # code, bits
+
+_held = []  # symmetric tensors of this process
+_held_bytes = 0
+
+
+class NpuProvider(WindowProvider):
+    """What both have in common: regions in device memory, of which the host has only addresses."""
+
+    on_npu = True
+
+    def __init__(self, group):
+        super().__init__(group)
+        self._bases = []  # address of each rank's region in this process
+
+    def peer_base(self, rank):
+        return self._bases[rank]
+
+    def tensor(self, offset, shape, dtype):
+        code, bits = _DLPACK_TYPES[dtype]
+        device, _ = _lib.npu_device()
+        address = self._bases[self.group.rank] + offset
+        return from_dlpack(_lib.memory_tensor(address, _EXTENSION_DEVICE, device, code, bits, list(shape)))
+
+    def words(self, offset, count):
+        """A copy, since the host cannot reach the memory itself; the operators that write it must have ended."""
+        return _lib.read_npu_words(self._bases[self.group.rank] + offset, count)
+
+    def free(self):
+        self._bases = []
+
+    def _agree(self, refusal):
+        """Raises on all ranks if any has a refusal (an exception, or None), so that none waits for another in vain."""
+        refused = self.group.all_gather([int(refusal is not None)])[:, 0].nonzero()[0]
+        if refusal is not None:
+            raise refusal
+        if refused.size:
+            raise RuntimeError(f"no window: rank {join_ranks(refused)} has no memory for it; the error of that rank "
+                               "says why.")
+
+
+class SymmetricMemoryProvider(NpuProvider):
+    """MindSpore's symmetric memory (shmem); one server or one super-node.
+
+    MindSpore allocates it over all ranks of the world at once. So a window's group must be the whole world, and all
+    ranks must create their windows in the same order.
+    """
+
+    def allocate(self, window_bytes):
+        global _held_bytes
+        size = -(-window_bytes // _PAGE_BYTES) * _PAGE_BYTES
+        self._agree(self._refusal(size))
+        from mindspore.ops.auto_generate import create_symmetric_memory
+
+        memory = create_symmetric_memory((size,), ms.uint8, ms.communication.GlobalComm.WORLD_COMM_GROUP)
+        ms.runtime.synchronize()  # the address exists only once the allocation has run
+        _held.append(memory)
+        _held_bytes += size
+        world_ranks = self.group.all_gather([int(os.environ["RANK_ID"])])[:, 0].tolist()
+        refusal = None
+        try:
+            self._bases = [symmetric_address(memory.data_ptr(), world_rank) for world_rank in world_ranks]
+            unreachable = [rank for rank, base in enumerate(self._bases) if not base]
+            if unreachable:
+                refusal = RuntimeError(f"no window: the symmetric memory of rank {join_ranks(unreachable)} cannot be "
+                                       "reached from this one: `symm` serves one server or one super-node. Set "
+                                       "MS_MOE_COMM_WINDOW=vmm on all ranks, or use a group within reach.")
+        except OSError as error:
+            refusal = RuntimeError(f"no window: MindSpore has not loaded its libshmem.so ({error}). Set "
+                                   "MS_MOE_COMM_WINDOW=vmm on all ranks.")
+        self._agree(refusal)
+
+    def _refusal(self, size):
+        world_size = os.environ.get("RANK_SIZE")
+        if world_size is None or "RANK_ID" not in os.environ:
+            return RuntimeError("no window: symmetric memory needs RANK_ID and RANK_SIZE, which msrun sets: start the "
+                                "ranks with msrun, or set MS_MOE_COMM_WINDOW=vmm on all ranks.")
+        if int(world_size) != self.group.size:
+            return RuntimeError(f"no window: symmetric memory is allocated over all {world_size} ranks of the world, "
+                                f"but this group has {self.group.size}. Set MS_MOE_COMM_WINDOW=vmm on all ranks.")
+        heap = int(os.environ.get(HEAP_VARIABLE) or _DEFAULT_HEAP_BYTES)
+        if _held_bytes + size > heap:
+            return MemoryError(f"no window: it needs {size} bytes of symmetric memory and earlier ones hold "
+                               f"{_held_bytes}, but {HEAP_VARIABLE} is {heap}. Set it to {_held_bytes + size} or more "
+                               "before the first window, on all ranks.")
+        return None
+
+
+class VirtualMemoryProvider(NpuProvider):
+    """CANN's virtual memory calls: any group on one server; across the servers of a super-node on Ascend 910_93."""
+
+    def allocate(self, window_bytes):
+        rank, size = self.group.rank, self.group.size
+        device, pid = _lib.npu_device()
+        table = self.group.all_gather([device, pid, server_word()]).tolist()
+        same_server = [row[2] == table[rank][2] for row in table]
+        fabric = len({row[2] for row in table}) > 1
+        self._agree(self._reach(table, same_server))
+        page = max(_lib.npu_granularity(), _PAGE_BYTES)
+        region_bytes = -(-window_bytes // page) * page
+        handle, refusal = [0] * 32, None
+        try:
+            base = _lib.npu_reserve(region_bytes)
+            handle = _lib.npu_export(base, fabric, [row[1] for row in table])
+        except RuntimeError as error:
+            refusal = RuntimeError(f"no window: {region_bytes} bytes of device memory cannot be shared: {error}. Lower "
+                                   "max_tokens_per_rank or capacity, or set MS_MOE_COMM_WINDOW=symm on all ranks.")
+        handles = self.group.all_gather(handle).tolist()
+        self._agree(refusal)
+        bases = []
+        for peer in range(size):
+            try:
+                bases.append(base if peer == rank else _lib.npu_import(handles[peer], fabric, region_bytes))
+            except RuntimeError as error:
+                refusal = RuntimeError(f"no window: the memory of rank {peer} cannot be mapped: {error}. Set "
+                                       "MS_MOE_COMM_WINDOW=symm on all ranks.")
+                break
+        self._agree(refusal)
+        self._bases = bases
+
+    def _reach(self, table, same_server):
+        """Peer access to every device of this server."""
+        for peer, (device, _, _) in enumerate(table):
+            if not same_server[peer] or peer == self.group.rank:
+                continue
+            try:
+                reached = _lib.npu_enable_peer(device)
+            except RuntimeError as error:
+                return RuntimeError(f"no window: no access to device {device} of rank {peer}: {error}.")
+            if not reached:
+                return RuntimeError(f"no window: device {device} of rank {peer} cannot be reached from this one. Use "
+                                    "cards that are joined by HCCS (npu-smi info -t topo), and do not hide devices "
+                                    "with ASCEND_RT_VISIBLE_DEVICES.")
+        return None
+
+
+def symmetric_address(address, world_rank):
+    """Where the symmetric memory at `address` lies for `world_rank`, as this process sees it; None if out of reach.
+
+    Of the copy of shmem that MindSpore has loaded and initialised: a second one would have another state.
+
+    Raises:
+        OSError: MindSpore has loaded none.
+    """
+    shmem = ctypes.CDLL("libshmem.so", mode=os.RTLD_NOW | os.RTLD_NOLOAD)
+    shmem.shmem_ptr.restype, shmem.shmem_ptr.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int)
+    return shmem.shmem_ptr(address, world_rank)
+
+
+def server_word():
+    """63 bits that differ between servers: of the kernel's boot id, which containers of a server share."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")
+    return int(boot_id, 16) & (1 << 63) - 1

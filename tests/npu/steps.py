@@ -1,0 +1,147 @@
+"""What each rank does in one validation step on NPUs; started by launch.py. Prints what it saw, fails if it is wrong.
+
+Everybody draws everybody's tokens from one seed, so each rank holds its results against the reference by itself.
+"""
+
+import argparse
+import os
+import signal
+import time
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor, communication, nn
+
+from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
+
+DTYPES = {"float32": ms.float32, "float16": ms.float16, "bfloat16": ms.bfloat16}
+# of a result, half a unit in the last place of its dtype or the rounding of a few fp32 operations
+TOLERANCES = {"float32": 1e-6, "float16": 2**-10, "bfloat16": 2**-7}
+TIMEOUT = 10.0
+
+
+def to_numpy(tensor):
+    return tensor.astype(ms.float32).asnumpy()
+
+
+class RoundTrip(nn.Cell):
+    """Dispatch, experts that return their rows, combine."""
+
+    def __init__(self, window, phase):
+        super().__init__()
+        self.dispatcher = MoEDispatcher(window, phase)
+
+    def construct(self, x, ids, scales):
+        rows, nums, handle = self.dispatcher.dispatch(x, ids)
+        return self.dispatcher.combine(rows, scales, handle), nums, handle[1]
+
+
+class Routing:
+    """Tokens of all ranks for one step."""
+
+    def __init__(self, rng, size, experts, top_k, tokens, hidden, dtype):
+        self.x = [reference.round_to(rng.standard_normal((tokens, hidden), np.float32), dtype) for _ in range(size)]
+        self.ids = [np.stack([rng.permutation(experts)[:top_k] for _ in range(tokens)]).astype(np.int32)
+                    for _ in range(size)]
+        self.scales = [rng.random((tokens, top_k), np.float32) for _ in range(size)]
+
+
+def check(routing, rank, experts, dtype, y, nums, expand_idx, where):
+    """Indices and counts exactly, sums within tolerance. Returns how many elements of y differ in any bit."""
+    rows, indices, expected_nums = reference.dispatch(routing.x, routing.ids, experts)
+    expected = reference.combine(rows, routing.ids[rank], routing.scales[rank], indices[rank], experts, dtype)
+    np.testing.assert_array_equal(nums.asnumpy(), expected_nums[rank], where)
+    np.testing.assert_array_equal(expand_idx.asnumpy(), indices[rank], where)
+    got = to_numpy(y)
+    np.testing.assert_allclose(got, expected, TOLERANCES[dtype], TOLERANCES[dtype], err_msg=where)
+    return int((got.view(np.uint32) != expected.view(np.uint32)).sum())
+
+
+def exchange(rank, size, options):
+    """A row of every length from 32 bytes on to every rank (a put by dispatch) and back (a get by combine)."""
+    for row_bytes in (32, 96, 512, 4096, 4128, 14336, 57344):
+        hidden = row_bytes // 4
+        with ExpertWindow.create(moe_expert_num=size, hidden_size=hidden, top_k=1, max_tokens_per_rank=size,
+                                 dtype=ms.float32, timeout=TIMEOUT, block_dim=options.block_dim) as window:
+            dispatcher = MoEDispatcher(window, "decode")
+            x = np.repeat(np.arange(size, dtype=np.float32)[:, None] + 100 * rank, hidden, 1)  # row t goes to rank t
+            rows, nums, handle = dispatcher.dispatch(Tensor(x), Tensor(np.arange(size, dtype=np.int32)[:, None]))
+            y = dispatcher.combine(rows, None, handle)
+            window.check()
+            assert nums.asnumpy().tolist() == [size]
+            expected = np.repeat(100 * np.arange(size, dtype=np.float32)[:, None] + rank, hidden, 1)
+            np.testing.assert_array_equal(rows.asnumpy()[:size], expected, f"rows of {row_bytes} bytes")
+            np.testing.assert_array_equal(y.asnumpy(), x, f"rows of {row_bytes} bytes")
+            print(f"rank {rank} of {size}: rows of {row_bytes} bytes to and from every rank right", flush=True)
+
+
+def random_routing(rank, size, options):
+    """Random routing in one mode: pynative, O0, O1, or captured and replayed."""
+    ms.set_context(mode=ms.PYNATIVE_MODE if options.mode == "pynative" else ms.GRAPH_MODE)
+    if options.mode != "pynative":
+        ms.set_context(jit_config={"jit_level": "O1" if options.mode == "O1" else "O0"})
+    if options.mode == "capture":
+        ms.runtime.set_kernel_launch_capture(True)
+    rng = np.random.default_rng(options.seed)
+    experts, top_k, tokens, hidden = 4 * size, 4, 32, 512
+    for dtype in DTYPES:
+        for phase in ("prefill", "decode"):
+            with ExpertWindow.create(moe_expert_num=experts, hidden_size=hidden, top_k=top_k,
+                                     max_tokens_per_rank=tokens, dtype=DTYPES[dtype], timeout=TIMEOUT,
+                                     block_dim=options.block_dim) as window:
+                addresses = [part.data_ptr() for part in (window.rows, window.outputs, window.control)]
+                cell, differing = RoundTrip(window, phase), 0
+                for step in range(options.steps):
+                    routing = Routing(rng, size, experts, top_k, tokens, hidden, dtype)
+                    if options.delays:
+                        time.sleep(np.random.default_rng(step * size + rank).random() * 1e-3)
+                    y, nums, indices = cell(Tensor(routing.x[rank]).astype(DTYPES[dtype]), Tensor(routing.ids[rank]),
+                                            Tensor(routing.scales[rank]))
+                    window.check()
+                    differing += check(routing, rank, experts, dtype, y, nums, indices,
+                                       f"{options.mode}, {phase}, {dtype}, step {step}")
+                assert [part.data_ptr() for part in (window.rows, window.outputs, window.control)] == addresses
+                assert window.stats()["epoch"] == options.steps
+                print(f"rank {rank} of {size}: {options.mode}, {phase}, {dtype}: {options.steps} steps right, "
+                      f"{differing} elements not equal to the bit", flush=True)
+
+
+def killed_rank(rank, size, options):
+    """The last rank is killed between two steps; the others must leave with an error that names it."""
+    with ExpertWindow.create(moe_expert_num=size, hidden_size=64, top_k=1, max_tokens_per_rank=size, dtype=ms.float32,
+                             timeout=TIMEOUT, block_dim=options.block_dim) as window:
+        dispatcher = MoEDispatcher(window, "decode")
+        x, ids = Tensor(np.ones((size, 64), np.float32)), Tensor(np.arange(size, dtype=np.int32)[:, None])
+        dispatcher.dispatch(x, ids)
+        window.check()
+        if rank == size - 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        start = time.monotonic()
+        try:
+            dispatcher.dispatch(x, ids)
+            window.check()
+        except RuntimeError as error:
+            seconds = time.monotonic() - start
+            print(f"rank {rank} of {size}: left after {seconds:.1f} s: {str(error).splitlines()[0]}", flush=True)
+            assert seconds < TIMEOUT + 5 and f"rank {size - 1}" in str(error), str(error)
+            os._exit(0)  # communication cannot be wound up without the dead rank
+        raise AssertionError("dispatch ended as if nothing had happened")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=("exchange", "random_routing", "killed_rank"))
+    parser.add_argument("--mode", choices=("pynative", "O0", "O1", "capture"), default="pynative")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--block-dim", type=int, default=8)
+    parser.add_argument("--delays", action="store_true", help="a random delay before each step")
+    options = parser.parse_args()
+    ms.set_device("Ascend", int(os.environ["MS_MOE_COMM_TEST_DEVICE"]))
+    communication.init()
+    globals()[options.step](communication.get_rank(), communication.get_group_size(), options)
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    main()
