@@ -34,9 +34,9 @@ make_venv() {
     "$python" -m venv "$venv" || fail "$python could not make a virtual environment in $venv"
 }
 
-# What an installation depends on. Generated files are not sources.
+# What an installation depends on: with CANN the package serves Ascend too. Generated files are not sources.
 hash_sources() {
-    (cd "$repository" &&
+    (cd "$repository" && echo "${ASCEND_HOME_PATH:-}" &&
         find setup.py pyproject.toml README.md op_impl ops_yaml ms_moe_comm -type f \
             ! -path '*/__pycache__/*' ! -path 'ms_moe_comm/_generated/*' ! -name '*.so' -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum)
