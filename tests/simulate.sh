@@ -24,11 +24,11 @@ compile() {
 }
 
 start=$SECONDS
-compile "$repository"/op_impl/moe_*/op_kernel/*.cpp "$repository"/op_impl/common/glue/{window_host,npu}.cc &
+compile "$repository"/op_impl/moe_*/op_kernel/*.cpp &
 compile "$repository/op_impl/host_twin/check/simulator.cc" "$repository"/tests/simulation/*.cc
 wait $!
 "$cxx" "$build"/{simulator,twin_rules}.cc.o -o "$build/twin_rules"
-"$cxx" "$build"/{simulator,window_host,npu,scenario,main}.cc.o "$build"/*.cpp.o -o "$build/simulate"
+"$cxx" "$build"/{simulator,scenario,main}.cc.o "$build"/*.cpp.o -o "$build/simulate"
 echo "compiled in $((SECONDS - start)) s"
 
 case ${1:-} in

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "common/combine_tiling.h"
-#include "common/glue/window_host.h"
 #include "common/kernel_entries.h"
 #include "common/mask_kind.h"
 #include "common/plan_layout.h"
@@ -23,24 +22,25 @@ namespace {
 using AscendC::backend::Simulator;
 using namespace moe_comm;
 
-constexpr uint64_t kTimeoutUs = uint64_t{1} << 33;  // the simulator's clock leaps there when nothing can go on
+constexpr uint64_t kEndlessUs = uint64_t{1} << 33;  // the simulator's clock leaps there when nothing can go on
 constexpr uint64_t kUnit = 32;                      // of rows and buffers
 
-// What one rank does wrong. All but kBadId and kNoDispatch happen in the last step.
-enum class Fault { kNone, kAbsent, kAbsentCombine, kBadId, kNoDispatch, kBadRow, kBadPlan, kCount };
-struct FaultText {
+// What one rank does wrong. All but kBadId and kNoDispatch happen in the last step,
+// those from kBadRow on in its combine.
+enum class Fault { kNone, kAbsent, kAbsentCombine, kBadId, kNoDispatch, kBadRow, kBadCombineId, kBadPlan, kCount };
+struct FaultKind {
   const char *description;
-  const char *error;  // of the rank itself
-  const char *cause;  // as its peers tell it
+  int64_t code;  // of the rank's own record
 };
-const FaultText kFaultTexts[] = {
-    {"none", "", ""},
-    {"absent from the last dispatch", "", ""},
-    {"absent from the last combine", "", ""},
-    {"an expert id out of range", "'expert_ids' holds", "an expert id was out of range"},
-    {"combine before dispatch", "found no rows to combine", "it called combine without a dispatch"},
-    {"an expand_idx out of range", "'expand_idx' holds", "an expand_idx was out of range"},
-    {"the plan of other tokens", "got the plan of dispatch", "its plan was of another dispatch"},
+const FaultKind kFaults[] = {
+    {"none", kOk},
+    {"absent from the last dispatch", kOk},
+    {"absent from the last combine", kOk},
+    {"an expert id out of range", kExpertIdRange},
+    {"combine before dispatch", kNoDispatch},
+    {"an expand_idx out of range", kRowIndexRange},
+    {"an expert id out of range in combine", kExpertIdRange},
+    {"the plan of other tokens", kPlanMismatch},
 };
 
 struct Configuration {
@@ -149,7 +149,8 @@ class Scenario {
     many_ranks_ = OneIn(100);
     if (many_ranks_) {  // more than a kernel looks at in one go
       c.world_size = kMaxBlocks + 1 + Random(4);
-      c.fault_rank = Random(c.world_size);
+      if (OneIn(2)) c.fault = Fault::kBadId;
+      c.fault_rank = c.world_size - 1 - Random(8);
       c.cores = c.combine_cores = 1;
       c.expert_num = c.world_size;
       c.top_k = 1 + Random(4);
@@ -200,7 +201,8 @@ class Scenario {
     const Step &last = steps_.back();
     const bool combines = last.combine && last.expected.most_rows <= config_.capacity;
     if (c.fault == Fault::kBadId) PlantBadId();
-    if (c.fault == Fault::kBadRow && !(combines && RoutedPair() >= 0)) config_.fault = Fault::kNone;
+    const bool in_combine = c.fault == Fault::kBadRow || c.fault == Fault::kBadCombineId;
+    if (in_combine && !(combines && RoutedPair() >= 0)) config_.fault = Fault::kNone;
     if (c.fault == Fault::kBadPlan && !(combines && last.prefill)) config_.fault = Fault::kNone;
   }
 
@@ -267,7 +269,18 @@ class Scenario {
       bases.push_back(reinterpret_cast<uint64_t>(windows_.back()));
     }
     for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
-      InitWindow(windows_[rank], {shape, rank, 1024, config_.top_k, config_.dtype, kTimeoutUs}, bases);
+      uint64_t *words = reinterpret_cast<uint64_t *>(windows_[rank]);
+      words[kMagic] = kWindowMagic;
+      words[kWorldSize] = shape.world_size;
+      words[kRankId] = rank;
+      words[kExpertNum] = shape.expert_num;
+      words[kCapacity] = shape.capacity;
+      words[kRowBytes] = shape.row_bytes;
+      words[kBlockDim] = shape.block_dim;
+      words[kTopK] = config_.top_k;
+      words[kDtype] = config_.dtype;
+      words[kTimeoutUs] = kEndlessUs;
+      std::memcpy(windows_[rank] + PeersOffset(shape), bases.data(), bases.size() * sizeof(uint64_t));
       const auto part = [&](const std::string &name, uint64_t offset, uint64_t bytes, bool content) {
         simulator_->Register("rank " + std::to_string(rank) + " window." + name, windows_[rank] + offset, bytes,
                              content);
@@ -323,8 +336,7 @@ class Scenario {
     simulator_->Launch(rank, config_.cores, [&] { CallDispatch(rank, step, arguments); });
 
     const uint64_t *header = Header(rank);
-    const std::string error = Error(rank);
-    if (!CheckError(rank, number, error, false)) return false;
+    if (!CheckError(rank, number, false)) return false;
     const bool overflow = step.expected.most_rows > config_.capacity;
     if ((header[kVerdictCode] == kOverflow) != overflow) Fail(rank, number, "the overflow verdict is wrong");
     const std::vector<Row> &rows = step.expected.rows[rank];
@@ -349,6 +361,10 @@ class Scenario {
     if (config_.fault == Fault::kBadRow && last && faulty) {
       const int32_t bad = static_cast<int32_t>(config_.capacity + Random(1000));
       Overwrite(rank, arguments.expand_idx, RoutedPair(), bad);
+    }
+    if (config_.fault == Fault::kBadCombineId && last && faulty) {
+      const uint64_t words = config_.id_bytes / sizeof(int32_t);  // the low one comes first
+      Overwrite(rank, arguments.expert_ids, RoutedPair() * words, static_cast<int32_t>(config_.expert_num + Random(9)));
     }
     if (config_.fault == Fault::kBadPlan && last && faulty) {
       const uint64_t field = Random(2) == 0 ? kPlanEpochLow : kPlanTokens;
@@ -434,7 +450,7 @@ class Scenario {
       }
     });
     const uint64_t *header = Header(rank);
-    if (!CheckError(rank, number, Error(rank), true)) return false;
+    if (!CheckError(rank, number, true)) return false;
     Compare(rank, number, "copied bytes", header[kCopiedBytes], step.in_place ? 0 : outputs.size());
     for (uint32_t token = 0; token < tokens.token_num; ++token) {
       const std::vector<uint8_t> y = Combine(tokens, token, step.expected.expand_idx[rank], step.outputs,
@@ -464,44 +480,50 @@ class Scenario {
     return reinterpret_cast<const uint64_t *>(windows_[rank]);
   }
 
-  // The first record of an error, as text.
-  std::string Error(uint32_t rank) {
+  // The record of the first block that has failed, or nothing.
+  const int64_t *Record(uint32_t rank) {
     for (uint32_t block = 0; block < config_.cores; ++block) {
       const int64_t *record = reinterpret_cast<const int64_t *>(windows_[rank] + RecordOffset(block));
       simulator_->Touch(rank, record, kLineBytes, false);
-      if (record[kCode] != kOk) return TakeError(windows_[rank], "kernel");
+      if (record[kCode] != kOk) return record;
     }
-    return "";
+    return nullptr;
   }
 
   // False if the rank has given up as it should.
-  bool CheckError(uint32_t rank, uint64_t step, const std::string &error, bool combine) {
+  bool CheckError(uint32_t rank, uint64_t step, bool combine) {
     const bool last = step + 1 == steps_.size();
     const bool faulty = rank == config_.fault_rank;
-    const std::string culprit = std::to_string(config_.fault_rank);
-    if (error.empty()) {
-      const Fault fault = config_.fault;
+    const Fault fault = config_.fault;
+    const int64_t *record = Record(rank);
+    if (record == nullptr) {
       const bool must_fail = (fault == Fault::kAbsent && last) || (fault == Fault::kBadId && HasBadId(step)) ||
-                             fault == Fault::kNoDispatch || (fault == Fault::kBadRow && last && combine && faulty) ||
-                             (fault == Fault::kBadPlan && last && combine && faulty);
-      if (must_fail) Fail(rank, step, "no error although rank " + culprit + " failed");
+                             fault == Fault::kNoDispatch || (fault >= Fault::kBadRow && last && combine && faulty);
+      if (must_fail) Fail(rank, step, "no error although rank " + std::to_string(config_.fault_rank) + " failed");
       return true;
     }
-    if (config_.fault == Fault::kNone) Fail(rank, step, "an error out of nothing: " + error);
-    const FaultText &text = kFaultTexts[static_cast<int>(config_.fault)];
-    const std::string own = text.error;
-    const bool absent = own.empty();
-    const auto says = [&](const std::string &words) { return error.find(words) != std::string::npos; };
-    // a prefill combine before any dispatch has no plan either
-    const FaultText &or_plan = kFaultTexts[static_cast<int>(Fault::kBadPlan)];
-    const bool no_dispatch = config_.fault == Fault::kNoDispatch;
-    bool right = says(own) || (no_dispatch && says(or_plan.error));
-    if (!faulty && says("when rank " + culprit + " gave up: ")) {
-      right = says(text.cause) || (no_dispatch && says(or_plan.cause));
-    } else if (!faulty) {
-      right = says("had given up") || says("it waited in vain") || (absent && says("rank " + culprit));
+    const int64_t *detail = record + kDetail;
+    const bool absent = fault == Fault::kAbsent || fault == Fault::kAbsentCombine;
+    const auto of_culprit = [&](int64_t code) {  // a prefill combine before any dispatch has no plan either
+      return code == kFaults[static_cast<int>(fault)].code || (fault == Fault::kNoDispatch && code == kPlanMismatch);
+    };
+    bool right = false;
+    if (fault == Fault::kNone) {
+      right = false;
+    } else if (faulty) {
+      right = of_culprit(record[kCode]);
+    } else if (record[kCode] == kTimedOut) {  // all others take part, so that only the absent one can be missing
+      right = absent && record[kCount] == 1 && detail[0] == config_.fault_rank;
+    } else if (record[kCode] == kPeerAborted && detail[0] == config_.fault_rank) {
+      right = !absent && of_culprit(detail[1]);
+    } else if (record[kCode] == kPeerAborted) {
+      right = detail[1] == kPeerAborted || (absent && detail[1] == kTimedOut && detail[3] == config_.fault_rank);
     }
-    if (!right) Fail(rank, step, "an error of something else: " + error);
+    if (!right) {
+      std::string text = "the error record";
+      for (uint32_t i = 0; i < kRecordWords; ++i) text += " " + std::to_string(record[i]);
+      Fail(rank, step, text + ", as if of something else");
+    }
     return false;
   }
 
@@ -577,7 +599,7 @@ class Scenario {
     }
     text.pop_back();
     if (c.fault != Fault::kNone) {
-      text += ", rank " + std::to_string(c.fault_rank) + ": " + kFaultTexts[static_cast<int>(c.fault)].description;
+      text += ", rank " + std::to_string(c.fault_rank) + ": " + kFaults[static_cast<int>(c.fault)].description;
     }
     return text;
   }

@@ -49,7 +49,8 @@ struct Access {
 };
 
 constexpr uint32_t kGranuleBytes = 4;
-constexpr uint64_t kLandsWhole = 64;  // bytes that a move writes at once: an aligned line never tears
+constexpr uint64_t kLandsWhole = 8;  // bytes that a move writes at once: no more than an aligned word never tears
+constexpr uint64_t kRecordBytes = 64;  // flags on whole lines may overwrite each other: all cores tell a rank's error
 
 struct Granule {
   uint32_t write = 0;  // number of the last write, 0: none; kNoContent: what it left is not data

@@ -576,8 +576,8 @@ void Core::Start(Pipe &pipe, Instruction &instruction) {
   Access access{pipe.component, ++pipe.stamp, instruction.site, instruction.caller};
   if (instruction.flag) {
     access.flag = true;
-    access.whole_lines = reinterpret_cast<uint64_t>(instruction.global) % kLandsWhole == 0 &&
-                         instruction.bytes % kLandsWhole == 0 && instruction.global_pitch % kLandsWhole == 0;
+    access.whole_lines = reinterpret_cast<uint64_t>(instruction.global) % kRecordBytes == 0 &&
+                         instruction.bytes % kRecordBytes == 0 && instruction.global_pitch % kRecordBytes == 0;
     if (instruction.kind == Instruction::kMoveOut) {
       if (pipe.published == 0) pipe.published = simulator_.shadow_.Publish(pipe.start);
       access.published = pipe.published;
@@ -641,14 +641,14 @@ void Core::RunVector(Pipe &pipe, Instruction &instruction) {
 bool Core::MovePiece(Pipe &pipe, Instruction &move) {
   Shadow &shadow = simulator_.shadow_;
   const bool in = move.kind == Instruction::kMoveIn;
-  uint64_t lines = simulator_.Random(2) == 0 ? ~0u : 1 + simulator_.Random(simulator_.most_lines_);
-  while (lines > 0 && move.block < move.blocks) {
+  uint64_t words = simulator_.Random(2) == 0 ? ~0u : 1 + simulator_.Random(simulator_.most_words_);
+  while (words > 0 && move.block < move.blocks) {
     uint8_t *local = move.local + move.block * move.local_pitch + move.offset;
     uint8_t *global = move.global + move.block * move.global_pitch + move.offset;
     Area &area = *simulator_.Find(global, 1);
-    const uint64_t into_line = reinterpret_cast<uint64_t>(global) % kLandsWhole;
-    const uint64_t bytes = std::min<uint64_t>(move.bytes - move.offset, lines * kLandsWhole - into_line);
-    lines -= (into_line + bytes + kLandsWhole - 1) / kLandsWhole;
+    const uint64_t into_word = reinterpret_cast<uint64_t>(global) % kLandsWhole;
+    const uint64_t bytes = std::min<uint64_t>(move.bytes - move.offset, words * kLandsWhole - into_word);
+    words -= (into_word + bytes + kLandsWhole - 1) / kLandsWhole;
     if (in) {
       if (shadow.Read(area, global, bytes, move.access, pipe.start, false, move.flag ? &acquirer_ : nullptr,
                       &pipe.done)) {
@@ -721,7 +721,7 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
   queue_length_ = pick({1, 2, 4, 16, 64});
   yield_in_ = pick({1, 4, 16});
   evict_in_ = pick({0, 2, 32});
-  most_lines_ = pick({1, 4, 64});
+  most_words_ = pick({1, 8, 64});
   const uint32_t slow_in = pick({0, 3, 12});
   const auto slowness = [&] { return slow_in != 0 && Random(slow_in) == 0 ? pick({4, 16}) : 1; };
   uint32_t component = 0;

@@ -278,7 +278,7 @@ class Simulator {
   uint32_t queue_length_;   // most instructions waiting in a pipe
   uint32_t yield_in_;       // a scalar pipe lets others go on once in so many instructions
   uint32_t evict_in_;       // a cached line is lost once in so many uses; 0: never
-  uint32_t most_lines_;     // of a piece of a move
+  uint32_t most_words_;     // of a piece of a move, unless it lands whole
   int64_t now_ = 0;
   uint64_t commits_ = 0;
   uint64_t progress_ = 0;

@@ -1,0 +1,212 @@
+"""Mutants of the kernels: each drops or changes one statement, and the simulation must notice.
+
+The mutants are generated from the sources by the rules below. All are compiled at once, into a copy of the kernels in
+which a variable picks one ("if (mutant != 17) Sync<..>();"), and then run one by one until a seed reports a defect.
+Prints who was killed by what; exit status 1 if one survives that equivalent_mutants.txt does not explain.
+
+    python mutate.py COPY          writes the mutants' sources into the folder COPY, a copy of op_impl
+    python mutate.py COPY PROGRAM  runs PROGRAM, the simulation that was built from it, once per mutant
+"""
+
+import collections
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SOURCES = ["common/kernel/*.h", "moe_*/op_kernel/*.cpp"]
+EXPLAINED = Path(__file__).resolve().parent / "equivalent_mutants.txt"
+SEEDS = 300
+SECONDS = 120  # a mutant that runs longer than the unchanged kernels ever do has hung
+
+# Calls that synchronise, move, or keep the protocol's state; dropped where they stand as a statement.
+CALLS = (r"(?:Sync<[^;]*?>|[\w.>:-]*?\b(?:PipeBarrier<\w+>|SyncAll|Store\w*|Load\w*|Clear|Publish|Await|Collect\w*|"
+         r"EnQue|FreeTensor|Finish|SetField|Record|CheckPeers|Count|Stagger|AssignRows|Complete|BringOutputs|Adopt|"
+         r"SetVerdict|DataCopyPad|AddHistogram|Duplicate|Add|Muls|Cast))")
+Mutant = collections.namedtuple("Mutant", "start end text kind")
+
+
+def closing(text, opening):
+    """The index behind the parenthesis that closes the one at `opening`."""
+    depth = 0
+    for index in range(opening, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[index], 0)
+        if depth == 0:
+            return index + 1
+    raise ValueError(f"no closing parenthesis: {text[opening:opening + 60]!r}")
+
+
+def dropped_calls(text):
+    for match in re.finditer(CALLS + r"\(", text):
+        end = closing(text, match.end() - 1)
+        before = text[:match.start()].rstrip()
+        if text[end:end + 1] == ";" and before.endswith((";", "{", "}", ")", ":", "else")):
+            call = text[match.start():end + 1]
+            yield Mutant(match.start(), end + 1, "if (MUTANT != {n}) " + call, "drop")
+
+
+def replaced(text, pattern, replacement, kind):
+    """One mutant for each match: `replacement` with the groups of `pattern` and {n}."""
+    for match in re.finditer(pattern, text):
+        line = text[text.rfind("\n", 0, match.start()) + 1:text.find("\n", match.end())]
+        if "constexpr" in line or "InitBuffer" in line or line.lstrip().startswith("//"):
+            continue
+        changed = match.expand(replacement.replace("{n}", "@@"))
+        yield Mutant(match.start(), match.end(), changed.replace("@@", "{n}"), kind)
+
+
+def mutants_of(text):
+    yield from dropped_calls(text)
+    # a barrier that is passed by at once
+    yield from replaced(text, r"\b((?:\w+\.)*failure_?)\.Barrier\(\)",
+                        r"(MUTANT == {n} ? !\1.Failed() : \1.Barrier())", "no barrier")
+    # the length of the last piece
+    yield from replaced(text, r"((?:moe_comm::)?\bMin)\(([\w:]+), ([\w ()\-]+?)\);",
+                        r"(MUTANT == {n} ? \2 : \1(\2, \3));", "tail")
+    # offsets and lengths
+    yield from replaced(text, r"\* (kLineBytes|kWordPitch|sizeof\(\w+\)|row_bytes_?|top_k_?|buffer_bytes_)\b",
+                        r"* (MUTANT == {n} ? 0 : \1)", "offset")
+    # shares of the work
+    yield from replaced(text, r"\b(GetBlockIdx\(\)|block) \+ 1\b", r"\1 + (MUTANT == {n} ? 0 : 1)", "bound")
+    # parity, epochs and numbers
+    yield from replaced(text, r"(\w+_? = window->(?:epoch|exchange)) \+ 1", r"\1 + (MUTANT == {n} ? 2 : 1)", "epoch")
+    yield from replaced(text, r"CountsRowOffset\((window_->shape), exchange_", r"CountsRowOffset(\1, "
+                        r"exchange_ + (MUTANT == {n} ? 1 : 0)", "parity")
+    yield from replaced(text, r"\breturn ([^;?]*?(?:==|!=|>=|<=| < | > )[^;?]*);", r"return MUTANT == {n} || (\1);",
+                        "always true")
+    # conditions of the protocol
+    for value, kind in (("MUTANT != {n} && ", "never"), ("MUTANT == {n} || ", "always")):
+        for match in re.finditer(r"\bif \(", text):
+            end = closing(text, match.end() - 1)
+            condition = text[match.end():end - 1]
+            if "\n" in condition or not re.search(r"epoch|Failed|capacity|Expired|Here|expired|kNote|fits|Check|> 0|>= 0|"
+                                                  r"< 0|none|None|IsCurrent|all\b", condition):
+                continue
+            yield Mutant(match.start(), end, f"if ({value}({condition}))", kind)
+    yield from replaced(text, r"\b(all|routed) = (true|false);", r"\1 = (MUTANT == {n}) != \2;", "start value")
+
+
+def write(folder):
+    """Weaves all mutants into the copy; the index of each is its number."""
+    described = []
+    paths = sorted(path for pattern in SOURCES for path in folder.glob(pattern))
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        chosen = []
+        for mutant in sorted(mutants_of(text), key=lambda m: (m.start, -m.end)):
+            number = len(described)
+            line = text.count("\n", 0, mutant.start) + 1
+            source = " ".join(text[mutant.start:mutant.end].split())
+            described.append({"file": str(path.relative_to(folder)), "line": line, "kind": mutant.kind,
+                              "source": source})
+            chosen.append((mutant, number))
+        path.write_text(weave(text, chosen), encoding="utf-8")
+    (folder / "mutants.json").write_text(json.dumps(described), encoding="utf-8")
+    header = "extern int moe_comm_mutant;\n#define MUTANT ::moe_comm_mutant\n"
+    (folder / "mutant.h").write_text(header, encoding="utf-8")
+    (folder / "mutant.cc").write_text(
+        '#include <cstdlib>\nint moe_comm_mutant = std::getenv("MUTANT") ? std::atoi(std::getenv("MUTANT")) : -1;\n',
+        encoding="utf-8")
+    print(f"{len(described)} mutants in {len(paths)} files")
+
+
+def weave(text, chosen):
+    """The text with all mutants in it. One that lies within another becomes part of it and still changes its own place."""
+    def render(start, end, inside):
+        out, at = "", start
+        index = 0
+        while index < len(inside):
+            mutant, number = inside[index]
+            nested = []
+            index += 1
+            while index < len(inside) and inside[index][0].start < mutant.end:
+                nested.append(inside[index])
+                index += 1
+            out += text[at:mutant.start]
+            original = text[mutant.start:mutant.end]
+            changed = mutant.text.replace("{n}", str(number))
+            if nested:
+                changed = nest(original, changed, render(mutant.start, mutant.end, nested))
+            out += changed
+            at = mutant.end
+        return out + text[at:end]
+
+    def nest(original, changed, inner):
+        """`changed` with the `original` in it, or its condition, replaced by the mutated `inner`."""
+        if original in changed:
+            return changed.replace(original, inner, 1)
+        if original.startswith("if (") and inner.startswith("if ("):
+            return changed.replace(original[4:-1], inner[4:-1], 1)
+        for keyword in ("return ",):
+            if original.startswith(keyword):
+                return changed.replace(original[len(keyword):-1], inner[len(keyword):-1], 1)
+        raise ValueError(f"cannot put {inner!r} into {changed!r}")
+
+    return render(0, len(text), chosen)
+
+
+def explanations():
+    """(file, kind, source) -> why the mutant changes nothing that could be seen."""
+    known = {}
+    for entry in EXPLAINED.read_text(encoding="utf-8").split("\n\n"):
+        lines = [line for line in entry.splitlines() if line and not line.startswith("#")]
+        if lines:
+            file, kind, source = lines[0].split(" | ")
+            known[file, kind, source] = " ".join(lines[1:])
+    return known
+
+
+def run(folder, program):
+    described = json.loads((folder / "mutants.json").read_text(encoding="utf-8"))
+    known = explanations()
+    only = [int(n) for n in os.environ.get("MUTANTS", "").split(",") if n]
+    unexplained, used, equivalent, reports, most_seeds = [], [], 0, collections.Counter(), 0
+    start = time.monotonic()
+    for number, mutant in enumerate(described):
+        if only and number not in only:
+            continue
+        name = f"{number:3} {mutant['file']}:{mutant['line']} {mutant['kind']}: {mutant['source'][:70]}"
+        key = (mutant["file"], mutant["kind"], mutant["source"])
+        used.append(key)
+        if key in known:
+            why = known[key]
+            equivalent += 1
+            print(f"{name}\n    equivalent: {why}", flush=True)
+            continue
+        try:
+            result = subprocess.run([program, "--seeds", str(SEEDS)], env={**os.environ, "MUTANT": str(number)},
+                                    capture_output=True, text=True, timeout=SECONDS, check=False)
+            lines = result.stdout.splitlines()
+            killed = result.returncode != 0
+            by = (lines[1] if len(lines) > 1 else f"exit status {result.returncode}") if killed else ""
+            seed = int(re.search(r"^seed (\d+)", result.stdout, re.M)[1]) if killed and lines else 0
+        except subprocess.TimeoutExpired:
+            killed, by, seed = True, "no end", 0
+        if not killed:
+            unexplained.append(name)
+            print(f"{name}\n    SURVIVED {SEEDS} seeds", flush=True)
+            continue
+        reports[by.split(":")[0].split(" on ")[0]] += 1
+        most_seeds = max(most_seeds, seed)
+        print(f"{name}\n    seed {seed}: {by[:110]}", flush=True)
+    for key in set(known) - set(used) if not only else ():
+        unexplained.append(f"equivalent_mutants.txt explains what is no mutant: {key}")
+    print(f"\n{len(used)} mutants: {sum(reports.values())} killed, {equivalent} equivalent, "
+          f"{len(unexplained)} unexplained; {most_seeds} seeds at most; {time.monotonic() - start:.0f} s")
+    for report, times in reports.most_common():
+        print(f"  {times:4} by {report}")
+    for name in unexplained:
+        print(f"unexplained: {name}")
+    return 1 if unexplained else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        write(Path(sys.argv[1]))
+    elif len(sys.argv) == 3:
+        sys.exit(run(Path(sys.argv[1]), sys.argv[2]))
+    else:
+        sys.exit(__doc__)
