@@ -144,9 +144,10 @@ def mindspore_includes(mindspore_path):
 
 
 def ascend_libraries(lib):
-    """MindSpore's library of Ascend operators, and CANN's runtime."""
-    return [f"-L{lib / 'plugin' / 'ascend'}", "-lmindspore_ops_ascend", "-lmindspore_ascend_res_manager",
-            f"-L{Path(CANN, 'lib64')}", "-lascendcl", "-ldl", "-Wl,-rpath,$ORIGIN"]
+    """What MindSpore's CustomOpBuilder links for Ascend, in its order: its back end brings symbols that others need."""
+    return [f"-L{lib / 'plugin' / 'ascend'}", f"-L{Path(CANN, 'lib64')}", "-Wl,--no-as-needed",
+            "-l:libmindspore_ascend.so.2", "-Wl,--as-needed", "-lmindspore_extension_ascend_aclnn",
+            "-lmindspore_ops_ascend", "-lmindspore_ascend_res_manager", "-lascendcl", "-ldl", "-Wl,-rpath,$ORIGIN"]
 
 
 class BuildLibrary(build_ext):

@@ -22,8 +22,16 @@
 #endif
 
 inline store_counts(peer) {
+    SAY("rank %d: counts of epoch %d to rank %d\n", RANK, epoch, peer)
+#if defined(LATE_WORDS)
+    if
+    :: peer != RANK -> words[RANK] = 1; words_epoch[RANK] = epoch; words_parity[RANK] = PARITY
+    :: else -> counts[PARITY_WORD(peer, RANK)] = going[me]; counts_epoch[PARITY_WORD(peer, RANK)] = epoch
+    fi;
+#else
     counts[PARITY_WORD(peer, RANK)] = COUNTS_ROW(RANK);
     counts_epoch[PARITY_WORD(peer, RANK)] = epoch;
+#endif
     todo = todo & ~(1 << peer)
 }
 
@@ -43,6 +51,7 @@ inline publish_counts() {
 
 /* Takes the columns of this core's share of the destinations from the words that are there. */
 inline take_counts() {
+    SAY("rank %d, core %d: has the counts of epoch %d\n", RANK, BLOCK, epoch)
     i = 0;
     do
     :: i < R ->

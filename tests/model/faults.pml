@@ -55,7 +55,7 @@ active proctype fault() {
 
 /* Failure::Record: the own record first, then one peer after the other. */
 inline give_up() {
-    atomic { failed = 1; record[me] = 1; todo = ALL & ~(1 << RANK); aborted[RANK] = aborted[RANK] | (1 << RANK) };
+    atomic { SAY("rank %d, core %d: gives up epoch %d\n", RANK, BLOCK, epoch) failed = 1; record[me] = 1; todo = ALL & ~(1 << RANK); aborted[RANK] = aborted[RANK] | (1 << RANK) };
 #if !defined(W_NO_ABORT)
     do
     :: atomic { BIT(todo, 0) -> aborted[0] = aborted[0] | (1 << RANK); todo = todo & ~1 }

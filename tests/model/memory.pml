@@ -5,7 +5,8 @@
  *   one token per core            it goes to any subset of the ranks, so a rank sends 0 .. C rows to each rank
  *   a row is one value            (epoch, core that sent it); a torn row shows as the old value, read a moment earlier
  *   words land when stored        a late word differs only until its core's next fence, and every write of that core
- *                                 that another rank can see comes after that fence: the two orders look the same
+ *                                 that another rank can see comes after that fence: the two orders look the same.
+ *                                 LATE_WORDS (2 ranks of 1 core) lets them land late, to check this
  *   a counts row lands whole      each word carries its own tag and is tested by itself
  *   what was read is forgotten    (set to 0): it carries an old epoch and would be refused like 0. Without this every
  *                                 state would remember all earlier routings. KEEP_FLAGS turns it off for the flags
@@ -33,6 +34,12 @@
 #endif
 #ifndef FLAG_VALUES
 #define FLAG_VALUES 256   /* of arrived and ready: never wraps, as the 64 bits of the code do not */
+#endif
+
+#if defined(TRACE)
+#define SAY(...) printf(__VA_ARGS__);    /* inside an atomic step only */
+#else
+#define SAY(...)
 #endif
 
 #define RING (2 * TAG_VALUES)
@@ -101,7 +108,19 @@ byte i, k, at, need;          /* used within an atomic step, and left 0 */
 
 #define ARRIVED 0
 #define READY (R * R)
+#if defined(LATE_WORDS)
+byte words[3 * R];            /* [counts, arrived, ready][source] 1: the word to the peer is under way; 2 ranks of 1 core */
+byte words_epoch[R];
+bit words_parity[R];
+#define FENCED (moving[me] == 0 && !words[RANK] && !words[R + RANK] && !words[2 * R + RANK])
+#define LAND_COUNTS(source) :: d_step { words[source] -> words[source] = 0; \
+    counts[((1 - source) * 2 + words_parity[source]) * R + source] = going[source]; \
+    counts_epoch[((1 - source) * 2 + words_parity[source]) * R + source] = words_epoch[source] }
+#define LAND_FLAG(flags, source) :: d_step { words[(1 + flags / (R * R)) * R + source] -> \
+    words[(1 + flags / (R * R)) * R + source] = 0; flag[flags + (1 - source) * R + source] = words_epoch[source] }
+#else
 #define FENCED (moving[me] == 0)
+#endif
 
 /* Rows and outputs land in any order and at any time; a fence is the wait until none is left. */
 inline land_row(core) {
@@ -112,17 +131,26 @@ inline land_row(core) {
     :: BIT(moving[core], 2) -> i = 2
 #endif
     fi;
+    SAY("      a row of rank %d, core %d, epoch %d lands in rank %d, row %d\n", core / C, core % C, moving_epoch[core], i, place[core * R + i])
     rows[i * CAP + place[core * R + i]] = ROW_OF(moving_epoch[core], core);
     moving[core] = moving[core] & ~(1 << i);
     if :: moving[core] == 0 -> moving_epoch[core] = 0 :: else fi;
     i = 0
 }
 #define LAND_ROW(core) :: atomic { moving[core] != 0 -> land_row(core) }
-#define LAND_OUTPUT(row) :: d_step { new_outputs[row] != 0 -> outputs[row] = new_outputs[row]; new_outputs[row] = 0 }
+#define LAND_OUTPUT(row) :: d_step { new_outputs[row] != 0 -> SAY("      output row %d of rank %d lands\n", (row) % CAP, (row) / CAP) outputs[row] = new_outputs[row]; new_outputs[row] = 0 }
 
 active proctype memory() {
 end:
     do
+#if defined(LATE_WORDS)
+    LAND_COUNTS(0)
+    LAND_COUNTS(1)
+    LAND_FLAG(ARRIVED, 0)
+    LAND_FLAG(ARRIVED, 1)
+    LAND_FLAG(READY, 0)
+    LAND_FLAG(READY, 1)
+#endif
     LAND_ROW(0)
     LAND_ROW(1)
     LAND_OUTPUT(0)

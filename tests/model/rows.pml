@@ -7,6 +7,7 @@
 /* Reads every row that was placed here, in the order of the row address, and makes an output of each. Between
    dispatch and this the other ranks go on, so it stands for a read at any moment up to the kernel's end. */
 inline run_experts() {
+    SAY("rank %d: reads its rows of epoch %d\n", RANK, epoch)
     i = 0; at = 0;
     do
     :: i < R * C ->
@@ -30,6 +31,7 @@ inline run_experts() {
 }
 
 inline read_outputs() {
+    SAY("rank %d, core %d: reads the outputs of epoch %d\n", RANK, BLOCK, epoch)
     i = 0;
     do
     :: i < R ->

@@ -65,6 +65,7 @@ next_exchange:                                             /* dispatch: Init, Co
             :: left = 3; goto lost                         /* Count refuses an expert id */
             fi;
 #endif
+            SAY("rank %d, core %d: epoch %d, its token goes to the ranks of the mask %d\n", RANK, BLOCK, epoch, going[me])
             BARRIER_BEFORE_COUNTS;                         /* 1 */
             if
             :: failed -> left = 2; goto rejoin
