@@ -17,7 +17,8 @@ cp -r "$repository/op_impl" "$build/op_impl"
 "$python" "$repository/tests/simulation/mutate.py" "$build/op_impl"
 mutated=$build/op_impl
 flags=(-std=c++17 -O1 -ffp-contract=off -U_FORTIFY_SOURCE)
-mutated_flags=("${flags[@]}" -include "$mutated/mutant.h" -I"$mutated" -I"$mutated/host_twin" -I"$mutated/host_twin/check")
+mutated_flags=("${flags[@]}" -include "$mutated/mutant.h" -I"$mutated" -I"$mutated/host_twin"
+               -I"$mutated/host_twin/check")
 plain_flags=("${flags[@]}" -O2 -I"$repository/op_impl")
 
 compile() {  # sources, with the flags in the array of that name

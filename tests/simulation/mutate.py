@@ -26,6 +26,7 @@ SECONDS = 120  # a mutant that runs longer than the unchanged kernels ever do ha
 CALLS = (r"(?:Sync<[^;]*?>|[\w.>:-]*?\b(?:PipeBarrier<\w+>|SyncAll|Store\w*|Load\w*|Clear|Publish|Await|Collect\w*|"
          r"EnQue|FreeTensor|Finish|SetField|Record|CheckPeers|Count|Stagger|AssignRows|Complete|BringOutputs|Adopt|"
          r"SetVerdict|DataCopyPad|AddHistogram|Duplicate|Add|Muls|Cast))")
+CONDITIONS = r"epoch|Failed|capacity|Expired|Here|expired|kNote|fits|Check|> 0|>= 0|< 0|none|None|IsCurrent|all\b"
 Mutant = collections.namedtuple("Mutant", "start end text kind")
 
 
@@ -82,8 +83,7 @@ def mutants_of(text):
         for match in re.finditer(r"\bif \(", text):
             end = closing(text, match.end() - 1)
             condition = text[match.end():end - 1]
-            if "\n" in condition or not re.search(r"epoch|Failed|capacity|Expired|Here|expired|kNote|fits|Check|> 0|>= 0|"
-                                                  r"< 0|none|None|IsCurrent|all\b", condition):
+            if "\n" in condition or not re.search(CONDITIONS, condition):
                 continue
             yield Mutant(match.start(), end, f"if ({value}({condition}))", kind)
     yield from replaced(text, r"\b(all|routed) = (true|false);", r"\1 = (MUTANT == {n}) != \2;", "start value")
@@ -114,7 +114,7 @@ def write(folder):
 
 
 def weave(text, chosen):
-    """The text with all mutants in it. One that lies within another becomes part of it and still changes its own place."""
+    """The text with all mutants in it. One within another becomes part of it, and still changes its own place only."""
     def render(start, end, inside):
         out, at = "", start
         index = 0

@@ -60,6 +60,7 @@ struct Configuration {
   uint32_t tile_elements;
   Fault fault;
   uint32_t fault_rank;
+  bool asynchronous;
 };
 
 struct Step {
@@ -145,7 +146,8 @@ class Scenario {
     c.fault = c.world_size > 1 && OneIn(6) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
                                           : Fault::kNone;
     c.fault_rank = Random(c.world_size);
-    if (c.fault != Fault::kNone) c.combine_cores = c.cores;
+    c.asynchronous = OneIn(3);
+    if (c.fault != Fault::kNone || c.asynchronous) c.combine_cores = c.cores;
     many_ranks_ = OneIn(100);
     if (many_ranks_) {  // more than a kernel looks at in one go
       c.world_size = kMaxBlocks + 1 + Random(4);
@@ -336,8 +338,19 @@ class Scenario {
     simulator_->Launch(rank, config_.cores, [&] { CallDispatch(rank, step, arguments); });
 
     const uint64_t *header = Header(rank);
-    if (!CheckError(rank, number, false)) return false;
+    // As on an NPU, where the host looks after the combine only: it launches that all the same.
     const bool overflow = step.expected.most_rows > config_.capacity;
+    const bool absent = config_.fault == Fault::kAbsentCombine && faulty;
+    const bool launch_anyway = config_.asynchronous && step.combine && !absent;
+    if (launch_anyway && (overflow || Record(rank) != nullptr)) {
+      LaunchCombine(rank, step, arguments, Experts(rank, step, false));
+      if (Record(rank) == nullptr) Fail(rank, number, "a combine without a dispatch is no error");
+      if (overflow && config_.fault == Fault::kNone) {
+        CheckNoDispatch(rank, number);
+        return false;
+      }
+    }
+    if (!CheckError(rank, number, false)) return false;
     if ((header[kVerdictCode] == kOverflow) != overflow) Fail(rank, number, "the overflow verdict is wrong");
     const std::vector<Row> &rows = step.expected.rows[rank];
     Compare(rank, number, "epoch", header[kEpoch], number + 1);
@@ -402,14 +415,10 @@ class Scenario {
     a.scales = tokens.scales.empty() ? nullptr
                                      : tensor("expert_scales", pairs * sizeof(float), tokens.scales.data());
     a.shared = tokens.shared.empty() ? nullptr : tensor("shared_expert_x", tokens.shared.size(), tokens.shared.data());
-    const std::vector<int32_t> nowhere(pairs, -1);
-    const bool no_dispatch = config_.fault == Fault::kNoDispatch && rank == config_.fault_rank;
-    a.expand_idx = tensor("expand_idx", pairs * sizeof(int32_t), no_dispatch ? nowhere.data() : nullptr);
+    a.expand_idx = tensor("expand_idx", pairs * sizeof(int32_t), nullptr);
     a.expert_token_nums =
         tensor("expert_token_nums", config_.expert_num / config_.world_size * sizeof(int64_t), nullptr);
-    const std::vector<int32_t> other_plan(PlanWords(tokens.token_num, config_.top_k), 0);
-    a.plan = step.prefill ? tensor("plan", other_plan.size() * sizeof(int32_t),
-                                   no_dispatch ? other_plan.data() : nullptr)
+    a.plan = step.prefill ? tensor("plan", PlanWords(tokens.token_num, config_.top_k) * sizeof(int32_t), nullptr)
                           : nullptr;
     a.y = tensor("y", tokens.token_num * config_.row_bytes, nullptr);
     return a;
@@ -429,14 +438,33 @@ class Scenario {
   }
 
   bool RunCombine(uint32_t rank, uint64_t number, const Step &step, const Arguments &a) {
+    LaunchCombine(rank, step, a, Experts(rank, step, config_.fault != Fault::kNoDispatch));
+    if (!CheckError(rank, number, true)) return false;
+    const Tokens &tokens = step.tokens[rank];
+    Compare(rank, number, "copied bytes", Header(rank)[kCopiedBytes], step.in_place ? 0 : step.outputs[rank].size());
+    for (uint32_t token = 0; token < tokens.token_num; ++token) {
+      const std::vector<uint8_t> y = Combine(tokens, token, step.expected.expand_idx[rank], step.outputs,
+                                             config_.expert_num, config_.top_k, config_.row_bytes, config_.dtype);
+      CheckBytes(rank, number, "y", a.y + token * config_.row_bytes, y.data(), config_.row_bytes);
+    }
+    return true;
+  }
+
+  // The experts' outputs of a rank, in its window or elsewhere.
+  uint8_t *Experts(uint32_t rank, const Step &step, bool content) {
     const std::vector<uint8_t> &outputs = step.outputs[rank];
-    uint8_t *expand_x = windows_[rank] + OutputsOffset(Shape());
     if (!step.in_place) {
-      expand_x = memory_->Tensor(rank, "expert outputs", outputs.size(), outputs.data());
-    } else if (!outputs.empty() && config_.fault != Fault::kNoDispatch) {
+      return memory_->Tensor(rank, "expert outputs", outputs.size(), content ? outputs.data() : nullptr);
+    }
+    uint8_t *expand_x = windows_[rank] + OutputsOffset(Shape());
+    if (content && !outputs.empty()) {
       std::memcpy(expand_x, outputs.data(), outputs.size());
       simulator_->Touch(rank, expand_x, outputs.size(), true);
     }
+    return expand_x;
+  }
+
+  void LaunchCombine(uint32_t rank, const Step &step, const Arguments &a, uint8_t *expand_x) {
     const Tokens &tokens = step.tokens[rank];
     ++result_.kernels[step.prefill ? 3 : 1];
     ++result_.rank_steps;
@@ -449,15 +477,6 @@ class Scenario {
                            tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype, config_.tile_elements);
       }
     });
-    const uint64_t *header = Header(rank);
-    if (!CheckError(rank, number, true)) return false;
-    Compare(rank, number, "copied bytes", header[kCopiedBytes], step.in_place ? 0 : outputs.size());
-    for (uint32_t token = 0; token < tokens.token_num; ++token) {
-      const std::vector<uint8_t> y = Combine(tokens, token, step.expected.expand_idx[rank], step.outputs,
-                                             config_.expert_num, config_.top_k, config_.row_bytes, config_.dtype);
-      CheckBytes(rank, number, "y", a.y + token * config_.row_bytes, y.data(), config_.row_bytes);
-    }
-    return true;
   }
 
   // --- checks ---
@@ -504,18 +523,16 @@ class Scenario {
     }
     const int64_t *detail = record + kDetail;
     const bool absent = fault == Fault::kAbsent || fault == Fault::kAbsentCombine;
-    const auto of_culprit = [&](int64_t code) {  // a prefill combine before any dispatch has no plan either
-      return code == kFaults[static_cast<int>(fault)].code || (fault == Fault::kNoDispatch && code == kPlanMismatch);
-    };
+    const int64_t own_code = kFaults[static_cast<int>(fault)].code;
     bool right = false;
     if (fault == Fault::kNone) {
       right = false;
     } else if (faulty) {
-      right = of_culprit(record[kCode]);
+      right = record[kCode] == own_code;
     } else if (record[kCode] == kTimedOut) {  // all others take part, so that only the absent one can be missing
       right = absent && record[kCount] == 1 && detail[0] == config_.fault_rank;
     } else if (record[kCode] == kPeerAborted && detail[0] == config_.fault_rank) {
-      right = !absent && of_culprit(detail[1]);
+      right = !absent && detail[1] == own_code;
     } else if (record[kCode] == kPeerAborted) {
       right = detail[1] == kPeerAborted || (absent && detail[1] == kTimedOut && detail[3] == config_.fault_rank);
     }
@@ -525,6 +542,12 @@ class Scenario {
       Fail(rank, step, text + ", as if of something else");
     }
     return false;
+  }
+
+  void CheckNoDispatch(uint32_t rank, uint64_t step) {
+    const int64_t *record = Record(rank);
+    const int64_t code = record[kCode] == kPeerAborted ? record[kDetail + 1] : record[kCode];
+    Compare(rank, step, "the error of a combine after an overflow", code, kNoDispatch);
   }
 
   bool HasBadId(uint64_t step) const {

@@ -22,14 +22,15 @@ class Combine {
     failure.Init(&window, failure_buffer_.Get<int64_t>());
     flags_.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
     reduction.Init(&window, &failure, arguments, pipe);
-  }
-
-  // True once the expert outputs of every rank that holds rows of this one may be read.
-  __aicore__ inline bool Open() {
+    // at once: after a dispatch that placed nothing, neither expand_idx nor a plan has content
     if (!failure.Failed() && (window.epoch == 0 || window.placed_epoch != window.epoch)) {
       failure.Record(kNoDispatch, kReadInput, window.epoch, 1, static_cast<int64_t>(window.epoch),
                      static_cast<int64_t>(window.placed_epoch), 0, 0);
     }
+  }
+
+  // True once the expert outputs of every rank that holds rows of this one may be read.
+  __aicore__ inline bool Open() {
     if (!failure.Failed()) BringOutputs();
     if (failure.Barrier()) {  // every block's outputs are in place
       flags_.Publish(ReadyOffset(window.shape), SourcesOffset(window.shape), window.epoch);
