@@ -30,6 +30,15 @@
 #else
 #define JOIN_AFTER_FAILURE BARRIER(FENCED)
 #endif
-/* The next kernel of this rank starts when all cores have ended this one, and their moves with them; not if one has
-   a record, since the host then raises it. */
-#define END_KERNEL (FENCED); ARRIVE; RELEASED; if :: DEAD -> goto dead :: else fi
+/* The next kernel of this rank starts when all cores have ended this one, and their moves with them. The host looks at
+   the records in between (CPU), or only at the end (ASYNCHRONOUS: the NPU, and captured graphs). */
+#define END_KERNEL_AND_LOOK (FENCED); ARRIVE; RELEASED; if :: DEAD -> goto dead :: else fi
+#if defined(ASYNCHRONOUS)
+#define END_KERNEL (FENCED); ARRIVE; RELEASED
+#define AFTER_FAILURE if :: combining -> goto over :: else -> goto experts fi
+#define UNDEFINED_INPUT RECORDS(RANK)
+#else
+#define END_KERNEL END_KERNEL_AND_LOOK
+#define AFTER_FAILURE goto dead
+#define UNDEFINED_INPUT false
+#endif

@@ -97,6 +97,8 @@ bool at_end[R];               /* whether the rank has a record when its last cor
 #endif
 #if defined(W_STATUS_STAYS)
 #define STATUS failed
+#elif defined(W_FEWER_RECORDS)
+#define STATUS (failed || (combining -> record[RANK * C] : RECORDS(RANK)))
 #else
 #define STATUS (failed || RECORDS(RANK))
 #endif

@@ -30,6 +30,9 @@ proctype core(byte me) {
     bool failed;
     bool fits;
     bool reuse;       /* the dispatch under way follows the plan of the one before */
+#if defined(ASYNCHRONOUS)
+    bool combining;
+#endif
 #if defined(W_LATE_EXPERTS)
     bool late;
 #endif
@@ -150,7 +153,7 @@ experts:
 #if defined(W_LATE_EXPERTS)
             :: BLOCK == 0 && calls[exchange] == DISPATCH_ONLY -> late = 1; goto over
 #endif
-            :: BLOCK == 0 -> run_experts()
+            :: BLOCK == 0 && !(UNDEFINED_INPUT) -> run_experts()
             :: else
             fi;
             END_KERNEL;
@@ -163,6 +166,9 @@ experts:
             fi
         }
         atomic {                                           /* combine: Open */
+#if defined(ASYNCHRONOUS)
+            combining = 1;
+#endif
             BARRIER_BEFORE_READY;                          /* 1 */
             if
             :: failed -> left = 1; goto rejoin
@@ -210,7 +216,7 @@ lost:                                                      /* a wait in vain, or
 rejoin:                                                    /* no more work, but every barrier that is left */
         do
         :: atomic { left > 0 -> left--; JOIN_AFTER_FAILURE }
-        :: atomic { left == 0 -> END_KERNEL; goto dead }
+        :: atomic { left == 0 -> END_KERNEL; AFTER_FAILURE }
         od;
 
 over:
@@ -225,13 +231,16 @@ over:
 #endif
             reuse = 0;
             fits = 0;
+#if defined(ASYNCHRONOUS)
+            combining = 0;
+#endif
 #if defined(W_TWO_COMBINES)
             again = 0;
 #endif
 #if defined(W_RETRY)
             placed = 0;
 #endif
-            END_KERNEL;
+            END_KERNEL_AND_LOOK;
             goto next_exchange
         }
 
