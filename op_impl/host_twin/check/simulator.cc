@@ -11,7 +11,8 @@ constexpr uint32_t kMaxBlockCount = 4095;
 constexpr uint32_t kMaxBlockLen = 2097151;
 constexpr uint8_t kGarbage = 0xa5;
 constexpr uint32_t kPollsWithoutProgress = 48;  // a kernel looks for aborted peers less often than it polls
-constexpr uint64_t kMostSteps = 400'000'000;
+constexpr uint64_t kMostSteps = 50'000'000;
+constexpr int64_t kMostLeaps = 64;  // of the clock, past all deadlines: a kernel that goes on waiting never ends
 
 const char *const kPipeNames[kPipes] = {"S", "V", "MTE2", "MTE3"};
 
@@ -925,6 +926,7 @@ void Simulator::LeapIfStuck() {
     }
   }
   if (!options_.may_time_out) Fail("a wait that can never end:\n" + WhoWaits());
+  if (now_ >= kMostLeaps * kTimeoutCycles) Fail("no end: cores go on waiting after their deadlines\n" + WhoWaits());
   now_ += kTimeoutCycles;
   ++progress_;
 }
@@ -949,7 +951,7 @@ std::string Simulator::Run() {
   try {
     while (hosts_running_ > 0 && report_.empty()) {
       if (ready_.empty()) Fail("deadlock: nothing can go on\n" + WhoWaits());
-      if (Steps() > kMostSteps) Fail("no end after " + std::to_string(kMostSteps) + " steps:\n" + WhoWaits());
+      if (Steps() > kMostSteps) Fail("no end: after " + std::to_string(kMostSteps) + " steps:\n" + WhoWaits());
       Step(Pick());
     }
   } catch (const Stop &) {
