@@ -55,7 +55,13 @@ active proctype fault() {
 
 /* Failure::Record: the own record first, then one peer after the other. */
 inline give_up() {
-    atomic { SAY("rank %d, core %d: gives up epoch %d\n", RANK, BLOCK, epoch) failed = 1; record[me] = 1; todo = ALL & ~(1 << RANK); aborted[RANK] = aborted[RANK] | (1 << RANK) };
+    atomic {
+        SAY("rank %d, core %d: gives up epoch %d\n", RANK, BLOCK, epoch)
+        failed = 1;
+        record[me] = 1;
+        aborted[RANK] = aborted[RANK] | (1 << RANK);
+        todo = ALL & ~(1 << RANK)
+    };
 #if !defined(W_NO_ABORT)
     do
     :: atomic { BIT(todo, 0) -> aborted[0] = aborted[0] | (1 << RANK); todo = todo & ~1 }
@@ -77,7 +83,7 @@ inline give_up() {
     :: (missing) != 0 && BIT(aborted[RANK], RANK) -> failed = 1; left = barriers; goto rejoin \
     :: (missing) != 0 && DEADLINE(missing) -> left = barriers; goto lost
 
-/* Failure::Barrier: `fenced` is what this core has let land before (PipeBarrier), then SyncAll, then the others' status. */
+/* Failure::Barrier: `fenced` is what this core has let land before (PipeBarrier), then SyncAll, then all records. */
 #if C > 1
 #define DEAD at_end[RANK]
 byte inside[R];

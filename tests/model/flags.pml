@@ -19,7 +19,8 @@
 #endif
 
 inline store_flag(flags, peer) {
-    SAY("rank %d, core %d: flag %d (0 is arrived, %d ready) of epoch %d to rank %d\n", RANK, BLOCK, flags, READY, epoch, peer)
+    SAY("rank %d, core %d: flag %d (0 is arrived, %d ready) of epoch %d to rank %d\n",
+        RANK, BLOCK, flags, READY, epoch, peer)
 #if defined(LATE_WORDS)
     if
     :: peer != RANK -> words[(1 + flags / (R * R)) * R + RANK] = 1; words_epoch[RANK] = epoch

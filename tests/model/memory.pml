@@ -102,14 +102,15 @@ byte i, k, at, need;          /* used within an atomic step, and left 0 */
 #define PARITY (exchange & 1)
 #endif
 
+/* Row block, block + C, .. of the outputs are a core's to bring; those past the window's end count as landed. */
+#define LANDED(rank, row) ((row) >= CAP || new_outputs[(rank) * CAP + (row) % CAP] == 0)
 #define OUTPUTS_OF(rank, block) \
-    (new_outputs[(rank) * CAP + (block)] == 0 && (CAP <= C + (block) || new_outputs[(rank) * CAP + (C + (block)) % CAP] == 0) \
-     && (CAP <= 2 * C + (block) || new_outputs[(rank) * CAP + (2 * C + (block)) % CAP] == 0))
+    (LANDED(rank, block) && LANDED(rank, (block) + C) && LANDED(rank, (block) + 2 * C))
 
 #define ARRIVED 0
 #define READY (R * R)
 #if defined(LATE_WORDS)
-byte words[3 * R];            /* [counts, arrived, ready][source] 1: the word to the peer is under way; 2 ranks of 1 core */
+byte words[3 * R];            /* [counts, arrived, ready][source] 1: the word to the peer is under way */
 byte words_epoch[R];
 bit words_parity[R];
 #define FENCED (moving[me] == 0 && !words[RANK] && !words[R + RANK] && !words[2 * R + RANK])
@@ -131,14 +132,21 @@ inline land_row(core) {
     :: BIT(moving[core], 2) -> i = 2
 #endif
     fi;
-    SAY("      a row of rank %d, core %d, epoch %d lands in rank %d, row %d\n", core / C, core % C, moving_epoch[core], i, place[core * R + i])
+    SAY("      a row of rank %d, core %d, epoch %d lands in rank %d, row %d\n",
+        core / C, core % C, moving_epoch[core], i, place[core * R + i])
     rows[i * CAP + place[core * R + i]] = ROW_OF(moving_epoch[core], core);
     moving[core] = moving[core] & ~(1 << i);
     if :: moving[core] == 0 -> moving_epoch[core] = 0 :: else fi;
     i = 0
 }
 #define LAND_ROW(core) :: atomic { moving[core] != 0 -> land_row(core) }
-#define LAND_OUTPUT(row) :: d_step { new_outputs[row] != 0 -> SAY("      output row %d of rank %d lands\n", (row) % CAP, (row) / CAP) outputs[row] = new_outputs[row]; new_outputs[row] = 0 }
+#define LAND_OUTPUT(row) \
+    :: d_step { \
+        new_outputs[row] != 0 -> \
+        SAY("      output row %d of rank %d lands\n", (row) % CAP, (row) / CAP) \
+        outputs[row] = new_outputs[row]; \
+        new_outputs[row] = 0 \
+    }
 
 active proctype memory() {
 end:

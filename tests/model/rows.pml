@@ -13,7 +13,8 @@ inline run_experts() {
     :: i < R * C ->
         if
         :: BIT(seen[RANK * R + i / C], (i % C) * R + RANK) ->
-            MUST(rows[RANK * CAP + at] == ROW_OF(epoch, i), "BROKEN: an expert read a row of another epoch or source\n");
+            MUST(rows[RANK * CAP + at] == ROW_OF(epoch, i),
+                 "BROKEN: an expert read a row of another epoch or source\n");
 #if !defined(W_TWO_COMBINES)
             rows[RANK * CAP + at] = 0;
 #endif

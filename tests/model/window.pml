@@ -68,7 +68,8 @@ next_exchange:                                             /* dispatch: Init, Co
             :: left = 3; goto lost                         /* Count refuses an expert id */
             fi;
 #endif
-            SAY("rank %d, core %d: epoch %d, its token goes to the ranks of the mask %d\n", RANK, BLOCK, epoch, going[me])
+            SAY("rank %d, core %d: epoch %d, its token goes to the ranks of the mask %d\n",
+                RANK, BLOCK, epoch, going[me])
             BARRIER_BEFORE_COUNTS;                         /* 1 */
             if
             :: failed -> left = 2; goto rejoin
@@ -244,7 +245,7 @@ over:
             goto next_exchange
         }
 
-dead:                                                      /* its operators return the error at once, and touch nothing */
+dead:                                                      /* every operator returns the error at once */
 #if defined(W_RETRY)
         atomic {                                           /* this rank alone clears what it has recorded and goes on */
             if

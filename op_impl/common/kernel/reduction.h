@@ -34,13 +34,8 @@ class Reduction {
     arguments_ = arguments;
     hidden_ = static_cast<uint32_t>(window->shape.row_bytes / sizeof(T));
     y_.SetGlobalBuffer(reinterpret_cast<__gm__ T *>(arguments.y));
-    RoutingInput input;
-    input.expert_ids = arguments.expert_ids;
-    input.active_mask = nullptr;
-    input.token_num = arguments.token_num;
-    input.top_k = arguments.top_k;
-    input.id_bytes = arguments.id_bytes;
-    input.mask_kind = kNoMask;
+    const RoutingInput input = {arguments.expert_ids, nullptr,            arguments.token_num,
+                                arguments.top_k,      arguments.id_bytes, kNoMask};
     pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
     pipe->InitBuffer(indices_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(int32_t));
     pipe->InitBuffer(scales_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(float));

@@ -41,19 +41,9 @@ extern "C" __global__ __aicore__ void moe_decode_dispatch(GM_ADDR x, GM_ADDR exp
                                                           uint32_t cumulative, uint32_t row_buffer_bytes) {
   KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);
   AscendC::TPipe pipe;
-  moe_comm::DispatchArguments arguments;
-  arguments.x = x;
-  arguments.routing.expert_ids = expert_ids;
-  arguments.routing.active_mask = active_mask;
-  arguments.routing.token_num = token_num;
-  arguments.routing.top_k = top_k;
-  arguments.routing.id_bytes = id_bytes;
-  arguments.routing.mask_kind = mask_kind;
-  arguments.window = window;
-  arguments.expand_idx = expand_idx;
-  arguments.expert_token_nums = expert_token_nums;
-  arguments.cumulative = cumulative != 0;
-  arguments.row_buffer_bytes = row_buffer_bytes;
+  const moe_comm::DispatchArguments arguments = {
+      x,      {expert_ids, active_mask, token_num, top_k, id_bytes, mask_kind},
+      window, expand_idx, expert_token_nums, cumulative != 0, row_buffer_bytes};
   DecodeDispatch kernel;
   kernel.Init(arguments, &pipe);
   kernel.Process();

@@ -65,18 +65,8 @@ extern "C" __global__ __aicore__ void moe_prefill_combine(GM_ADDR expand_x, GM_A
                                                           uint32_t top_k, uint32_t id_bytes, uint32_t dtype,
                                                           uint32_t tile_elements) {
   KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);
-  moe_comm::CombineArguments arguments;
-  arguments.expand_x = expand_x;
-  arguments.expert_ids = expert_ids;
-  arguments.expert_scales = expert_scales;
-  arguments.expand_idx = expand_idx;
-  arguments.shared_expert_x = shared_expert_x;
-  arguments.window = window;
-  arguments.y = y;
-  arguments.token_num = token_num;
-  arguments.top_k = top_k;
-  arguments.id_bytes = id_bytes;
-  arguments.tile_elements = tile_elements;
+  const moe_comm::CombineArguments arguments = {expand_x, expert_ids, expert_scales, expand_idx, shared_expert_x, window,
+                                                y,        token_num,  top_k,         id_bytes,   tile_elements};
   if (dtype == moe_comm::kFloat32) Process<float>(arguments, plan);
   if (dtype == moe_comm::kFloat16) Process<half>(arguments, plan);
   if (dtype == moe_comm::kBfloat16) Process<bfloat16_t>(arguments, plan);
