@@ -63,7 +63,7 @@ if [[ ${1:-} == --trace ]]; then
 fi
 
 long=false
-[[ ${1:-} != --long ]] || { long=true depth=40000000; }
+[[ ${1:-} != --long ]] || { long=true depth=12000000; }
 failures=0
 
 # One line of a table, for the model that was explored last: named $1, its outcome should be $2.
