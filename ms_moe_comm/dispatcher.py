@@ -71,7 +71,8 @@ class MoEDispatcher(nn.Cell):
             Tensor, [T, H], dtype of `expert_outputs`. Zero where a token has no expert.
 
         Raises:
-            RuntimeError: a rank that did not answer in time, or a handle of an earlier dispatch.
+            RuntimeError: a rank that did not answer in time, or, in prefill, a handle of an earlier dispatch. In decode
+                that is not noticed: give the handle of the last dispatch, once.
         """
         if self.schedule == "prefill":
             expert_ids, expand_idx, plan, control = handle
