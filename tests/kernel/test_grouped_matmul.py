@@ -6,17 +6,12 @@ import pytest
 from mindspore import Parameter, Tensor
 
 from ms_moe_comm import moe_grouped_matmul, reference
-
-DTYPES = {"float32": ms.float32, "float16": ms.float16, "bfloat16": ms.bfloat16}
+from tensors import DTYPES, to_numpy
 
 
 @pytest.fixture(autouse=True)
 def pynative_mode():
     ms.set_context(mode=ms.PYNATIVE_MODE)
-
-
-def to_numpy(tensor):
-    return tensor.astype(ms.float32).asnumpy()
 
 
 def operands(groups, inner, columns, dtype, rows=None, seed=0):

@@ -6,18 +6,12 @@ import pytest
 from mindspore import Tensor
 
 from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
-
-DTYPES = {"float32": ms.float32, "float16": ms.float16, "bfloat16": ms.bfloat16}
-NAN_BITS = {"float32": np.uint32(0x7FC00000), "float16": np.uint16(0x7E00), "bfloat16": np.uint16(0x7FC0)}
+from tensors import DTYPES, to_numpy
 
 
 @pytest.fixture(autouse=True)
 def pynative_mode():
     ms.set_context(mode=ms.PYNATIVE_MODE)
-
-
-def to_numpy(tensor):
-    return tensor.astype(ms.float32).asnumpy()
 
 
 def round_trip(token_num, hidden, experts, top_k, dtype, phase, block_dim, seed, distinct=True):

@@ -7,13 +7,7 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
-
-DTYPES = {"float32": ms.float32, "float16": ms.float16, "bfloat16": ms.bfloat16}
-
-
-def to_numpy(tensor):
-    """float32 values of a tensor of any float dtype (numpy itself has no bfloat16)."""
-    return tensor.astype(ms.float32).asnumpy()
+from tensors import DTYPES, to_numpy
 
 
 def memory_of(parameter):
