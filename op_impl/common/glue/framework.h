@@ -16,9 +16,10 @@ using mindspore::kernel::KernelTensor;
 
 inline const std::map<TypeId, DataType> &DataTypes() {
   static const std::map<TypeId, DataType> types = {
-      {mindspore::kNumberTypeBool, DataType::kBool},       {mindspore::kNumberTypeInt32, DataType::kInt32},
-      {mindspore::kNumberTypeInt64, DataType::kInt64},     {mindspore::kNumberTypeFloat32, DataType::kFloat32},
-      {mindspore::kNumberTypeFloat16, DataType::kFloat16}, {mindspore::kNumberTypeBFloat16, DataType::kBfloat16}};
+      {mindspore::kNumberTypeBool, DataType::kBool},       {mindspore::kNumberTypeInt8, DataType::kInt8},
+      {mindspore::kNumberTypeInt32, DataType::kInt32},     {mindspore::kNumberTypeInt64, DataType::kInt64},
+      {mindspore::kNumberTypeFloat32, DataType::kFloat32}, {mindspore::kNumberTypeFloat16, DataType::kFloat16},
+      {mindspore::kNumberTypeBFloat16, DataType::kBfloat16}};
   return types;
 }
 

@@ -5,12 +5,12 @@
 namespace moe_comm {
 
 const char *Name(DataType dtype) {
-  static const char *const names[] = {"bool", "int32", "int64", "float32", "float16", "bfloat16", "another dtype"};
+  static const char *const names[] = {"bool", "int8", "int32", "int64", "float32", "float16", "bfloat16", "another dtype"};
   return names[static_cast<size_t>(dtype)];
 }
 
 size_t ElementBytes(DataType dtype) {
-  static const size_t bytes[] = {1, 4, 8, 4, 2, 2, 0};
+  static const size_t bytes[] = {1, 1, 4, 8, 4, 2, 2, 0};
   return bytes[static_cast<size_t>(dtype)];
 }
 

@@ -10,7 +10,7 @@
 
 namespace moe_comm {
 
-enum class DataType { kBool, kInt32, kInt64, kFloat32, kFloat16, kBfloat16, kOther };
+enum class DataType { kBool, kInt8, kInt32, kInt64, kFloat32, kFloat16, kBfloat16, kOther };
 
 const char *Name(DataType dtype);
 size_t ElementBytes(DataType dtype);
