@@ -15,6 +15,7 @@ _EXPORTS = {
     "moe_decode_combine": "ops",
     "moe_decode_dispatch": "ops",
     "moe_grouped_matmul": "ops",
+    "moe_grouped_matmul_quant": "ops",
     "moe_prefill_combine": "ops",
     "moe_prefill_dispatch": "ops",
 }

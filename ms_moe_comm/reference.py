@@ -115,3 +115,29 @@ def combine(outputs, expert_ids, expert_scales, expand_idx, moe_expert_num, dtyp
         if shared_expert_x is not None:
             y[token] = y[token] + shared_expert_x[token]
     return round_to(y, dtype)
+
+
+def grouped_matmul_int8(x, weight, groups, scale, per_token_scale, dtype, bias=None):
+    """The W8A8 matmul of :func:`ms_moe_comm.moe_grouped_matmul_quant`, group by group.
+
+    Args:
+        x (numpy.ndarray): [M, K] int8, rows sorted by group.
+        weight (numpy.ndarray): [E, K, N] int8.
+        groups (list[int]): [E] rows of each group.
+        scale (numpy.ndarray): [E, N] float32 (exact values of its dtype).
+        per_token_scale (numpy.ndarray): [M] float32.
+        dtype (str): of the result, see :func:`round_to`.
+        bias (numpy.ndarray, optional): [E, N] int32.
+
+    Returns:
+        numpy.ndarray, [sum of `groups`, N] float32.
+    """
+    results, begin = [], 0
+    for group, rows in enumerate(groups):
+        end = begin + rows
+        total = x[begin:end].astype(np.int32) @ weight[group].astype(np.int32)
+        if bias is not None:
+            total = total + bias[group]
+        results.append(total.astype(np.float32) * scale[group] * per_token_scale[begin:end, None])
+        begin = end
+    return round_to(np.concatenate(results), dtype)

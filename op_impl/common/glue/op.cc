@@ -5,7 +5,8 @@
 namespace moe_comm {
 
 const char *Name(DataType dtype) {
-  static const char *const names[] = {"bool", "int8", "int32", "int64", "float32", "float16", "bfloat16", "another dtype"};
+  static const char *const names[] = {"bool",    "int8",    "int32",    "int64",
+                                      "float32", "float16", "bfloat16", "another dtype"};
   return names[static_cast<size_t>(dtype)];
 }
 

@@ -1,6 +1,7 @@
 // Two operators, one matmul: the framework must know when the graph is built whether y is new or lies in `out`.
 // These launches serve the CPU alone: for an NPU, grouped_matmul_ascend.cc registers CANN's own GroupedMatmul.
 #include "common/glue/ops.h"
+#include "moe_grouped_matmul/op_host/group_list.h"
 #include "moe_grouped_matmul/op_host/grouped_matmul_cpu.h"
 
 namespace moe_comm {
@@ -28,18 +29,16 @@ Output InferY(const char *op, const char *const *names, size_t type, const Argum
   return {{in[fresh::x].shape[0], in[fresh::weight].shape[2]}, in[fresh::x].dtype};
 }
 
-void Run(const Arguments &in, size_t type, uint8_t *y) {
+void Run(const char *op, const Arguments &in, size_t type, uint8_t *y) {
   const Shape &weight = in[fresh::weight].shape;
   GroupedMatmul p;
   p.x = in[fresh::x].data;
   p.weight = in[fresh::weight].data;
-  p.group_list = reinterpret_cast<const int64_t *>(in[fresh::group_list].data);
+  p.group_ends = GroupEnds(op, reinterpret_cast<const int64_t *>(in[fresh::group_list].data), weight[0],
+                           in[fresh::x].shape[0], in[type].scalar == 0);
   p.y = y;
-  p.rows = in[fresh::x].shape[0];
   p.inner = weight[1];
   p.columns = weight[2];
-  p.groups = weight[0];
-  p.cumulative = in[type].scalar == 0;
   p.dtype = in[fresh::x].dtype;
   RunGroupedMatmul(p);
 }
@@ -52,7 +51,7 @@ std::vector<Output> InferMoeGroupedMatmul(const Arguments &in) {
 
 void LaunchMoeGroupedMatmul(const Arguments &in, const std::vector<uint8_t *> &out, void *) {
   InferMoeGroupedMatmul(in);
-  Run(in, fresh::group_list_type, out[fresh::out_y]);
+  Run(fresh::kName, in, fresh::group_list_type, out[fresh::out_y]);
 }
 
 std::vector<Output> InferMoeGroupedMatmulOut(const Arguments &in) {
@@ -67,7 +66,7 @@ std::vector<Output> InferMoeGroupedMatmulOut(const Arguments &in) {
 
 void LaunchMoeGroupedMatmulOut(const Arguments &in, const std::vector<uint8_t *> &, void *) {
   InferMoeGroupedMatmulOut(in);
-  Run(in, in_place::group_list_type, in[in_place::out].data);
+  Run(in_place::kName, in, in_place::group_list_type, in[in_place::out].data);
 }
 
 }  // namespace moe_comm

@@ -64,26 +64,15 @@ void SetSgemm(Sgemm sgemm) { g_sgemm = sgemm; }
 
 void RunGroupedMatmul(const GroupedMatmul &p) {
   if (g_sgemm == nullptr) throw std::runtime_error("no BLAS: import ms_moe_comm before its operators are used");
-  std::vector<int64_t> ends(p.groups);
-  int64_t end = 0;
-  for (int64_t group = 0; group < p.groups; ++group) {
-    const int64_t next = p.cumulative ? p.group_list[group] : end + p.group_list[group];
-    if (next < end || next > p.rows) {
-      throw std::invalid_argument("For 'moe_grouped_matmul', 'group_list' puts the rows " + std::to_string(end) +
-                                  " to " + std::to_string(next) + " into group " + std::to_string(group) +
-                                  ", but 'x' has " + std::to_string(p.rows) +
-                                  " rows. Is it of another group_list_type (0: cumulative sums, 1: counts)?");
-    }
-    ends[group] = end = next;
-  }
   int64_t begin = 0;
-  for (int64_t group = 0; group < p.groups; ++group) {
-    if (begin < ends[group]) {
-      if (p.dtype == DataType::kFloat32) MultiplyGroup<float>(p, group, begin, ends[group]);
-      if (p.dtype == DataType::kFloat16) MultiplyGroup<half>(p, group, begin, ends[group]);
-      if (p.dtype == DataType::kBfloat16) MultiplyGroup<bfloat16_t>(p, group, begin, ends[group]);
+  for (size_t group = 0; group < p.group_ends.size(); ++group) {
+    const int64_t end = p.group_ends[group];
+    if (begin < end) {
+      if (p.dtype == DataType::kFloat32) MultiplyGroup<float>(p, group, begin, end);
+      if (p.dtype == DataType::kFloat16) MultiplyGroup<half>(p, group, begin, end);
+      if (p.dtype == DataType::kBfloat16) MultiplyGroup<bfloat16_t>(p, group, begin, end);
     }
-    begin = ends[group];
+    begin = end;
   }
 }
 

@@ -3,6 +3,7 @@
 #define MOE_COMM_GROUPED_MATMUL_CPU_H
 
 #include <cstdint>
+#include <vector>
 
 #include "common/glue/op.h"
 
@@ -14,20 +15,17 @@ using Sgemm = void (*)(char *trans_a, char *trans_b, int *m, int *n, int *k, flo
 void SetSgemm(Sgemm sgemm);
 
 struct GroupedMatmul {
-  const uint8_t *x;           // [M, K]
-  const uint8_t *weight;      // [E, K, N]
-  const int64_t *group_list;  // [E] counts, or inclusive cumulative sums
-  uint8_t *y;                 // [M, N]
-  int64_t rows;               // M
-  int64_t inner;              // K
-  int64_t columns;            // N
-  int64_t groups;             // E
-  bool cumulative;
-  DataType dtype;             // of x, weight and y
+  const uint8_t *x;                 // [M, K]
+  const uint8_t *weight;            // [E, K, N]
+  std::vector<int64_t> group_ends;  // [E] the row after each group's last one
+  uint8_t *y;                       // [M, N]
+  int64_t inner;                    // K
+  int64_t columns;                  // N
+  DataType dtype;                   // of x, weight and y
 };
 
-// fp32 accumulation, one rounding. Rows past the last group are not written. Throws std::invalid_argument if the
-// groups do not fit. The bits of a row do not depend on the other rows: blocks of a fixed size go to BLAS.
+// fp32 accumulation, one rounding. Rows past the last group are not written. The bits of a row do not depend on the
+// other rows: blocks of a fixed size go to BLAS.
 void RunGroupedMatmul(const GroupedMatmul &p);
 
 }  // namespace moe_comm
