@@ -53,9 +53,9 @@ class MoEDispatcher(nn.Cell):
             expand_x, expand_idx, expert_token_nums, plan, control = ops.moe_prefill_dispatch(
                 x, expert_ids, self.rows, self.control, self.local_expert_num, x_active_mask)
             return expand_x, expert_token_nums, (expert_ids, expand_idx, plan, control)
-        expand_x, expand_idx, expert_token_nums, control = ops.moe_decode_dispatch(
+        expand_x, expand_idx, expert_token_nums, plan, control = ops.moe_decode_dispatch(
             x, expert_ids, self.rows, self.control, self.local_expert_num, x_active_mask)
-        return expand_x, expert_token_nums, (expert_ids, expand_idx, control)
+        return expand_x, expert_token_nums, (expert_ids, expand_idx, plan, control)
 
     def combine(self, expert_outputs, expert_scales, handle, shared_expert_x=None):
         """Sums each token's expert outputs, weighted, in fp32 and in k order.
@@ -71,13 +71,12 @@ class MoEDispatcher(nn.Cell):
             Tensor, [T, H], dtype of `expert_outputs`. Zero where a token has no expert.
 
         Raises:
-            RuntimeError: a rank that did not answer in time, or, in prefill, a handle of an earlier dispatch. In decode
-                that is not noticed: give the handle of the last dispatch, once.
+            RuntimeError: a rank that did not answer in time, a handle of an earlier dispatch, or one that was combined
+                before: a dispatch has one combine.
         """
+        expert_ids, expand_idx, plan, control = handle
         if self.schedule == "prefill":
-            expert_ids, expand_idx, plan, control = handle
             return ops.moe_prefill_combine(expert_outputs, expert_ids, expand_idx, plan, control, expert_scales,
                                            shared_expert_x)[0]
-        expert_ids, expand_idx, control = handle
-        return ops.moe_decode_combine(expert_outputs, expert_ids, expand_idx, control, expert_scales,
+        return ops.moe_decode_combine(expert_outputs, expert_ids, expand_idx, plan, control, expert_scales,
                                       shared_expert_x)[0]

@@ -1,4 +1,5 @@
-// The prefill plan: an int32 tensor that dispatch makes and combine, or a second dispatch, follows.
+// The plan: an int32 tensor that dispatch makes and its combine follows. In decode it is the header alone, by which a
+// combine knows the handle of an earlier dispatch; prefill adds how the work is split.
 #ifndef MOE_COMM_PLAN_LAYOUT_H
 #define MOE_COMM_PLAN_LAYOUT_H
 
@@ -12,11 +13,14 @@ enum PlanField : uint32_t {
   kPlanTokens,
   kPlanTopK,
   kPlanBlocks,
-  kPlanStarts = 16,  // [blocks + 1] first token of each block: equal shares of the bytes to move, not of the tokens
+  kPlanHeaderWords = 16,
+  kPlanStarts = kPlanHeaderWords,  // [blocks + 1] first token of each block: equal shares of the bytes to move, not of the tokens
   // [T * K] the (token, k) pairs in the order of their moves, -1 for those without a row
   kPlanOrder = kPlanStarts + kMaxBlocks + 16
 };
 
+// Lengths of a plan: of decode, and of prefill.
+__aicore__ inline uint64_t PlanHeaderWords(uint64_t, uint64_t) { return kPlanHeaderWords; }
 __aicore__ inline uint64_t PlanWords(uint64_t tokens, uint64_t top_k) { return kPlanOrder + tokens * top_k; }
 
 }  // namespace moe_comm

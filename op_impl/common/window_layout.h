@@ -52,10 +52,12 @@ enum WindowField : uint32_t {
   kEpoch,         // dispatches so far
   kExchange,      // counts exchanges so far; its lowest bit is the parity
   kPlacedEpoch,   // the last dispatch that placed its rows: what a combine may read
-  kVerdictCode,   // an error of the last dispatch that all ranks share and that leaves the window usable
+  kVerdictCode,   // an error of a dispatch that all ranks share and that leaves the window usable, until it is told
   kVerdictRank,   //   the rank whose window is too small,
   kVerdictNeed,   //   the rows that it would have got,
-  kVerdictSource, //   and the rank that sends it most
+  kVerdictSource, //   the rank that sends it most,
+  kVerdictEpoch,  //   and the dispatch
+  kCombinedEpoch, // the last dispatch whose combine has begun: it has no second one
   kReceivedRows,  // rows that the last dispatch placed in this window
   kCopiedBytes,   // bytes that the last combine had to copy into `outputs`
   // kept by the host around its launches
@@ -71,7 +73,7 @@ enum RecordField : uint32_t { kCode = 0, kPhase, kRecordEpoch, kCount, kDetail, 
 constexpr uint32_t kDetailWords = kRecordWords - kDetail;
 
 // A block's line of scratch. The verdict words stand as in the header.
-enum NoteField : uint32_t { kNoteCode = 0, kNoteRank, kNoteNeed, kNoteSource, kVerdictWords, kNoteWeight = 4 };
+enum NoteField : uint32_t { kNoteCode = 0, kNoteRank, kNoteNeed, kNoteSource, kNoteEpoch, kVerdictWords, kNoteWeight = 5 };
 
 enum ErrorCode : int64_t {
   kOk = 0,
@@ -79,7 +81,7 @@ enum ErrorCode : int64_t {
   kPeerAborted = 2,    // detail = {peer, its code, its phase, the first rank that it missed}
   kExpertIdRange = 3,  // detail = {id, E, token, k}
   kRowIndexRange = 4,  // detail = {expand_idx, capacity, token, k}
-  kNoDispatch = 5,     // a combine whose dispatch placed no rows; detail = {its epoch, the last placed epoch}
+  kNoDispatch = 5,     // a combine without a dispatch that placed rows; detail = {last epoch, last placed, last combined}
   kPlanMismatch = 6,   // detail = {the plan's epoch, T and K, the window's epoch}
   kOverflow = 7,       // in the verdict words only
 };

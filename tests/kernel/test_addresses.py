@@ -31,6 +31,7 @@ def test_addresses():
         assert copied == 0
         assert (y.astype(ms.float32).asnumpy() == 2).all()
 
-        elsewhere = moe_grouped_matmul(dispatcher.dispatch(x, ids)[0], weight, nums)
+        expand_x, nums, handle = dispatcher.dispatch(x, ids)
+        elsewhere = moe_grouped_matmul(expand_x, weight, nums)
         dispatcher.combine(elsewhere, None, handle)
         assert window.stats()["copied_bytes"] == T * K * H * 2  # and anything else is copied once

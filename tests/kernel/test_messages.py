@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from ms_moe_comm import ExpertWindow, MoEDispatcher, moe_decode_combine, moe_decode_dispatch, moe_prefill_combine
+from ms_moe_comm import ExpertWindow, MoEDispatcher, moe_decode_combine, moe_decode_dispatch
 
 E, H, K, T_MAX = 4, 32, 2, 8
 
@@ -86,16 +86,17 @@ def test_cumulative_sums_of_expert_token_nums(window):
 def test_arguments_of_combine(window):
     ids = ids_of()
     index = Tensor(np.zeros((2, K), np.int32))
-    message(lambda: moe_decode_combine(x_of(1), ids, index, window.control)[:1], RuntimeError,
+    plan = Tensor(np.zeros(16, np.int32))
+    message(lambda: moe_decode_combine(x_of(1), ids, index, plan, window.control)[:1], RuntimeError,
             "found no rows to combine: the window's last dispatch is number 0")
 
 
 def test_arguments_of_combine_after_a_dispatch(window):
     ids = ids_of()
-    _, index, _, control = moe_decode_dispatch(x_of(), ids, window.rows, window.control, E)
+    _, index, _, plan, control = moe_decode_dispatch(x_of(), ids, window.rows, window.control, E)
 
-    def combine(expand_x=window.outputs, ids=ids, index=index, **options):
-        return lambda: moe_decode_combine(expand_x, ids, index, control, **options)[:1]
+    def combine(expand_x=window.outputs, ids=ids, index=index, plan=plan, **options):
+        return lambda: moe_decode_combine(expand_x, ids, index, plan, control, **options)[:1]
 
     message(combine(expand_x=x_of(3)), ValueError, "'expand_x' has 3 rows, but this rank received 4.")
     message(combine(expand_x=x_of(16, 64)), ValueError,
@@ -106,16 +107,29 @@ def test_arguments_of_combine_after_a_dispatch(window):
             "the dtype of 'expert_scales' must be float32, but got float16.")
     message(combine(shared_expert_x=x_of(3)), ValueError,
             "dimension 0 of 'shared_expert_x' must be T = 2, but its shape is [3, 32].")
+    message(combine(plan=Tensor(np.zeros(17, np.int32))), ValueError,
+            "dimension 0 of 'plan' must be the plan's length for these T and K = 16, but its shape is [17].")
     message(combine(index=Tensor(np.full((2, K), 99, np.int32))), RuntimeError,
             "'expand_idx' holds 99 (token 0, k 0), but the window has 16 rows.")
 
 
-def test_a_plan_of_an_earlier_dispatch_is_refused(window):
-    dispatcher = MoEDispatcher(window, "prefill")
-    _, _, (ids, index, plan, _) = dispatcher.dispatch(x_of(), ids_of())
-    _, _, (_, _, _, control) = dispatcher.dispatch(x_of(), ids_of())
-    message(lambda: moe_prefill_combine(window.outputs, ids, index, plan, control)[:1], RuntimeError,
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_the_handle_of_an_earlier_dispatch_is_refused(window, phase):
+    """Field report 12 (sgl-kernel-npu 801): a second dispatch before the first combine."""
+    dispatcher = MoEDispatcher(window, phase)
+    _, _, earlier = dispatcher.dispatch(x_of(), ids_of())
+    dispatcher.dispatch(x_of(), ids_of())
+    message(lambda: (dispatcher.combine(window.outputs, None, earlier),), RuntimeError,
             "got the plan of dispatch 1 for T = 2 and K = 2, but the window's last dispatch is number 2.")
+
+
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_a_second_combine_is_refused(window, phase):
+    dispatcher = MoEDispatcher(window, phase)
+    _, _, handle = dispatcher.dispatch(x_of(), ids_of())
+    dispatcher.combine(window.outputs, None, handle).asnumpy()
+    message(lambda: (dispatcher.combine(window.outputs, None, handle),), RuntimeError,
+            "dispatch number 1 was combined already, and peers may have gone on. Dispatch again first.")
 
 
 def test_a_closed_window_is_refused():

@@ -1,35 +1,22 @@
-// What the glue of both combine operators shares.
+// The glue of both combine operators: they take the same arguments and differ in the split of the work alone.
 #ifndef MOE_COMM_GLUE_COMBINE_GLUE_H
 #define MOE_COMM_GLUE_COMBINE_GLUE_H
 
 #include "common/glue/dispatch_glue.h"
+#include "common/kernel_entries.h"
 
 namespace moe_comm {
 
-// Where a combine operator has its arguments: prefill has the plan in between.
-struct CombineSignature {
-  const char *op;
-  const char *const *names;
-  size_t expand_x;
-  size_t expert_ids;
-  size_t expert_scales;
-  size_t expand_idx;
-  size_t window_control;
-  size_t shared_expert_x;
-};
+// Both operators take the same arguments in the same places.
+namespace combine = signatures::moe_decode_combine;
 
-// Output y.
-std::vector<Output> InferCombine(const CombineSignature &signature, const Arguments &in);
+// `plan_words`: how long the plan of T and K is. Outputs y and control.
+using PlanWordsOf = uint64_t (*)(uint64_t token_num, uint64_t top_k);
+std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const Arguments &in);
 
-struct CombineLaunch {
-  WindowParameters window;
-  uint8_t *control;
-  uint32_t token_num;
-  uint32_t top_k;
-  uint32_t id_bytes;
-};
-
-CombineLaunch CheckCombine(const CombineSignature &signature, const Arguments &in, void *npu_stream);
+using CombineKernel = decltype(&moe_decode_combine);
+void LaunchCombine(const char *op, PlanWordsOf plan_words, CombineKernel kernel, const Arguments &in,
+                   const std::vector<uint8_t *> &out, void *npu_stream);
 
 }  // namespace moe_comm
 

@@ -13,6 +13,13 @@ DataType RowType(uint64_t dtype) {
 
 }  // namespace
 
+void CheckTopK(const Checker &check, size_t expert_ids) {
+  const int64_t top_k = check[expert_ids].shape[1];
+  if (top_k == kUnknown || (top_k >= 1 && top_k <= static_cast<int64_t>(kMaxTopK))) return;
+  check.Fail("K, dimension 1 of 'expert_ids', must be 1 to " + std::to_string(kMaxTopK) + ", but got " +
+             std::to_string(top_k) + ".");
+}
+
 std::vector<Output> InferDispatch(const char *op, const Arguments &in) {
   const Checker check(op, in, dispatch::kArgumentNames);
   check.Dtype(dispatch::x, {DataType::kBfloat16, DataType::kFloat16, DataType::kFloat32});
@@ -27,10 +34,7 @@ std::vector<Output> InferDispatch(const char *op, const Arguments &in) {
   const int64_t top_k = in[dispatch::expert_ids].shape[1];
   check.Dimension(dispatch::x, 1, in[dispatch::window_rows].shape[1], "the window's H");
   check.Dimension(dispatch::expert_ids, 0, token_num, "T");
-  if (top_k != kUnknown && (top_k < 1 || top_k > static_cast<int64_t>(kMaxTopK))) {
-    check.Fail("K, dimension 1 of 'expert_ids', must be 1 to " + std::to_string(kMaxTopK) + ", but got " +
-               std::to_string(top_k) + ".");
-  }
+  CheckTopK(check, dispatch::expert_ids);
   if (in[dispatch::x_active_mask].given) {
     const Shape &mask = in[dispatch::x_active_mask].shape;
     check.Dtype(dispatch::x_active_mask, {DataType::kBool});

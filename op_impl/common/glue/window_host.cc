@@ -51,7 +51,7 @@ std::string Cause(int64_t code, int64_t phase, int64_t missed) {
     case kPeerAborted: return "rank " + std::to_string(missed) + " had given up";
     case kExpertIdRange: return "an expert id was out of range there";
     case kRowIndexRange: return "an expand_idx was out of range there";
-    case kNoDispatch: return "it called combine without a dispatch";
+    case kNoDispatch: return "it called combine without a dispatch of its own";
     case kPlanMismatch: return "its plan was of another dispatch";
     default: return "error code " + std::to_string(code);
   }
@@ -82,6 +82,10 @@ std::string Describe(const int64_t *record, const WindowParameters &w) {
       return "'expand_idx' holds " + std::to_string(detail[0]) + " (" + where + "), but the window has " +
              std::to_string(detail[1]) + " rows. Pass expert_ids and expand_idx of the last dispatch unchanged.";
     case kNoDispatch:
+      if (detail[0] != 0 && detail[0] == detail[2]) {
+        return "dispatch number " + std::to_string(detail[0]) + " was combined already, and peers may have gone on. "
+               "Dispatch again first.";
+      }
       return "found no rows to combine: the window's last dispatch is number " + std::to_string(detail[0]) +
              ", the last that placed its rows number " + std::to_string(detail[1]) + ". Dispatch first.";
     case kPlanMismatch:
@@ -174,7 +178,7 @@ std::string TakeError(uint8_t *base, const char *op) {
   }
   if (words[kVerdictCode] == kOverflow) {
     const std::string text =
-        prefix(static_cast<int64_t>(words[kEpoch])) + "rank " + std::to_string(words[kVerdictRank]) + " would get " +
+        prefix(static_cast<int64_t>(words[kVerdictEpoch])) + "rank " + std::to_string(words[kVerdictRank]) + " would get " +
         std::to_string(words[kVerdictNeed]) + " rows, but a window has capacity for " +
         std::to_string(shape.capacity) + " (most come from rank " + std::to_string(words[kVerdictSource]) +
         "). No row was moved on any rank, and the window stays usable. Create it with a larger capacity, or "

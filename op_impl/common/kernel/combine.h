@@ -2,6 +2,7 @@
 #ifndef MOE_COMM_KERNEL_COMBINE_H
 #define MOE_COMM_KERNEL_COMBINE_H
 
+#include "../plan_layout.h"
 #include "flags.h"
 #include "reduction.h"
 
@@ -10,11 +11,13 @@ namespace moe_comm {
 template <typename T>
 class Combine {
  public:
-  __aicore__ inline void Init(const CombineArguments &arguments, AscendC::TPipe *pipe) {
+  // `plan_words`: how much of the plan the kernel uses, the header at least.
+  __aicore__ inline void Init(const CombineArguments &arguments, uint32_t plan_words, AscendC::TPipe *pipe) {
     arguments_ = arguments;
     pipe->InitBuffer(header_buffer_, kFieldCount * sizeof(uint64_t));
     pipe->InitBuffer(failure_buffer_, Failure::kBufferWords * sizeof(int64_t));
     pipe->InitBuffer(flags_buffer_, Flags::kBufferBytes);
+    pipe->InitBuffer(plan_buffer_, plan_words * sizeof(int32_t));
     pipe->InitBuffer(copy_, 2, kCopyBytes);
     header_ = header_buffer_.Get<uint64_t>();
     window.Init(arguments.window, header_);
@@ -22,29 +25,52 @@ class Combine {
     failure.Init(&window, failure_buffer_.Get<int64_t>());
     flags_.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
     reduction.Init(&window, &failure, arguments, pipe);
-    // at once: after a dispatch that placed nothing, neither expand_idx nor a plan has content
-    if (!failure.Failed() && (window.epoch == 0 || window.placed_epoch != window.epoch)) {
-      failure.Record(kNoDispatch, kReadInput, window.epoch, 1, static_cast<int64_t>(window.epoch),
-                     static_cast<int64_t>(window.placed_epoch), 0, 0);
-    }
+    CheckDispatch();
+    plan = plan_buffer_.Get<int32_t>();
+    if (!Idle()) CheckPlan(plan_words);
   }
 
   // True once the expert outputs of every rank that holds rows of this one may be read.
   __aicore__ inline bool Open() {
-    if (!failure.Failed()) BringOutputs();
-    if (failure.Barrier()) {  // every block's outputs are in place
+    if (!Idle()) BringOutputs();
+    if (failure.Barrier() && !no_rows_) {  // every block's outputs are in place
+      if (AscendC::GetBlockIdx() == 0) window.SetField(kCombinedEpoch, window.epoch);
       flags_.Publish(ReadyOffset(window.shape), SourcesOffset(window.shape), window.epoch);
       flags_.Await(ReadyOffset(window.shape), DestinationsOffset(window.shape), window.epoch, kWaitReady);
     }
-    return failure.Barrier();  // each block has waited for its share of the ranks
+    return failure.Barrier() && !no_rows_;  // each block has waited for its share of the ranks
   }
 
   Window window;
   Failure failure;
   Reduction<T> reduction;
+  AscendC::LocalTensor<int32_t> plan;
 
  private:
   static constexpr uint32_t kCopyBytes = 16 * 1024;
+
+  __aicore__ inline bool Idle() const { return no_rows_ || failure.Failed(); }
+
+  // First of all: after a dispatch that placed nothing, neither expand_idx nor a plan has content. If it did not fit,
+  // the host has not looked yet, or this combine would not have been launched: all ranks pass over it alike.
+  __aicore__ inline void CheckDispatch() {
+    const bool placed = window.epoch != 0 && window.placed_epoch == window.epoch;
+    no_rows_ = !placed && window.untold_verdict;
+    if (Idle() || (placed && window.combined_epoch != window.epoch)) return;
+    failure.Record(kNoDispatch, kReadInput, window.epoch, 1, static_cast<int64_t>(window.epoch),
+                   static_cast<int64_t>(window.placed_epoch), static_cast<int64_t>(window.combined_epoch), 0);
+  }
+
+  __aicore__ inline void CheckPlan(uint32_t plan_words) {
+    Load(plan, arguments_.plan, plan_words);
+    const uint64_t epoch = static_cast<uint32_t>(plan.GetValue(kPlanEpochLow)) |
+                           static_cast<uint64_t>(static_cast<uint32_t>(plan.GetValue(kPlanEpochHigh))) << 32;
+    const uint32_t tokens = static_cast<uint32_t>(plan.GetValue(kPlanTokens));
+    const uint32_t top_k = static_cast<uint32_t>(plan.GetValue(kPlanTopK));
+    if (epoch == window.epoch && tokens == arguments_.token_num && top_k == arguments_.top_k) return;
+    failure.Record(kPlanMismatch, kReadInput, window.epoch, 1, static_cast<int64_t>(epoch), tokens, top_k,
+                   static_cast<int64_t>(window.epoch));
+  }
 
   // Expert outputs that a matmul has left elsewhere are copied into the window once.
   __aicore__ inline void BringOutputs() {
@@ -74,11 +100,13 @@ class Combine {
 
   CombineArguments arguments_;
   uint64_t received_rows_;
+  bool no_rows_ = false;
   Flags flags_;
   AscendC::LocalTensor<uint64_t> header_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> header_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> flags_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> plan_buffer_;
   AscendC::TQueBind<AscendC::TPosition::VECIN, AscendC::TPosition::VECOUT, 2> copy_;
 };
 

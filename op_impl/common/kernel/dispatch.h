@@ -2,6 +2,7 @@
 #ifndef MOE_COMM_KERNEL_DISPATCH_H
 #define MOE_COMM_KERNEL_DISPATCH_H
 
+#include "../plan_layout.h"
 #include "exchange.h"
 #include "flags.h"
 #include "placement.h"
@@ -14,6 +15,7 @@ struct DispatchArguments {
   GM_ADDR window;
   GM_ADDR expand_idx;         // [T, K] int32
   GM_ADDR expert_token_nums;  // [E/R] int64
+  GM_ADDR plan;               // see plan_layout.h
   bool cumulative;
   uint32_t row_buffer_bytes;
 };
@@ -49,17 +51,20 @@ class Dispatch {
     }
     if (!failure.Barrier()) return false;
     fits_ = exchange.Fits();
+    if (block == 0) StorePlanHeader();
     return fits_;
   }
 
   // Stage 4: every block has written its rows; tell the destinations, and wait for the sources.
   __aicore__ inline void Complete() {
-    if (failure.Barrier()) {
-      if (fits_) {
-        flags.Publish(ArrivedOffset(window.shape), DestinationsOffset(window.shape), exchange.Epoch());
-        flags.Await(ArrivedOffset(window.shape), SourcesOffset(window.shape), exchange.Epoch(), kWaitArrived);
-      }
-      if (AscendC::GetBlockIdx() == 0 && !failure.Failed()) exchange.Finish(fits_);
+    const bool placed = failure.Barrier() && fits_;
+    if (placed) {
+      flags.Publish(ArrivedOffset(window.shape), DestinationsOffset(window.shape), exchange.Epoch());
+      flags.Await(ArrivedOffset(window.shape), SourcesOffset(window.shape), exchange.Epoch(), kWaitArrived);
+    }
+    if (AscendC::GetBlockIdx() == 0) {
+      if (!placed) exchange.ReportNothing(arguments_.expert_token_nums);
+      if (!failure.Failed()) exchange.Finish(placed);
     }
     AscendC::PipeBarrier<PIPE_ALL>();
   }
@@ -67,6 +72,10 @@ class Dispatch {
   __aicore__ inline void StoreIndices(uint32_t first, uint32_t tokens) {
     const uint64_t at = static_cast<uint64_t>(first) * routing.TopK() * sizeof(int32_t);
     Store(arguments_.expand_idx + at, indices, tokens * routing.TopK());
+  }
+
+  __aicore__ inline void StorePlan(uint64_t word, const AscendC::LocalTensor<int32_t> &words, uint32_t count) {
+    Store(arguments_.plan + word * sizeof(int32_t), words, count);
   }
 
   Window window;
@@ -78,6 +87,15 @@ class Dispatch {
   AscendC::LocalTensor<int32_t> indices;  // [kTileTokens, K] expand_idx of the tile
 
  private:
+  __aicore__ inline void StorePlanHeader() {
+    indices.SetValue(kPlanEpochLow, static_cast<int32_t>(exchange.Epoch() & 0xffffffffULL));
+    indices.SetValue(kPlanEpochHigh, static_cast<int32_t>(exchange.Epoch() >> 32));
+    indices.SetValue(kPlanTokens, static_cast<int32_t>(routing.TokenNum()));
+    indices.SetValue(kPlanTopK, static_cast<int32_t>(routing.TopK()));
+    indices.SetValue(kPlanBlocks, static_cast<int32_t>(AscendC::GetBlockNum()));
+    StorePlan(0, indices, kPlanBlocks + 1);
+  }
+
   DispatchArguments arguments_;
   bool fits_ = false;
   AscendC::TBuf<AscendC::TPosition::VECCALC> header_buffer_;

@@ -133,13 +133,25 @@ class Exchange {
     return line_.GetValue(0);
   }
 
-  // By one block, when its rank is done: what the host and the next kernels find.
+  // By one block, when its rank is done: what the host and the next kernels find. A verdict that the host has not seen
+  // yet stays: on an NPU it looks after the next dispatches, too.
   __aicore__ inline void Finish(bool placed) {
     stage_.SetValue(0, epoch_);
     stage_.SetValue(kExchange - kEpoch, exchange_);
     stage_.SetValue(kPlacedEpoch - kEpoch, placed ? epoch_ : window_->placed_epoch);
-    for (uint32_t i = 0; i < kVerdictWords; ++i) stage_.SetValue(kVerdictCode - kEpoch + i, verdict_[i]);
-    Store(window_->Own(FieldOffset(kEpoch)), stage_, kVerdictCode - kEpoch + kVerdictWords);
+    const bool verdict = !placed && !window_->untold_verdict;
+    for (uint32_t i = 0; verdict && i < kVerdictWords; ++i) stage_.SetValue(kVerdictCode - kEpoch + i, verdict_[i]);
+    Store(window_->Own(FieldOffset(kEpoch)), stage_, kVerdictCode - kEpoch + (verdict ? kVerdictWords : 0));
+  }
+
+  // By one block, if no row was placed: whoever is queued behind this dispatch works on no rows.
+  __aicore__ inline void ReportNothing(GM_ADDR expert_token_nums) {
+    for (uint32_t first = 0; first < window_->experts_per_rank; first += kStageWords) {
+      const uint32_t experts = Min(kStageWords, window_->experts_per_rank - first);
+      for (uint32_t i = 0; i < experts; ++i) stage_.SetValue(i, static_cast<uint64_t>(0));
+      Store(expert_token_nums + first * sizeof(int64_t), stage_, experts);
+    }
+    window_->SetField(kReceivedRows, 0);
   }
 
  private:
@@ -175,17 +187,24 @@ class Exchange {
       }
       if (all) return true;
       if (!wait.Expired()) continue;
-      if (!failure_->Failed()) RecordMissing(expert);
+      if (!failure_->Failed()) RecordMissing(expert, experts, source, sources, pitch);
       return false;
     }
   }
 
   __aicore__ inline bool IsCurrent(uint64_t word) const { return (word >> 32) == (epoch_ & 0xffffffffULL); }
 
-  __aicore__ inline void RecordMissing(uint32_t expert) {
+  // Those that the last look missed, as it saw them, and those after them by one word of each.
+  __aicore__ inline void RecordMissing(uint32_t expert, uint32_t experts, uint32_t source, uint32_t sources,
+                                       uint32_t pitch) {
     constexpr uint32_t kTile = kStageWords / kWordPitch;
     MissingRanks missing;
-    for (uint32_t first = 0; first < window_->world_size; first += kTile) {
+    for (uint32_t s = 0; s < sources; ++s) {
+      bool all = true;
+      for (uint32_t e = 0; e < experts && all; ++e) all = IsCurrent(stage_.GetValue(s * pitch + e));
+      if (!all) missing.Add(source + s);
+    }
+    for (uint32_t first = source + sources; first < window_->world_size; first += kTile) {
       const uint32_t ranks = Min(kTile, window_->world_size - first);
       const uint64_t row = CountsRowOffset(window_->shape, exchange_, first) + expert * sizeof(uint64_t);
       LoadStrided(stage_, window_->Own(row), 1, ranks, CountsRowBytes(window_->shape));
@@ -259,6 +278,7 @@ class Exchange {
     verdict_[kNoteRank] = destination;
     verdict_[kNoteNeed] = need;
     verdict_[kNoteSource] = largest;
+    verdict_[kNoteEpoch] = epoch_;
   }
 
   const Window *window_;
@@ -266,7 +286,7 @@ class Exchange {
   Routing *routing_;
   uint64_t epoch_;
   uint64_t exchange_;
-  uint64_t verdict_[kVerdictWords] = {0, 0, 0, 0};
+  uint64_t verdict_[kVerdictWords] = {0, 0, 0, 0, 0};
   AscendC::TBuf<AscendC::TPosition::VECCALC> counts_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> rows_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> ranks_buffer_;

@@ -59,7 +59,7 @@ class Failure {
 
  private:
   __aicore__ inline bool AnyRecord() {
-    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    const uint32_t blocks = static_cast<uint32_t>(window_->shape.block_dim);  // those of earlier launches, too
     LoadStrided(buffer_, window_->Own(RecordOffset(0)), 1, blocks, kLineBytes);
     for (uint32_t block = 0; block < blocks; ++block) {
       if (buffer_.GetValue(block * kWordPitch) != kOk) return true;

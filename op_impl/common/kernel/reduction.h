@@ -13,6 +13,7 @@ struct CombineArguments {
   GM_ADDR expert_ids;       // [T, K] int32 or int64
   GM_ADDR expert_scales;    // [T, K] fp32, or none: a plain sum
   GM_ADDR expand_idx;       // [T, K] int32
+  GM_ADDR plan;             // of the dispatch, see plan_layout.h
   GM_ADDR shared_expert_x;  // [T, H], or none
   GM_ADDR window;
   GM_ADDR y;                // [T, H]

@@ -27,6 +27,8 @@ class Window {
     epoch = buffer.GetValue(kEpoch);
     exchange = buffer.GetValue(kExchange);
     placed_epoch = buffer.GetValue(kPlacedEpoch);
+    combined_epoch = buffer.GetValue(kCombinedEpoch);
+    untold_verdict = buffer.GetValue(kVerdictCode) != kOk;
     peers_.SetGlobalBuffer(reinterpret_cast<__gm__ uint64_t *>(base + PeersOffset(shape)));
   }
 
@@ -52,6 +54,8 @@ class Window {
   uint64_t epoch;         // of the last dispatch; a dispatch adds one to begin its own
   uint64_t exchange;      // of the last counts exchange
   uint64_t placed_epoch;  // of the last dispatch that placed its rows
+  uint64_t combined_epoch;  // of the last combine
+  bool untold_verdict;      // a dispatch did not fit, and the host has not looked yet
 
  private:
   GM_ADDR base_;

@@ -36,14 +36,15 @@ class DecodeDispatch : public moe_comm::Dispatch {
 
 extern "C" __global__ __aicore__ void moe_decode_dispatch(GM_ADDR x, GM_ADDR expert_ids, GM_ADDR active_mask,
                                                           GM_ADDR window, GM_ADDR expand_idx,
-                                                          GM_ADDR expert_token_nums, uint32_t token_num,
-                                                          uint32_t top_k, uint32_t id_bytes, uint32_t mask_kind,
-                                                          uint32_t cumulative, uint32_t row_buffer_bytes) {
+                                                          GM_ADDR expert_token_nums, GM_ADDR plan,
+                                                          uint32_t token_num, uint32_t top_k, uint32_t id_bytes,
+                                                          uint32_t mask_kind, uint32_t cumulative,
+                                                          uint32_t row_buffer_bytes) {
   KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);
   AscendC::TPipe pipe;
   const moe_comm::DispatchArguments arguments = {
       x,      {expert_ids, active_mask, token_num, top_k, id_bytes, mask_kind},
-      window, expand_idx, expert_token_nums, cumulative != 0, row_buffer_bytes};
+      window, expand_idx, expert_token_nums, plan, cumulative != 0, row_buffer_bytes};
   DecodeDispatch kernel;
   kernel.Init(arguments, &pipe);
   kernel.Process();

@@ -3,16 +3,14 @@
 #include "kernel_operator.h"
 
 #include "common/kernel/dispatch.h"
-#include "common/plan_layout.h"
 
 namespace {
 
 class PrefillDispatch : public moe_comm::Dispatch {
  public:
-  __aicore__ inline void Init(const moe_comm::DispatchArguments &arguments, GM_ADDR plan, uint32_t batch_tokens,
+  __aicore__ inline void Init(const moe_comm::DispatchArguments &arguments, uint32_t batch_tokens,
                               AscendC::TPipe *pipe) {
     Dispatch::Init(arguments, pipe);
-    plan_ = plan;
     batch_tokens_ = batch_tokens;
     constexpr uint32_t kPairs = moe_comm::Routing::kTileTokens * moe_comm::kMaxTopK;
     pipe->InitBuffer(order_buffer_, kPairs * sizeof(int32_t));
@@ -26,7 +24,7 @@ class PrefillDispatch : public moe_comm::Dispatch {
       const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
       const uint32_t end = FirstToken(block + 1);
       const uint32_t begin = FirstToken(block);  // last: it leaves the next rows as of `begin`
-      StorePlanHeader(block, begin, end);
+      StoreStarts(block, begin, end);
       Place(begin, end);
     }
     Complete();
@@ -54,25 +52,14 @@ class PrefillDispatch : public moe_comm::Dispatch {
     return token;
   }
 
-  __aicore__ inline void StorePlanHeader(uint32_t block, uint32_t begin, uint32_t end) {
+  __aicore__ inline void StoreStarts(uint32_t block, uint32_t begin, uint32_t end) {
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
     order_.SetValue(0, static_cast<int32_t>(begin));
-    StorePlan(moe_comm::kPlanStarts + block, 1);
+    StorePlan(moe_comm::kPlanStarts + block, order_, 1);
     if (block + 1 == blocks) {
       order_.SetValue(0, static_cast<int32_t>(end));
-      StorePlan(moe_comm::kPlanStarts + blocks, 1);
+      StorePlan(moe_comm::kPlanStarts + blocks, order_, 1);
     }
-    if (block != 0) return;
-    order_.SetValue(moe_comm::kPlanEpochLow, static_cast<int32_t>(exchange.Epoch() & 0xffffffffULL));
-    order_.SetValue(moe_comm::kPlanEpochHigh, static_cast<int32_t>(exchange.Epoch() >> 32));
-    order_.SetValue(moe_comm::kPlanTokens, static_cast<int32_t>(routing.TokenNum()));
-    order_.SetValue(moe_comm::kPlanTopK, static_cast<int32_t>(routing.TopK()));
-    order_.SetValue(moe_comm::kPlanBlocks, static_cast<int32_t>(blocks));
-    StorePlan(0, moe_comm::kPlanBlocks + 1);
-  }
-
-  __aicore__ inline void StorePlan(uint64_t word, uint32_t count) {
-    moe_comm::Store(plan_ + word * sizeof(int32_t), order_, count);
   }
 
   __aicore__ inline void Place(uint32_t begin, uint32_t end) {
@@ -98,7 +85,7 @@ class PrefillDispatch : public moe_comm::Dispatch {
         const int32_t pair = order_.GetValue(i);
         if (pair >= 0) order_.SetValue(i, pair + static_cast<int32_t>(first * top_k));
       }
-      StorePlan(moe_comm::kPlanOrder + static_cast<uint64_t>(first) * top_k, tokens * top_k);
+      StorePlan(moe_comm::kPlanOrder + static_cast<uint64_t>(first) * top_k, order_, tokens * top_k);
     }
   }
 
@@ -124,7 +111,6 @@ class PrefillDispatch : public moe_comm::Dispatch {
     for (; routed < begin + tokens * top_k; ++routed) order_.SetValue(routed, moe_comm::kNotRouted);
   }
 
-  GM_ADDR plan_;
   uint32_t batch_tokens_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> order_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> key_buffer_;
@@ -145,8 +131,8 @@ extern "C" __global__ __aicore__ void moe_prefill_dispatch(GM_ADDR x, GM_ADDR ex
   AscendC::TPipe pipe;
   const moe_comm::DispatchArguments arguments = {
       x,      {expert_ids, active_mask, token_num, top_k, id_bytes, mask_kind},
-      window, expand_idx, expert_token_nums, cumulative != 0, row_buffer_bytes};
+      window, expand_idx, expert_token_nums, plan, cumulative != 0, row_buffer_bytes};
   PrefillDispatch kernel;
-  kernel.Init(arguments, plan, batch_tokens, &pipe);
+  kernel.Init(arguments, batch_tokens, &pipe);
   kernel.Process();
 }
