@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "common/glue/ops.h"
+#include "common/glue/standard_arithmetic.h"
 #include "mindspore/include/custom_op_api.h"
 
 namespace moe_comm {
@@ -61,6 +62,7 @@ struct Operator {
   const int *in_place;    // per output: the argument that it lies in, or -1
 
   void Run(const Arguments &arguments, const std::vector<uint8_t *> &outputs, void *npu_stream) const {
+    const StandardArithmetic standard;
     Translated([&] { launch(arguments, outputs, npu_stream); });
   }
 };
