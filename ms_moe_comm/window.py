@@ -77,7 +77,9 @@ class ExpertWindow:
                 R * max_tokens_per_rank * min(E / R, K).
             timeout (float): seconds that an operator waits for its peers before it fails.
             block_dim (int): the most cores that an operator on this window uses, 1 to 64. On CPU a process per rank is
-                the parallelism, and 1 is best.
+                the parallelism, and 1 is best. On an NPU an operator takes no more cores than the chip has; operators
+                that run at the same time, on two streams, must not take more together, or both may wait for ever for
+                cores that the other has.
 
         Returns:
             ExpertWindow, ready on all ranks.

@@ -43,6 +43,7 @@ def test_a_rank_killed_in_the_middle_of_dispatch(phase):
 @pytest.mark.parametrize("step, thing", [("dispatch", r"the counts \(phase 'counts'\)"),
                                          ("combine", r"the expert outputs \(phase 'ready'\)")])
 def test_a_rank_that_does_not_come(phase, step, thing):
+    """Field report 18 (vllm-ascend 12430, 8960: a timeout without a message): phase, epoch and peer are named."""
     outputs = run_ranks(2, MODULE, "one_does_not_come", phase=phase, step=step)
     print(outputs[0])
     assert re.search(rf"'moe_{phase}_{step}' on rank 0 of 2, epoch 1: waited 3 s in vain for {thing} of rank 1\.",
@@ -61,6 +62,7 @@ def test_an_error_of_one_rank_reaches_the_others_at_once():
 
 
 def test_too_small_a_capacity_is_the_same_error_on_all_ranks():
+    """Field report 2 (vllm-ascend PR 15640: rows past the capacity): never cut in silence."""
     outputs = run_ranks(4, MODULE, "capacity_is_too_small")
     print(*outputs, sep="")
     for output in outputs:

@@ -30,5 +30,6 @@ def test_one_expert_per_rank():
 
 
 def test_more_experts_than_a_tile_holds():
+    """Field report 21 (UCCL 923: a deadlock at 256 experts)."""
     print_all(run_ranks(2, MODULE, "run", seed=8, steps=20, experts=1100, top_k=8, max_tokens=70, hidden=16,
                         dtype="float32", block_dim=2))

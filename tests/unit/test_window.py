@@ -166,6 +166,10 @@ def test_copying_mindspore_is_noticed(monkeypatch):
     ({"dtype": "bf16"}, TypeError, "'dtype' must be float32, float16 or bfloat16, but got bf16"),
 ])
 def test_refused_parameters(change, error, text):
+    """Field report 21 (UCCL 923: a deadlock without a word at 256 experts): limits are checked at creation, and named.
+
+    Hundreds of experts work: tests/multirank/test_routing.py, tests/multirank/test_long_runs.py.
+    """
     with pytest.raises(error, match=f"For 'ExpertWindow', .*{text}"):
         ExpertWindow.create(**{**SHAPE, **change})
 
@@ -179,6 +183,7 @@ def test_experts_are_divided_evenly():
 @pytest.mark.parametrize("ranks, experts, top_k, tokens, rows", [
     (1, 4, 2, 8, 16), (1, 1, 1, 3, 3), (8, 256, 8, 128, 8192), (4, 8, 8, 5, 40), (384, 384, 8, 128, 49152)])
 def test_default_capacity(ranks, experts, top_k, tokens, rows):
+    """Field report 3 (vllm-ascend PR 4512: a default too small for long prefill): it follows from the limits stated."""
     parameters = WindowParameters(ep_world_size=ranks, moe_expert_num=experts, hidden_size=64, top_k=top_k,
                                   max_tokens_per_rank=tokens, dtype=ms.float32)
     assert parameters.capacity == rows
@@ -196,6 +201,9 @@ def test_other_memory_is_refused(monkeypatch):
 
 
 def test_lack_of_space():
+    """Field report 1 (vllm-ascend 2674, 16835, PR 5287): nobody gives a buffer's size; a lack of memory is an error
+    that says needed and free bytes, before anything is launched.
+    """
     with pytest.raises(MemoryError, match=r"1 ranks need \d+ bytes .* but \d+ bytes are free. Lower max_tokens"):
         ExpertWindow.create(**{**SHAPE, "hidden_size": 8192}, capacity=2**31 - 1)
 

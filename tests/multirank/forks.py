@@ -1,0 +1,101 @@
+"""Ranks as forks of this process, which has loaded MindSpore and not used it yet: a rank starts in milliseconds.
+
+Ranks that stop (SIGSTOP, as a trap of `page_trap.cc` makes them) are let go on or killed as the caller wishes.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import tempfile
+import time
+import traceback
+
+
+class RanksFailed(AssertionError):
+    """A rank ended with an error of its own making, or not at all."""
+
+
+class Forks:
+    """`size` processes that each call `function(rank, *arguments)`, whose result must be JSON.
+
+    Attributes:
+        stopped (dict): rank -> time (monotonic, which all processes share) at which it was seen to have stopped.
+    """
+
+    def __init__(self, size, function, *arguments):
+        self.stopped = {}
+        self._results = [tempfile.TemporaryFile("w+") for _ in range(size)]
+        self._pids = {}
+        for rank in range(size):
+            pid = os.fork()
+            if pid == 0:
+                self._be_rank(rank, function, arguments)
+            self._pids[rank] = pid
+
+    def kill(self, rank):
+        os.kill(self._pids[rank], signal.SIGKILL)
+
+    def wait(self, seconds, holds=None, killed=()):
+        """Waits until all ranks have ended, for `seconds` at most.
+
+        Args:
+            holds (dict): rank -> seconds that it is held when it stops; None kills it there.
+            killed (collection): ranks that need not end well.
+
+        Returns:
+            dict: rank -> its result; a killed rank has none.
+
+        Raises:
+            RanksFailed: a rank raised, hangs, or died though nobody killed it.
+        """
+        deadline = time.monotonic() + seconds
+        holds = holds or {}
+        killed = set(killed) | {rank for rank, hold in holds.items() if hold is None}
+        release, codes = {}, {}
+        try:
+            while len(codes) < len(self._pids):
+                for rank in set(self._pids) - set(codes):
+                    pid, status = os.waitpid(self._pids[rank], os.WNOHANG | os.WUNTRACED)
+                    if pid and os.WIFSTOPPED(status):
+                        self.stopped[rank] = time.monotonic()
+                        if holds.get(rank) is None:
+                            self.kill(rank)
+                        else:
+                            release[rank] = time.monotonic() + holds[rank]
+                    elif pid:
+                        codes[rank] = os.waitstatus_to_exitcode(status)
+                    if rank in release and time.monotonic() > release[rank]:
+                        del release[rank]
+                        os.kill(self._pids[rank], signal.SIGCONT)
+                if time.monotonic() > deadline:
+                    raise RanksFailed(f"ranks {sorted(set(self._pids) - set(codes))} still run after {seconds} s")
+                time.sleep(0.002)
+        finally:
+            for rank in set(self._pids) - set(codes):
+                with contextlib.suppress(ProcessLookupError):
+                    self.kill(rank)
+                os.waitpid(self._pids[rank], 0)
+        results = {rank: self._result(rank) for rank in self._pids}
+        for rank, code in codes.items():
+            if code != 0 and rank not in killed:
+                raise RanksFailed(f"rank {rank} ended with {code}:\n{results[rank]}")
+        return {rank: result for rank, result in results.items() if rank not in killed}
+
+    def _be_rank(self, rank, function, arguments):
+        """The life of a forked process: never returns."""
+        code = 1
+        try:
+            result = json.dumps(function(rank, *arguments))
+            code = 0
+        except BaseException:  # pylint: disable=broad-except  # goes to the parent
+            result = json.dumps(traceback.format_exc())
+        self._results[rank].write(result)
+        self._results[rank].flush()
+        os._exit(code)
+
+    def _result(self, rank):
+        self._results[rank].seek(0)
+        text = self._results[rank].read()
+        self._results[rank].close()
+        return json.loads(text) if text else None
