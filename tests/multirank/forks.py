@@ -4,12 +4,15 @@ Ranks that stop (SIGSTOP, as a trap of `page_trap.cc` makes them) are let go on 
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import signal
 import tempfile
 import time
 import traceback
+
+PR_SET_PDEATHSIG = 1
 
 
 class RanksFailed(AssertionError):
@@ -65,6 +68,8 @@ class Forks:
                             release[rank] = time.monotonic() + holds[rank]
                     elif pid:
                         codes[rank] = os.waitstatus_to_exitcode(status)
+                        if codes[rank] != 0 and rank not in killed:
+                            raise RanksFailed(f"rank {rank} ended with {codes[rank]}:\n{self._result(rank)}")
                     if rank in release and time.monotonic() > release[rank]:
                         del release[rank]
                         os.kill(self._pids[rank], signal.SIGCONT)
@@ -76,14 +81,11 @@ class Forks:
                 with contextlib.suppress(ProcessLookupError):
                     self.kill(rank)
                 os.waitpid(self._pids[rank], 0)
-        results = {rank: self._result(rank) for rank in self._pids}
-        for rank, code in codes.items():
-            if code != 0 and rank not in killed:
-                raise RanksFailed(f"rank {rank} ended with {code}:\n{results[rank]}")
-        return {rank: result for rank, result in results.items() if rank not in killed}
+        return {rank: self._result(rank) for rank in self._pids if rank not in killed}
 
     def _be_rank(self, rank, function, arguments):
         """The life of a forked process: never returns."""
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no rank, stopped or not, outlives its parent
         code = 1
         try:
             result = json.dumps(function(rank, *arguments))
