@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "clock.h"
+
 namespace AscendC::backend {
 
 // Where a kernel calls the API from.
@@ -20,21 +22,6 @@ struct Site {
   static constexpr Site Here(const char *file = __builtin_FILE(), uint32_t line = __builtin_LINE()) {
     return {file, line};
   }
-};
-
-class Clock {
- public:
-  explicit Clock(uint32_t components = 0) : stamps_(components, 0) {}
-  uint32_t operator[](uint32_t component) const { return stamps_[component]; }
-  void Set(uint32_t component, uint32_t stamp) { stamps_[component] = stamp; }
-  void Join(const Clock &other) {
-    for (size_t i = 0; i < stamps_.size(); ++i) {
-      stamps_[i] = stamps_[i] > other.stamps_[i] ? stamps_[i] : other.stamps_[i];
-    }
-  }
-
- private:
-  std::vector<uint32_t> stamps_;
 };
 
 struct Access {

@@ -741,7 +741,6 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
       }
     }
   }
-  for (Rank &rank : ranks_) rank.clock = Clock(component);
   shadow_.on_race = [this](const Shadow::Finding &found) {
     std::string place = found.area.name + " +" + std::to_string(found.offset);
     for (const Rank &rank : ranks_) {
