@@ -88,7 +88,7 @@ class Memory {
   uint8_t *Tensor(uint32_t rank, const char *name, uint64_t bytes, const void *content) {
     uint8_t *base = Raw(bytes);
     if (bytes == 0) return base;
-    simulator_.Register("rank " + std::to_string(rank) + " " + name, base, bytes, false);
+    simulator_.Register(rank, name, base, bytes, false);
     if (content != nullptr) {
       std::memcpy(base, content, bytes);
       simulator_.Touch(rank, base, bytes, true);
@@ -288,8 +288,7 @@ class Scenario {
       words[kTimeoutUs] = kEndlessUs;
       std::memcpy(windows_[rank] + PeersOffset(shape), bases.data(), bases.size() * sizeof(uint64_t));
       const auto part = [&](const std::string &name, uint64_t offset, uint64_t bytes, bool content) {
-        simulator_->Register("rank " + std::to_string(rank) + " window." + name, windows_[rank] + offset, bytes,
-                             content);
+        simulator_->Register(rank, "window." + name, windows_[rank] + offset, bytes, content);
       };
       const uint64_t table = config_.expert_num * sizeof(int32_t);
       part("header", 0, kFieldCount * sizeof(uint64_t), true);

@@ -260,9 +260,9 @@ std::string RunOnce(const Rule &rule, uint64_t seed) {
   options.cores = rule.cores;
   options.seed = seed;
   Simulator simulator(options);
-  simulator.Register("in", in, kBytes, true);
-  simulator.Register("out", out, kBytes, false);
-  simulator.Register("flags", flags, kBytes, true);
+  simulator.Register(0, "in", in, kBytes, true);
+  simulator.Register(0, "out", out, kBytes, false);
+  simulator.Register(0, "flags", flags, kBytes, true);
   for (uint32_t rank = 0; rank < rule.ranks; ++rank) {
     simulator.Host(rank, [&simulator, &rule, rank] {
       simulator.Launch(rank, rule.cores, rule.kernel);

@@ -31,6 +31,7 @@ struct Access {
   Site caller;             // the call before it from another file: what the helper at `site` was used for
   bool flag = false;       // moves 64-bit words: atomic, and a write of them carries `published`
   bool whole_lines = false;
+  bool remote = false;     // by another rank than the one whose memory it is
   uint32_t published = 0;  // number of a clock
   uint64_t committed = 0;  // when its last piece reached global memory
 };
@@ -49,12 +50,13 @@ constexpr uint32_t kList = 1u << 31;
 // A part of memory that accesses must not leave: a tensor, a part of a window, a core's unified buffer.
 struct Area {
   std::string name;
+  uint32_t rank;
   uint8_t *base;
   uint64_t bytes;
   bool global;  // flags are atomic only there
   std::vector<Granule> granules;
-  Area(std::string area_name, uint8_t *address, uint64_t size, bool in_global)
-      : name(std::move(area_name)), base(address), bytes(size), global(in_global),
+  Area(std::string area_name, uint32_t of_rank, uint8_t *address, uint64_t size, bool in_global)
+      : name(std::move(area_name)), rank(of_rank), base(address), bytes(size), global(in_global),
         granules((size + kGranuleBytes - 1) / kGranuleBytes) {}
   bool Holds(const uint8_t *address, uint64_t size) const {
     return address >= base && size <= bytes && static_cast<uint64_t>(address - base) <= bytes - size;
@@ -64,11 +66,12 @@ struct Area {
 // Takes the clocks that flags carry, each once.
 class Acquirer {
  public:
-  void Take(uint32_t number, const std::vector<Clock> &published, Clock &clock) {
+  void Take(const Access &write, const std::vector<Clock> &published, Clock &clock) {
+    const uint32_t number = write.published;
     if (known_.size() < published.size() + 1) known_.resize(published.size() + 1, false);
     if (number == 0 || known_[number]) return;
     known_[number] = true;
-    clock.Join(published[number - 1]);
+    clock.Join(published[number - 1], write.remote ? 1 : 0);
   }
 
  private:
@@ -107,6 +110,7 @@ class Shadow {
   bool Read(Area &area, const uint8_t *address, uint64_t bytes, uint32_t number, const Clock &clock, bool uses,
             Acquirer *acquirer = nullptr, Clock *acquired = nullptr) {
     bool complete = true;
+    uint32_t known = 0;  // to be over: neighbours were often written together
     ForEach(area, address, bytes, [&](Granule &granule, uint64_t offset) {
       const uint32_t last = granule.write & ~kNoContent;
       if (granule.write != last || last == 0) {
@@ -115,9 +119,10 @@ class Shadow {
       }
       const Access &write = accesses_[last];
       if (write.flag && acquirer != nullptr) {
-        acquirer->Take(write.published, published_, *acquired);
-      } else if (last != 0 && !IsOver(last, clock)) {
-        on_race({area, offset, number, "reads", last, "write"});
+        acquirer->Take(write, published_, *acquired);
+      } else if (last != 0 && last != known) {
+        if (!IsOver(last, clock)) on_race({area, offset, number, "reads", last, "write"});
+        known = last;
       }
       AddRead(granule, number);
     });
@@ -131,15 +136,22 @@ class Shadow {
   void Write(Area &area, const uint8_t *address, uint64_t bytes, uint32_t number, const Clock &clock, bool content) {
     const bool flag = accesses_[number].flag && area.global;
     const bool whole_lines = flag && accesses_[number].whole_lines;
+    uint32_t known = number;  // not to be in the way: neighbours were often touched together
+    uint32_t known_read = number;
     ForEach(area, address, bytes, [&](Granule &granule, uint64_t offset) {
       const uint32_t last = granule.write & ~kNoContent;
-      if (last != 0 && last != number && !IsOver(last, clock) && !(whole_lines && accesses_[last].whole_lines)) {
-        on_race({area, offset, number, "writes", last, "write"});
+      if (last != 0 && last != known) {
+        if (!IsOver(last, clock) && !(whole_lines && accesses_[last].whole_lines)) {
+          on_race({area, offset, number, "writes", last, "write"});
+        }
+        known = last;
       }
       const auto check_read = [&](uint32_t read) {
-        if (read != number && !IsOver(read, clock) && !(flag && accesses_[read].flag)) {
+        if (read == known_read) return;
+        if (!IsOver(read, clock) && !(flag && accesses_[read].flag)) {
           on_race({area, offset, number, "writes", read, "read"});
         }
+        known_read = read;
       };
       if ((granule.read & kList) != 0) {
         std::vector<uint32_t> &reads = lists_[granule.read & ~kList];

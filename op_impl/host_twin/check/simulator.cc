@@ -58,11 +58,12 @@ Core::Core(Simulator &simulator, uint32_t rank_number, uint32_t block_number)
       simulator_(simulator),
       memory_(new uint8_t[kUnifiedBufferBytes + kUbBlockBytes]),
       unified_buffer_(memory_.get() + (kUbBlockBytes - reinterpret_cast<uintptr_t>(memory_.get()) % kUbBlockBytes)),
-      area_("unified buffer", unified_buffer_, kUnifiedBufferBytes, false) {}
+      area_("unified buffer", rank_number, unified_buffer_, kUnifiedBufferBytes, false) {}
 
 void Core::Begin(uint32_t block_number, const Clock &clock, std::function<void()> kernel) {
   blocks = block_number;
   pipe_pointer = nullptr;
+  scalar_accesses = 0;
   for (Pipe &pipe : pipes_) {
     pipe.start = pipe.done = clock;
     pipe.published = 0;
@@ -304,6 +305,7 @@ uint32_t Core::ScalarAccess(Site site) {
 
 void Core::ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool write, Site site) {
   Note(site);
+  ++scalar_accesses;
   const Local at = place.At(static_cast<uint32_t>(offset));
   CheckLocal(at, bytes, false, write ? "SetValue" : "GetValue");
   if ((at.address - unified_buffer_) % bytes != 0) {
@@ -317,7 +319,7 @@ void Core::ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool
   }
 }
 
-Core::CacheLine &Core::Line(uint64_t number) {
+Core::CacheLine &Core::Line(uint64_t number, const Area &area) {
   auto found = cache_.find(number);
   if (found != cache_.end() && simulator_.evict_in_ != 0 && simulator_.Random(simulator_.evict_in_) == 0) {
     WriteBack(number, found->second);
@@ -326,7 +328,9 @@ Core::CacheLine &Core::Line(uint64_t number) {
   }
   if (found != cache_.end()) return found->second;
   CacheLine &line = cache_[number];
-  std::memcpy(line.data, reinterpret_cast<const void *>(number * kCacheLineBytes), kCacheLineBytes);
+  const uint8_t *address = reinterpret_cast<const uint8_t *>(number * kCacheLineBytes);
+  std::memcpy(line.data, address, kCacheLineBytes);
+  if (simulator_.on_transfer) simulator_.on_transfer({rank, block, area.rank, true, address, kCacheLineBytes});
   line.filled = simulator_.commits_;
   return line;
 }
@@ -351,7 +355,7 @@ void Core::ReadGlobal(const void *address, void *value, uint32_t bytes, Site sit
   const uint8_t *from = static_cast<const uint8_t *>(address);
   Area &area = simulator_.Require(from, bytes, "GetValue", site_, caller_);
   const uint64_t number = reinterpret_cast<uint64_t>(from) / kCacheLineBytes;
-  CacheLine &line = Line(number);
+  CacheLine &line = Line(number, area);
   const uint32_t access = ScalarAccess(site);
   if (!line.dirty) {
     simulator_.shadow_.Read(area, from, bytes, access, pipes_[PIPE_S].start, true);
@@ -367,9 +371,9 @@ void Core::ReadGlobal(const void *address, void *value, uint32_t bytes, Site sit
 void Core::WriteGlobal(void *address, const void *value, uint32_t bytes, Site site) {
   Note(site);
   uint8_t *to = static_cast<uint8_t *>(address);
-  simulator_.Require(to, bytes, "SetValue", site_, caller_);
+  const Area &area = simulator_.Require(to, bytes, "SetValue", site_, caller_);
   const uint64_t number = reinterpret_cast<uint64_t>(to) / kCacheLineBytes;
-  CacheLine &line = Line(number);
+  CacheLine &line = Line(number, area);
   std::memcpy(line.data + (to - reinterpret_cast<uint8_t *>(number * kCacheLineBytes)), value, bytes);
   line.dirty = true;
   line.access = ScalarAccess(site);
@@ -431,7 +435,11 @@ void Core::Move(bool in, const Local &local, uint8_t *global, const DataCopyExtP
              what);
   for (uint32_t i = 0; i < move.blocks; ++i) {
     const Area &area = simulator_.Require(global + i * move.global_pitch, move.bytes, what, site_, caller_);
+    move.remote = area.rank != rank;
     if (in) last_read_ = &area;
+    if (simulator_.on_transfer) {
+      simulator_.on_transfer({rank, block, area.rank, in, global + i * move.global_pitch, move.bytes});
+    }
   }
   Issue(in ? PIPE_MTE2 : PIPE_MTE3, std::move(move));
 }
@@ -575,6 +583,7 @@ bool Core::PipeReady(const Pipe &pipe) const {
 
 void Core::Start(Pipe &pipe, Instruction &instruction) {
   Access access{pipe.component, ++pipe.stamp, instruction.site, instruction.caller};
+  access.remote = instruction.remote;
   if (instruction.flag) {
     access.flag = true;
     access.whole_lines = reinterpret_cast<uint64_t>(instruction.global) % kRecordBytes == 0 &&
@@ -621,7 +630,9 @@ void Core::Step(Pipe &pipe) {
     default:
       if (now.access == 0) Start(pipe, now);
       over = MovePiece(pipe, now);
-      if (over) pipe.done.Set(pipe.component, pipe.stamp);
+      if (!over) break;
+      pipe.done.Set(pipe.component, pipe.stamp);
+      if (now.remote && now.kind == Instruction::kMoveIn) pipe.done.Reach(pipe.start.Hops() + 1);
       break;
   }
   if (over) pipe.queue.pop_front();
@@ -723,7 +734,13 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
   yield_in_ = pick({1, 4, 16});
   evict_in_ = pick({0, 2, 32});
   most_words_ = pick({1, 8, 64});
-  const uint32_t slow_in = pick({0, 3, 12});
+  uint32_t slow_in = pick({0, 3, 12});
+  if (options.even) {
+    queue_length_ = 64;
+    yield_in_ = 16;
+    evict_in_ = slow_in = 0;
+    most_words_ = ~0u;
+  }
   const auto slowness = [&] { return slow_in != 0 && Random(slow_in) == 0 ? pick({4, 16}) : 1; };
   uint32_t component = 0;
   for (uint32_t r = 0; r < options.ranks; ++r) {
@@ -783,19 +800,28 @@ Simulator::~Simulator() = default;
 
 Core &Simulator::Self() { return *current_; }
 
-void Simulator::Register(std::string name, uint8_t *base, uint64_t bytes, bool content) {
-  auto area = std::make_unique<Area>(std::move(name), base, bytes, true);
+void Simulator::Register(uint32_t rank, std::string name, uint8_t *base, uint64_t bytes, bool content) {
+  name = "rank " + std::to_string(rank) + " " + std::move(name);
+  auto area = std::make_unique<Area>(std::move(name), rank, base, bytes, true);
   if (content) shadow_.Initialise(*area);
-  const auto at = std::upper_bound(areas_.begin(), areas_.end(), base,
-                                   [](const uint8_t *address, const auto &other) { return address < other->base; });
+  const auto at = running_ ? std::upper_bound(areas_.begin(), areas_.end(), base,
+                                              [](const uint8_t *a, const auto &other) { return a < other->base; })
+                           : areas_.end();  // Run sorts them all at once
   areas_.insert(at, std::move(area));
 }
 
 Area *Simulator::Find(const uint8_t *address, uint64_t bytes) {
+  for (size_t guess : {last_found_, last_found_ + 1}) {  // the pieces of a move often go through neighbours
+    if (guess < areas_.size() && areas_[guess]->Holds(address, bytes)) {
+      last_found_ = guess;
+      return areas_[guess].get();
+    }
+  }
   const auto after = std::upper_bound(areas_.begin(), areas_.end(), address,
                                       [](const uint8_t *a, const auto &area) { return a < area->base; });
   if (after == areas_.begin()) return nullptr;
-  Area *area = (after - 1)->get();
+  last_found_ = after - 1 - areas_.begin();
+  Area *area = areas_[last_found_].get();
   return area->Holds(address, bytes) ? area : nullptr;
 }
 
@@ -947,6 +973,8 @@ void Simulator::Host(uint32_t rank, std::function<void()> body) {
 }
 
 std::string Simulator::Run() {
+  std::sort(areas_.begin(), areas_.end(), [](const auto &a, const auto &b) { return a->base < b->base; });
+  running_ = true;
   try {
     while (hosts_running_ > 0 && report_.empty()) {
       if (ready_.empty()) Fail("deadlock: nothing can go on\n" + WhoWaits());

@@ -55,6 +55,7 @@ struct Instruction {
   uint32_t blocks = 0;
   uint32_t bytes = 0;
   bool flag = false;
+  bool remote = false;  // to or from the memory of another rank
   // a vector instruction: the first operand is written, the others are read
   std::function<void()> compute;
   std::array<Operand<Local>, 3> operands;
@@ -139,6 +140,7 @@ class Core {
   uint32_t rank;
   uint32_t block;
   uint32_t blocks = 0;
+  uint64_t scalar_accesses = 0;  // to the unified buffer, of the kernel
 
  private:
   friend class Simulator;
@@ -158,7 +160,7 @@ class Core {
   void JoinAllPipes();
   void CheckLocal(const Local &place, uint64_t bytes, bool aligned, const char *what);
   uint32_t ScalarAccess(Site site);
-  CacheLine &Line(uint64_t line);
+  CacheLine &Line(uint64_t line, const Area &area);
   void WriteBack(uint64_t line, CacheLine &cache_line);
   int32_t TakeEventId(HardEvent event);
   void EndGeneration(uint32_t buffer, const char *unusable);
@@ -208,6 +210,16 @@ class Core {
   const Area *last_read_ = nullptr;
 };
 
+// A piece of a move between a core and global memory, or a line that the scalar cache takes from there.
+struct Transfer {
+  uint32_t rank;  // the core
+  uint32_t block;
+  uint32_t owner;  // the rank whose memory it is
+  bool in;         // to the core
+  const uint8_t *global;
+  uint32_t bytes;
+};
+
 class Simulator {
  public:
   struct Options {
@@ -215,12 +227,13 @@ class Simulator {
     uint32_t cores = 1;
     uint64_t seed = 0;
     bool may_time_out = false;  // a wait for something that never comes is what the run is about
+    bool even = false;  // all go on alike, moves land whole, no cached line is lost: to count, not to find races
   };
   explicit Simulator(const Options &options);
   ~Simulator();
 
-  // Makes `bytes` of memory known under `name`, with content or not. Nothing else may be accessed.
-  void Register(std::string name, uint8_t *base, uint64_t bytes, bool content);
+  // Makes `bytes` of a rank's memory known under `name`, with content or not. Nothing else may be accessed.
+  void Register(uint32_t rank, std::string name, uint8_t *base, uint64_t bytes, bool content);
 
   // What each rank's host does. It may call Launch, Touch and Pause.
   void Host(uint32_t rank, std::function<void()> body);
@@ -235,7 +248,13 @@ class Simulator {
 
   uint64_t Random(uint64_t below) { return random_() % below; }
   uint64_t Steps() const { return static_cast<uint64_t>(now_ & (kTimeoutCycles - 1)); }
+  // Hops between ranks on the longest chain, each link waiting for the one before, to what this host has waited for:
+  // a write to another rank that was waited for there, or a read from another rank's memory.
+  uint32_t Hops(uint32_t rank) const { return ranks_[rank].clock.Hops(); }
+  const Core &CoreOf(uint32_t rank, uint32_t block) const { return *ranks_[rank].cores[block]; }
   static Core &Self();
+
+  std::function<void(const Transfer &)> on_transfer;  // when it is issued; may be empty
 
  private:
   friend class Core;
@@ -272,6 +291,8 @@ class Simulator {
   std::mt19937_64 random_;
   Shadow shadow_;
   std::vector<std::unique_ptr<Area>> areas_;  // in order of their addresses
+  size_t last_found_ = 0;
+  bool running_ = false;
   std::vector<Rank> ranks_;
   std::vector<Actor *> ready_;
   uint32_t hosts_running_ = 0;
