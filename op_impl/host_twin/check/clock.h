@@ -137,18 +137,22 @@ class Clock {
       for (uint32_t i = 0; i < kSlots; ++i) joined->stamps[i] = std::max(a->stamps[i], b->stamps[i]);
       return joined;
     }
-    std::array<Node *, kSlots> children;
+    std::array<Node *, kSlots> children;  // none: both have the same
     for (uint32_t i = 0; i < kSlots; ++i) {
-      children[i] = Joined(a->children[i], b->children[i], level - 1);
-      is_a = is_a && children[i] == a->children[i];
-      is_b = is_b && children[i] == b->children[i];
+      Node *of_a = a->children[i];
+      Node *of_b = b->children[i];
+      children[i] = of_a == of_b ? nullptr : Joined(of_a, of_b, level - 1);
+      is_a &= of_a == of_b || children[i] == of_a;
+      is_b &= of_a == of_b || children[i] == of_b;
     }
     if (is_a || is_b) {
       for (Node *child : children) Release(child, level - 1);
       return Share(is_a ? a : b);
     }
     Node *joined = new Node(level);
-    joined->children = children;
+    for (uint32_t i = 0; i < kSlots; ++i) {
+      joined->children[i] = children[i] != nullptr ? children[i] : Share(a->children[i]);
+    }
     return joined;
   }
 

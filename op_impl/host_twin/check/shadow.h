@@ -66,11 +66,13 @@ struct Area {
 // Takes the clocks that flags carry, each once.
 class Acquirer {
  public:
-  void Take(const Access &write, const std::vector<Clock> &published, Clock &clock) {
+  // `over`: what is over for the reader anyway, and with a write all that it carries.
+  void Take(const Access &write, const std::vector<Clock> &published, const Clock &over, Clock &clock) {
     const uint32_t number = write.published;
     if (known_.size() < published.size() + 1) known_.resize(published.size() + 1, false);
     if (number == 0 || known_[number]) return;
     known_[number] = true;
+    if (over[write.component] >= write.stamp) return;
     clock.Join(published[number - 1], write.remote ? 1 : 0);
   }
 
@@ -119,7 +121,7 @@ class Shadow {
       }
       const Access &write = accesses_[last];
       if (write.flag && acquirer != nullptr) {
-        acquirer->Take(write, published_, *acquired);
+        acquirer->Take(write, published_, clock, *acquired);
       } else if (last != 0 && last != known) {
         if (!IsOver(last, clock)) on_race({area, offset, number, "reads", last, "write"});
         known = last;

@@ -433,14 +433,16 @@ void Core::Move(bool in, const Local &local, uint8_t *global, const DataCopyExtP
   if (move.blocks == 0 || move.bytes == 0) return;
   CheckLocal(local, (move.blocks - 1) * move.local_pitch + (in ? RoundUp(move.bytes, kUbBlockBytes) : move.bytes), true,
              what);
+  uint32_t owner = rank;
   for (uint32_t i = 0; i < move.blocks; ++i) {
     const Area &area = simulator_.Require(global + i * move.global_pitch, move.bytes, what, site_, caller_);
-    move.remote = area.rank != rank;
     if (in) last_read_ = &area;
-    if (simulator_.on_transfer) {
-      simulator_.on_transfer({rank, block, area.rank, in, global + i * move.global_pitch, move.bytes});
-    }
+    owner = area.rank;
   }
+  if (simulator_.on_transfer) {
+    simulator_.on_transfer({rank, block, owner, in, global, move.bytes, move.blocks, move.global_pitch});
+  }
+  move.remote = owner != rank;
   Issue(in ? PIPE_MTE2 : PIPE_MTE3, std::move(move));
 }
 

@@ -210,14 +210,16 @@ class Core {
   const Area *last_read_ = nullptr;
 };
 
-// A piece of a move between a core and global memory, or a line that the scalar cache takes from there.
+// A move between a core and global memory, or a line that the scalar cache takes from there.
 struct Transfer {
   uint32_t rank;  // the core
   uint32_t block;
   uint32_t owner;  // the rank whose memory it is
   bool in;         // to the core
   const uint8_t *global;
-  uint32_t bytes;
+  uint32_t bytes;  // of each piece
+  uint32_t pieces = 1;
+  uint64_t pitch = 0;
 };
 
 class Simulator {
