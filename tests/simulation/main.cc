@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <iterator>
 
 #include "scenario.h"
 
@@ -39,7 +38,7 @@ int main(int argc, char **argv) {
   uint64_t rank_steps = 0;
   uint64_t scheduler_steps = 0;
   uint64_t run = 0;
-  uint64_t kernel_seeds[4] = {0, 0, 0, 0};
+  uint64_t kernel_seeds[simulation::kKernelCount] = {};
   const auto enough = [&] {
     if (each == 0) return run == seeds;
     for (const uint64_t kernel : kernel_seeds) {
@@ -52,7 +51,7 @@ int main(int argc, char **argv) {
     if (verbose) std::printf("seed %lu: %s\n", seed, result.configuration.c_str());
     rank_steps += result.rank_steps;
     scheduler_steps += result.scheduler_steps;
-    for (size_t k = 0; k < std::size(kernel_seeds); ++k) kernel_seeds[k] += result.kernels[k] != 0;
+    for (size_t k = 0; k < simulation::kKernelCount; ++k) kernel_seeds[k] += result.kernels[k] != 0;
     if (result.report.empty()) continue;
     std::printf("seed %lu: %s\n%s\nreplay: bash tests/simulate.sh --seed %lu\n", seed, result.configuration.c_str(),
                 result.report.c_str(), seed);
@@ -61,7 +60,7 @@ int main(int argc, char **argv) {
   const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
   std::printf("seeds %lu to %lu clean: %lu kernel launches on a rank, %lu scheduler steps, %.1f s (%.0f launches/s)\n",
               first, first + run - 1, rank_steps, scheduler_steps, spent.count(), rank_steps / spent.count());
-  for (size_t k = 0; k < std::size(kernel_seeds); ++k) {
+  for (size_t k = 0; k < simulation::kKernelCount; ++k) {
     std::printf("  %-16s in %lu seeds\n", kKernels[k], kernel_seeds[k]);
   }
   return 0;

@@ -103,17 +103,30 @@ class Memory {
 
 class Scenario {
  public:
-  explicit Scenario(uint64_t seed) : seed_(seed), random_(seed * 2654435761u + 1) {}
-
-  Result Run() {
+  explicit Scenario(uint64_t seed) : seed_(seed), random_(seed * 2654435761u + 1) {
     Configure();
     MakeSteps();
+  }
+  Scenario(const Size &size, Observer &observer) : seed_(1), random_(1), observer_(&observer) {
+    Configure(size);
+    config_.capacity = 1;
+    for (const bool prefill : {false, true}) {
+      AddStep({prefill, true, false, {}, {}, {}}, size.tokens);
+      config_.capacity = std::max(config_.capacity, steps_.back().expected.most_rows);
+    }
+  }
+
+  Result Run() {
     Simulator::Options options;
     options.ranks = config_.world_size;
     options.cores = config_.cores;
     options.seed = seed_;
     options.may_time_out = config_.fault != Fault::kNone;
+    options.even = observer_ != nullptr;
     Simulator simulator(options);
+    if (observer_ != nullptr) {
+      simulator.on_transfer = [this](const AscendC::backend::Transfer &move) { observer_->OnTransfer(move); };
+    }
     Memory memory(simulator);
     simulator_ = &simulator;
     memory_ = &memory;
@@ -175,6 +188,31 @@ class Scenario {
     const uint64_t hidden = c.row_bytes / element;
     c.tile_elements = OneIn(2) ? TileElements(hidden) : static_cast<uint32_t>(small / element);
     c.tile_elements = std::min(c.tile_elements, TileElements(hidden));
+  }
+
+  void Configure(const Size &size) {
+    Configuration &c = config_;
+    c.world_size = size.ranks;
+    c.cores = c.combine_cores = size.cores;
+    c.expert_num = size.experts;
+    c.top_k = size.top_k;
+    c.dtype = kBfloat16;
+    c.row_bytes = size.row_bytes;
+    c.id_bytes = sizeof(int32_t);
+    c.mask_kind = kNoMask;
+    c.decode_buffer_bytes = decode_dispatch::RowBufferBytes(c.row_bytes);
+    c.prefill = prefill_dispatch::Split(c.row_bytes, c.top_k);
+    c.tile_elements = TileElements(c.row_bytes / sizeof(uint16_t));
+  }
+
+  // `step` with random rows, `token_num` tokens on each rank.
+  void AddStep(Step step, uint32_t token_num) {
+    for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
+      step.tokens.push_back(MakeTokens(token_num, false, true, false));
+    }
+    step.expected = Dispatch(step.tokens, config_.expert_num, config_.top_k);
+    for (const std::vector<Row> &rows : step.expected.rows) step.outputs.push_back(Values(rows.size()));
+    steps_.push_back(std::move(step));
   }
 
   void MakeSteps() {
@@ -314,6 +352,7 @@ class Scenario {
       part("rows", RowsOffset(shape), config_.capacity * config_.row_bytes, false);
       part("outputs", OutputsOffset(shape), config_.capacity * config_.row_bytes, false);
     }
+    if (observer_ != nullptr) observer_->OnWindows(shape, windows_);
   }
 
   // --- the host of one rank ---
@@ -321,11 +360,18 @@ class Scenario {
   void RunRank(uint32_t rank) {
     for (uint64_t number = 0; number < steps_.size(); ++number) {
       const Step &step = steps_[number];
-      if (simulator_->Random(3) == 0) simulator_->Pause(1 + simulator_->Random(2000));
+      if (observer_ == nullptr && simulator_->Random(3) == 0) simulator_->Pause(1 + simulator_->Random(2000));
       const bool last = number + 1 == steps_.size();
       if (config_.fault == Fault::kAbsent && last && rank == config_.fault_rank) return;
       if (!RunStep(rank, number, step)) return;
     }
+  }
+
+  void Launch(uint32_t rank, Kernel kernel, uint32_t cores, std::function<void()> body) {
+    ++result_.kernels[kernel];
+    ++result_.rank_steps;
+    simulator_->Launch(rank, cores, std::move(body));
+    if (observer_ != nullptr) observer_->OnEnd(*simulator_, rank, kernel);
   }
 
   // False if nothing more can be done on this rank's window.
@@ -336,9 +382,8 @@ class Scenario {
     const bool faulty = rank == config_.fault_rank;
     const bool last = number + 1 == steps_.size();
     if (config_.fault == Fault::kNoDispatch && faulty) return RunCombine(rank, number, step, arguments);
-    ++result_.kernels[step.prefill ? 2 : 0];
-    ++result_.rank_steps;
-    simulator_->Launch(rank, config_.cores, [&] { CallDispatch(rank, step, arguments); });
+    Launch(rank, step.prefill ? kPrefillDispatch : kDecodeDispatch, config_.cores,
+           [&] { CallDispatch(rank, step, arguments); });
 
     const uint64_t *header = Header(rank);
     // As on an NPU, where the host looks after the combine only: it launches that all the same.
@@ -475,9 +520,7 @@ class Scenario {
 
   void LaunchCombine(uint32_t rank, const Step &step, const Arguments &a, uint8_t *expand_x) {
     const Tokens &tokens = step.tokens[rank];
-    ++result_.kernels[step.prefill ? 3 : 1];
-    ++result_.rank_steps;
-    simulator_->Launch(rank, config_.combine_cores, [&, this] {
+    Launch(rank, step.prefill ? kPrefillCombine : kDecodeCombine, config_.combine_cores, [&, this] {
       if (step.prefill) {
         moe_prefill_combine(expand_x, a.expert_ids, a.scales, a.expand_idx, a.plan, a.shared, windows_[rank], a.y,
                             tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype, config_.tile_elements);
@@ -663,6 +706,7 @@ class Scenario {
   uint64_t seed_;
   std::mt19937_64 random_;
   Configuration config_{};
+  Observer *observer_ = nullptr;
   bool many_ranks_ = false;
   std::vector<Step> steps_;
   std::vector<uint8_t *> windows_;
@@ -675,5 +719,6 @@ class Scenario {
 }  // namespace
 
 Result RunScenario(uint64_t seed) { return Scenario(seed).Run(); }
+Result RunScenario(const Size &size, Observer &observer) { return Scenario(size, observer).Run(); }
 
 }  // namespace simulation

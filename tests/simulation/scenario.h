@@ -1,21 +1,48 @@
-// One run of the simulation: a random configuration, a few steps on one window per rank, all results compared.
+// One run of the simulation: a configuration, a few steps on one window per rank, all results compared.
 #ifndef MOE_COMM_TESTS_SIMULATION_SCENARIO_H
 #define MOE_COMM_TESTS_SIMULATION_SCENARIO_H
 
 #include <cstdint>
 #include <string>
+#include <vector>
+
+#include "common/window_layout.h"
+#include "host_twin/check/simulator.h"
 
 namespace simulation {
+
+enum Kernel : uint32_t { kDecodeDispatch, kDecodeCombine, kPrefillDispatch, kPrefillCombine, kKernelCount };
 
 struct Result {
   std::string configuration;
   std::string report;  // of what went wrong, or empty
   uint64_t rank_steps = 0;  // dispatches and combines, summed over the ranks
-  uint64_t kernels[4] = {0, 0, 0, 0};  // runs of decode dispatch, decode combine, prefill dispatch, prefill combine
+  uint64_t kernels[kKernelCount] = {};  // how often each ran
   uint64_t scheduler_steps = 0;
 };
 
+// A configuration drawn from the seed.
 Result RunScenario(uint64_t seed);
+
+// One of a given size, without faults: decode and then prefill, each with dispatch and combine. Rows are random.
+struct Size {
+  uint32_t ranks;
+  uint32_t cores;
+  uint32_t experts;
+  uint32_t tokens;  // of each rank
+  uint32_t top_k;
+  uint64_t row_bytes;
+};
+
+// Sees what the kernels of such a run do.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void OnWindows(const moe_comm::WindowShape &shape, const std::vector<uint8_t *> &windows) = 0;
+  virtual void OnTransfer(const AscendC::backend::Transfer &transfer) = 0;
+  virtual void OnEnd(const AscendC::backend::Simulator &simulator, uint32_t rank, Kernel kernel) = 0;
+};
+Result RunScenario(const Size &size, Observer &observer);
 
 }  // namespace simulation
 
