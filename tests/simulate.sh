@@ -10,22 +10,11 @@ set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-cxx=${CXX:-g++}
-command -v "$cxx" >/dev/null || { echo "no C++ compiler $cxx; install one (Debian: apt-get install g++)" >&2; exit 1; }
-# The fibers jump between stacks, which the checked longjmp of _FORTIFY_SOURCE takes for an error.
-flags=(-std=c++17 -O2 -ffp-contract=off -Wall -U_FORTIFY_SOURCE -I"$repository/op_impl"
-       -I"$repository/op_impl/host_twin" -I"$repository/op_impl/host_twin/check")
-
-compile() {
-    local source
-    for source in "$@"; do
-        "$cxx" "${flags[@]}" -c "$source" -o "$build/$(basename "$source").o"
-    done
-}
+source "$repository/tests/simulation/compile.sh"
 
 start=$SECONDS
 compile "$repository"/op_impl/moe_*/op_kernel/*.cpp &
-compile "$repository/op_impl/host_twin/check/simulator.cc" "$repository"/tests/simulation/*.cc
+compile "$repository/op_impl/host_twin/check/simulator.cc" "$repository"/tests/simulation/{scenario,main,twin_rules}.cc
 wait $!
 "$cxx" "$build"/{simulator,twin_rules}.cc.o -o "$build/twin_rules"
 "$cxx" "$build"/{simulator,scenario,main}.cc.o "$build"/*.cpp.o -o "$build/simulate"
