@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# How the kernels' control messages, control bytes and one-way latencies grow with the ranks (2 to 384) and with the cores
+# of a rank (1 to 48): counted on the unchanged kernels in simulation, whose results are compared with the reference.
+# Needs g++ only. Exit status 1 if a result is wrong.
+#
+#   bash tests/growth.sh           about 3 minutes on one core, and 5 GB of memory for 384 ranks
+#   bash tests/growth.sh --short   up to 64 ranks
+set -euo pipefail
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+source "$repository/tests/simulation/compile.sh"
+compile "$repository"/op_impl/moe_*/op_kernel/*.cpp "$repository/op_impl/host_twin/check/simulator.cc" \
+    "$repository"/tests/simulation/{scenario,growth}.cc
+"$cxx" "$build"/{simulator,scenario,growth}.cc.o "$build"/*.cpp.o -o "$build/growth"
+"$build/growth" "$@"
