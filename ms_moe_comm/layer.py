@@ -3,72 +3,19 @@
 Both are Qwen3-MoE's layer: a softmax router whose top-k weights are normalised to sum to one, SwiGLU experts, and an
 optional shared expert whose output is added unweighted. `MoELayer` holds the experts of its own rank and lets the
 tokens travel; `DenseMoELayer` holds all experts and sends every token through every one. They perform the same
-operations on a token in the same order, so their results are the same bits, in every dtype:
+operations on a token in the same order, so their results are the same bits, in every dtype, with int8 weights
+(`MoEWeights.quantised`) as without:
 
 * the router works in fp32 on the token alone;
-* `moe_grouped_matmul` gives a row the same bits whatever other rows there are;
+* the grouped matmuls give a row the same bits whatever other rows there are, and a row is quantised by itself;
 * the weighted sum is fp32: it starts at +0, multiplies, rounds, adds and rounds in k order; it is rounded to the dtype
   once at the end.
 """
-from dataclasses import dataclass
-
 import mindspore as ms
-from mindspore import Parameter, Tensor, nn, ops
+from mindspore import nn, ops
 
 from .dispatcher import MoEDispatcher
-from .ops import moe_grouped_matmul
-
-
-@dataclass
-class MoEWeights:
-    """Parameters of one MoE layer. The layers of all phases are built from the same object and so share them.
-
-    Attributes (E experts of the group, E_local of this rank; a dense layer holds all, E_local = E; H hidden size, I
-    width of an expert, S width of the shared expert; `dtype` is that of the activations):
-        router (Parameter): [H, E] float32.
-        gate_up (Parameter): [E_local, H, 2 * I] dtype, each expert's gate projection left of its up projection.
-        down (Parameter): [E_local, I, H] dtype.
-        shared_gate_up (Parameter, optional): [1, H, 2 * S] dtype.
-        shared_down (Parameter, optional): [1, S, H] dtype.
-    """
-
-    router: Parameter
-    gate_up: Parameter
-    down: Parameter
-    shared_gate_up: Parameter = None
-    shared_down: Parameter = None
-
-    @classmethod
-    def from_numpy(cls, name, arrays, dtype):
-        """Parameters `<name>.<key>` from float32 arrays, which are rounded to `dtype` (the router's is not).
-
-        Args:
-            name (str): prefix of the parameters' names, unique in the model.
-            arrays (dict[str, numpy.ndarray]): an array per attribute; those of the shared expert may be absent.
-            dtype (mindspore.dtype): float32, float16 or bfloat16.
-        """
-        def parameter(key):
-            value = Tensor(arrays[key], ms.float32 if key == "router" else dtype)
-            return Parameter(value, name=f"{name}.{key}", requires_grad=False)
-        return cls(**{key: parameter(key) for key in arrays})
-
-    def __post_init__(self):
-        hidden_size, intermediate_size = self.gate_up.shape[1], self.down.shape[1]
-        expected = {
-            "router": (hidden_size, self.router.shape[1]),
-            "gate_up": (self.gate_up.shape[0], hidden_size, 2 * intermediate_size),
-            "down": (self.gate_up.shape[0], intermediate_size, hidden_size),
-        }
-        if (self.shared_gate_up is None) != (self.shared_down is None):
-            raise ValueError("A shared expert needs both shared_gate_up and shared_down; only one was given.")
-        if self.shared_down is not None:
-            shared_size = self.shared_down.shape[1]
-            expected["shared_gate_up"] = (1, hidden_size, 2 * shared_size)
-            expected["shared_down"] = (1, shared_size, hidden_size)
-        for key, shape in expected.items():
-            if getattr(self, key).shape != shape:
-                raise ValueError(f"{key} has shape {getattr(self, key).shape}, but the other weights of the layer ask "
-                                 f"for {shape}.")
+from .ops import moe_dynamic_quant, moe_grouped_matmul, moe_grouped_matmul_quant
 
 
 def swiglu(hidden):
@@ -101,18 +48,59 @@ class TopKRouter(nn.Cell):
         return expert_scales / ops.sum(expert_scales, -1, True), expert_ids
 
 
-class SharedExpert(nn.Cell):
-    """The SwiGLU expert that every token visits, where the token lives: [T, H] -> [T, H]."""
+class SwigluExperts(nn.Cell):
+    """Rows, sorted by expert, through their experts: up, SwiGLU, down.
 
-    def __init__(self, gate_up, down):
+    With int8 weights both matmuls are int8 (W8A8): rows that do not come quantised are quantised here, each by itself,
+    and so is what SwiGLU gives.
+
+    Args:
+        gate_up, down (Parameter): [E, H, 2 * I] and [E, I, H].
+        gate_up_scale, down_scale (Parameter, optional): [E, 2 * I] and [E, H] with int8 weights.
+
+    Inputs:
+        x (Tensor): [M, H], dtype of the activations; or int8 with `dynamic_scales`.
+        group_list (Tensor): [E] int64 counts.
+        out (Tensor, optional): [M, H] dtype of the activations: written in place and returned. Needed with int8 rows.
+        dynamic_scales (Tensor, optional): [M] float32, the scales of int8 rows.
+    Outputs:
+        y [M, H]; rows past the last group are undefined.
+    """
+
+    def __init__(self, gate_up, down, gate_up_scale=None, down_scale=None):
         super().__init__(auto_prefix=False)
         self.gate_up = gate_up
         self.down = down
+        self.gate_up_scale = gate_up_scale
+        self.down_scale = down_scale
+        self.quantised = gate_up_scale is not None
+
+    def construct(self, x, group_list, out=None, dynamic_scales=None):
+        if not self.quantised:
+            hidden = moe_grouped_matmul(x, self.gate_up, group_list)
+            return moe_grouped_matmul(swiglu(hidden), self.down, group_list, out)
+        dtype = x.dtype if out is None else out.dtype
+        if dynamic_scales is None:
+            x, dynamic_scales = moe_dynamic_quant(x)
+        hidden = moe_grouped_matmul_quant(x, self.gate_up, group_list, self.gate_up_scale, dynamic_scales,
+                                          output_dtype=dtype)
+        rows, row_scales = moe_dynamic_quant(swiglu(hidden))
+        if out is None:
+            return moe_grouped_matmul_quant(rows, self.down, group_list, self.down_scale, row_scales,
+                                            output_dtype=dtype)
+        return moe_grouped_matmul_quant(rows, self.down, group_list, self.down_scale, row_scales, out=out)
+
+
+class SharedExpert(nn.Cell):
+    """The SwiGLU expert that every token visits, where the token lives: [T, H] -> [T, H]."""
+
+    def __init__(self, weights):
+        super().__init__(auto_prefix=False)
+        self.expert = SwigluExperts(weights.shared_gate_up, weights.shared_down, weights.shared_gate_up_scale,
+                                    weights.shared_down_scale)
 
     def construct(self, x):
-        group_list = ops.full((1,), x.shape[0], dtype=ms.int64)
-        hidden = moe_grouped_matmul(x, self.gate_up, group_list)
-        return moe_grouped_matmul(swiglu(hidden), self.down, group_list)
+        return self.expert(x, ops.full((1,), x.shape[0], dtype=ms.int64))
 
 
 class MoELayer(nn.Cell):
@@ -146,23 +134,22 @@ class MoELayer(nn.Cell):
                 raise ValueError(f"{key} has shape {getattr(weights, key).shape}, but the window of "
                                  f"{window.moe_expert_num} experts on {window.ep_world_size} ranks with hidden size "
                                  f"{window.hidden_size} needs {shape}.")
-        if weights.gate_up.dtype != window.dtype:
+        if not weights.is_quantised and weights.gate_up.dtype != window.dtype:
             raise ValueError(f"The experts are {weights.gate_up.dtype}, but the window carries {window.dtype}: create "
                              f"both with the same dtype.")
+        if weights.is_quantised and weights.gate_up_scale.dtype == ms.bfloat16 != window.dtype:
+            raise ValueError(f"The scales of the experts are {weights.gate_up_scale.dtype}, but the window carries "
+                             f"{window.dtype}: quantise the weights for that dtype.")
         self.router = TopKRouter(weights.router, window.top_k)
-        self.gate_up = weights.gate_up
-        self.down = weights.down
-        self.shared_expert = None
-        if weights.shared_down is not None:
-            self.shared_expert = SharedExpert(weights.shared_gate_up, weights.shared_down)
+        self.experts = SwigluExperts(weights.gate_up, weights.down, weights.gate_up_scale, weights.down_scale)
+        self.shared_expert = SharedExpert(weights) if weights.shared_down is not None else None
         self.dispatcher = MoEDispatcher(window, phase)
         self.outputs = window.outputs
 
     def construct(self, x, x_active_mask=None):
         expert_scales, expert_ids = self.router(x)
         expand_x, expert_token_nums, handle = self.dispatcher.dispatch(x, expert_ids, x_active_mask)
-        hidden = moe_grouped_matmul(expand_x, self.gate_up, expert_token_nums)
-        outputs = moe_grouped_matmul(swiglu(hidden), self.down, expert_token_nums, self.outputs)
+        outputs = self.experts(expand_x, expert_token_nums, self.outputs)
         shared_expert_x = None
         if self.shared_expert is not None:
             shared_expert_x = self.shared_expert(x)
@@ -184,11 +171,8 @@ class DenseMoELayer(nn.Cell):
     def __init__(self, weights, top_k):
         super().__init__(auto_prefix=False)
         self.router = TopKRouter(weights.router, top_k)
-        self.gate_up = weights.gate_up
-        self.down = weights.down
-        self.shared_expert = None
-        if weights.shared_down is not None:
-            self.shared_expert = SharedExpert(weights.shared_gate_up, weights.shared_down)
+        self.experts = SwigluExperts(weights.gate_up, weights.down, weights.gate_up_scale, weights.down_scale)
+        self.shared_expert = SharedExpert(weights) if weights.shared_down is not None else None
         self.expert_num = weights.gate_up.shape[0]
         self.top_k = top_k
 
@@ -198,8 +182,7 @@ class DenseMoELayer(nn.Cell):
         group_list = ops.full((self.expert_num,), tokens, dtype=ms.int64)
         # tile has no bfloat16 on CPU; the way through float32 loses nothing
         expand_x = ops.cast(ops.tile(ops.cast(x, ms.float32), (self.expert_num, 1)), x.dtype)
-        hidden = moe_grouped_matmul(expand_x, self.gate_up, group_list)
-        outputs = ops.cast(moe_grouped_matmul(swiglu(hidden), self.down, group_list), ms.float32)
+        outputs = ops.cast(self.experts(expand_x, group_list), ms.float32)
 
         y = ops.zeros_like(ops.cast(x, ms.float32))
         for k in range(self.top_k):

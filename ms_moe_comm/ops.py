@@ -7,6 +7,7 @@ from ms_moe_comm import _lib
 from ms_moe_comm._generated.gen_ops_def import (
     moe_decode_combine,
     moe_decode_dispatch,
+    moe_dynamic_quant,
     moe_prefill_combine,
     moe_prefill_dispatch,
 )
@@ -20,6 +21,7 @@ _lib.set_sgemm(cython_blas.__pyx_capi__["sgemm"])
 __all__ = [
     "moe_decode_combine",
     "moe_decode_dispatch",
+    "moe_dynamic_quant",
     "moe_grouped_matmul",
     "moe_grouped_matmul_quant",
     "moe_prefill_combine",
@@ -66,7 +68,7 @@ def moe_grouped_matmul_quant(x, weight, group_list, scale, per_token_scale, bias
             -128 (a quantised row does not).
         group_list (Tensor): [E] int64. Empty groups, and a sum below M, are legal.
         scale (Tensor): [E, N] float32 or bfloat16, of the weights' columns.
-        per_token_scale (Tensor): [M] float32, of the rows: what dispatch and :func:`quantise_rows` return.
+        per_token_scale (Tensor): [M] float32, of the rows: what dispatch and :func:`moe_dynamic_quant` return.
         bias (Tensor, optional): [E, N] int32, added to the sum, which wraps past int32.
         out (Tensor, optional): [M, N]: written in place and returned, e.g. ``window.outputs``, from where combine reads
             without a copy. Default: a new tensor.

@@ -117,6 +117,30 @@ def combine(outputs, expert_ids, expert_scales, expand_idx, moe_expert_num, dtyp
     return round_to(y, dtype)
 
 
+def quantise_rows(x, smooth=None):
+    """Each row as int8 with a scale of its own: the largest magnitude m becomes 127.
+
+    Every operation is rounded to fp32, the quotient to an integer half to even. A row with a NaN or an infinity gives
+    zeros and the scale NaN; a row with m below 2^-119, whose scale would be denormal, zeros and the scale 0.
+
+    Args:
+        x (numpy.ndarray): [M, H] float32.
+        smooth (numpy.ndarray, optional): [H] or [M, H] float32 factors.
+
+    Returns:
+        tuple of numpy.ndarray: [M, H] int8, and [M] float32: the factors that undo it.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = x if smooth is None else x * smooth
+        largest = np.abs(values).max(axis=1)
+        finite = np.isfinite(largest)
+        regular = finite & (largest >= np.float32(2.0**-119))
+        factor = np.float32(127) / np.where(regular, largest, np.float32(1))
+        steps = np.where(regular[:, None], np.rint(values * factor[:, None]), 0)
+        scale = np.where(regular, largest / np.float32(127), np.where(finite, np.float32(0), np.float32(np.nan)))
+    return steps.astype(np.int8), scale
+
+
 def grouped_matmul_int8(x, weight, groups, scale, per_token_scale, dtype, bias=None):
     """The W8A8 matmul of :func:`ms_moe_comm.moe_grouped_matmul_quant`, group by group.
 

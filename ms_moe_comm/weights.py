@@ -1,0 +1,136 @@
+"""The parameters of one mixture-of-experts layer, and their quantisation to int8."""
+
+from dataclasses import dataclass
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor
+
+from .reference import round_to
+
+_MATRICES = ("gate_up", "down", "shared_gate_up", "shared_down")
+
+
+def quantise_columns(weight, scale_dtype):
+    """int8 weights with a scale for each output column: symmetric, the largest magnitude of a column becomes 127.
+
+    The scale is rounded to its dtype first and the weights are divided by that, so that the product that the matmul
+    forms is off by at most half a step (and, where the rounding took the scale down, the largest by a bit more).
+
+    Args:
+        weight (numpy.ndarray): [E, K, N] float32, finite.
+        scale_dtype (str): "float32" or "bfloat16".
+
+    Returns:
+        tuple of numpy.ndarray: [E, K, N] int8 in -127 to 127, and [E, N] float32 with exact values of `scale_dtype`. A
+        column of zeros has scale 0.
+
+    Raises:
+        ValueError: a weight is NaN or infinite.
+    """
+    largest = np.abs(weight).max(axis=1)
+    if not np.isfinite(largest).all():
+        expert, column = np.argwhere(~np.isfinite(largest))[0]
+        raise ValueError(f"Weights must be finite to be quantised, but column {column} of expert {expert} has a NaN or "
+                         f"an infinity.")
+    scale = round_to(largest / np.float32(127), scale_dtype)
+    steps = np.rint(weight / np.where(scale > 0, scale, np.float32(1))[:, None])
+    return np.clip(steps, -127, 127).astype(np.int8), scale
+
+
+@dataclass
+class MoEWeights:
+    """Parameters of one MoE layer. The layers of all phases are built from the same object and so share them.
+
+    Attributes (E experts of the group, E_local of this rank; a dense layer holds all, E_local = E; H hidden size, I
+    width of an expert, S width of the shared expert; `dtype` is that of the activations, or int8):
+        router (Parameter): [H, E] float32.
+        gate_up (Parameter): [E_local, H, 2 * I] dtype, each expert's gate projection left of its up projection.
+        down (Parameter): [E_local, I, H] dtype.
+        shared_gate_up (Parameter, optional): [1, H, 2 * S] dtype.
+        shared_down (Parameter, optional): [1, S, H] dtype.
+        gate_up_scale, down_scale, shared_gate_up_scale, shared_down_scale (Parameter, optional): with int8 weights, the
+            scale of each output column, float32 or bfloat16: the shape of the weights without the middle dimension.
+    """
+
+    router: Parameter
+    gate_up: Parameter
+    down: Parameter
+    shared_gate_up: Parameter = None
+    shared_down: Parameter = None
+    gate_up_scale: Parameter = None
+    down_scale: Parameter = None
+    shared_gate_up_scale: Parameter = None
+    shared_down_scale: Parameter = None
+
+    @classmethod
+    def from_numpy(cls, name, arrays, dtype):
+        """Parameters `<name>.<key>` from float32 arrays, which are rounded to `dtype` (the router's is not).
+
+        Args:
+            name (str): prefix of the parameters' names, unique in the model.
+            arrays (dict[str, numpy.ndarray]): an array per attribute without the scales; those of the shared expert may
+                be absent.
+            dtype (mindspore.dtype): float32, float16 or bfloat16.
+        """
+        tensors = {key: Tensor(array, ms.float32 if key == "router" else dtype) for key, array in arrays.items()}
+        return cls._named(name, tensors)
+
+    @classmethod
+    def quantised(cls, name, arrays, dtype):
+        """Like :meth:`from_numpy`, with the experts' weights as int8 (see :func:`quantise_columns`).
+
+        The scales are bfloat16 for bfloat16 activations, as CANN's GroupedMatmul asks for, else float32.
+
+        Args:
+            name, arrays: see :meth:`from_numpy`.
+            dtype (mindspore.dtype): of the activations: float32, float16 or bfloat16.
+
+        Raises:
+            ValueError: a weight is NaN or infinite.
+        """
+        scale_dtype = ms.bfloat16 if dtype == ms.bfloat16 else ms.float32
+        tensors = {"router": Tensor(arrays["router"], ms.float32)}
+        for key in (key for key in _MATRICES if key in arrays):
+            weight, scale = quantise_columns(arrays[key], "bfloat16" if scale_dtype == ms.bfloat16 else "float32")
+            tensors[key] = Tensor(weight)
+            tensors[f"{key}_scale"] = Tensor(scale, scale_dtype)
+        return cls._named(name, tensors)
+
+    @classmethod
+    def _named(cls, name, tensors):
+        return cls(**{key: Parameter(tensor, name=f"{name}.{key}", requires_grad=False)
+                      for key, tensor in tensors.items()})
+
+    @property
+    def is_quantised(self):
+        """bool: the experts' weights are int8."""
+        return self.gate_up_scale is not None
+
+    def __post_init__(self):
+        hidden_size, intermediate_size = self.gate_up.shape[1], self.down.shape[1]
+        expected = {
+            "router": (hidden_size, self.router.shape[1]),
+            "gate_up": (self.gate_up.shape[0], hidden_size, 2 * intermediate_size),
+            "down": (self.gate_up.shape[0], intermediate_size, hidden_size),
+        }
+        if (self.shared_gate_up is None) != (self.shared_down is None):
+            raise ValueError("A shared expert needs both shared_gate_up and shared_down; only one was given.")
+        if self.shared_down is not None:
+            shared_size = self.shared_down.shape[1]
+            expected["shared_gate_up"] = (1, hidden_size, 2 * shared_size)
+            expected["shared_down"] = (1, shared_size, hidden_size)
+        for key in [key for key in _MATRICES if key in expected]:
+            weight, scale = getattr(self, key), getattr(self, f"{key}_scale")
+            if (weight.dtype == ms.int8) != (scale is not None):
+                raise ValueError(f"int8 weights need scales and others have none, but {key} is {weight.dtype} and "
+                                 f"{key}_scale is {'absent' if scale is None else 'given'}.")
+            if (scale is not None) != self.is_quantised:
+                raise ValueError(f"All experts are int8 or none is, but gate_up is {self.gate_up.dtype} and {key} is "
+                                 f"{weight.dtype}.")
+            if scale is not None:
+                expected[f"{key}_scale"] = (expected[key][0], expected[key][2])
+        for key, shape in expected.items():
+            if getattr(self, key).shape != shape:
+                raise ValueError(f"{key} has shape {getattr(self, key).shape}, but the other weights of the layer ask "
+                                 f"for {shape}.")
