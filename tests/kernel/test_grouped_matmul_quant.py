@@ -55,7 +55,7 @@ def assert_same_bits(actual, expected):
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("list_type", [0, 1])
 def test_bits_of_the_reference(scale_dtype, dtype, groups, with_bias, list_type):
-    inner, columns, spare, total = 1050, 300, 3, sum(groups)
+    inner, columns, spare, total = 1050, 1100, 3, sum(groups)
     x, weight, scale, per_token_scale, bias = operands(groups, inner, columns, scale_dtype, spare)
     per_token_scale[total // 2] = np.nan
     x[total // 2] = 0  # a poisoned row as it is quantised

@@ -11,7 +11,7 @@ namespace {
 // A block of sums stays in the first-level cache while the weights of its columns stream past; a row of weights serves
 // all rows of the block.
 constexpr int64_t kRows = 4;
-constexpr int64_t kColumns = 256;
+constexpr int64_t kColumns = 1024;
 
 struct Block {
   const int8_t *x;
