@@ -1,6 +1,7 @@
 """Steps whose every result is known beforehand on every rank: drawn once, then played as fast as the operators go."""
 
 import ctypes
+import re
 
 import mindspore as ms
 import numpy as np
@@ -104,3 +105,9 @@ def join(address, rank, size):
 def first_line(error):
     """What an operator says, without the traces that MindSpore adds."""
     return str(error).splitlines()[0]
+
+
+def refused(text):
+    """True if `text` is how a window that has failed refuses an operator."""
+    return re.match(r"'moe_\w+' on rank \d+ of \d+ is refused\. Epoch \d+ failed here: .* "
+                    r"The window cannot be used any more: create a new one on all ranks\.$", text) is not None

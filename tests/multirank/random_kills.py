@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import mindspore as ms
 import numpy as np
 from multirank.forks import Forks
-from multirank.known_steps import KnownStep, first_line, join, rows_of, use_cpu
+from multirank.known_steps import KnownStep, first_line, join, refused, rows_of, use_cpu
 from multirank.shared_memory import mapped_segments, names, wait_until_only
 
 from ms_moe_comm import ExpertWindow, MoEDispatcher
@@ -105,7 +105,7 @@ def kill(number, seed):
         told = re.match(r"'moe_\w+_(?:dispatch|combine)' on rank \d of 3, epoch \d+: .*\(phase '(\w+)'\) of ranks? "
                         r"([\d, ]+)\.", report["text"])
         assert told and str(victim) in told[2].split(", "), where
-        assert "cannot be used any more: create a new one on all ranks" in report["refusal"], where
+        assert refused(report["refusal"]), where
         assert not report["mapped"], where
     return told[1], int(steps[victim]), max(report["time"] for report in seen.values()) - killed
 

@@ -29,6 +29,33 @@ WindowParameters Registered(const uint8_t *base) {
   return registry.windows.at(base);
 }
 
+// Bytes of a window where the host can read them: in place, or copied from the NPU.
+class Memory {
+ public:
+  Memory(const uint8_t *address, uint64_t size, bool on_npu) : bytes_(address) {
+    if (!on_npu) return;
+    copy_.resize(size / sizeof(uint64_t));
+    npu::CopyToHost(copy_.data(), address, size);
+    bytes_ = reinterpret_cast<const uint8_t *>(copy_.data());
+  }
+  Memory(const Memory &) = delete;
+  Memory &operator=(const Memory &) = delete;
+  const uint8_t *Bytes() const { return bytes_; }
+
+ private:
+  std::vector<uint64_t> copy_;
+  const uint8_t *bytes_;
+};
+
+// The record of this rank's error, nullptr if there is none.
+const int64_t *FindRecord(const uint8_t *header, const WindowShape &shape) {
+  for (uint64_t block = 0; block < shape.block_dim; ++block) {
+    const int64_t *record = reinterpret_cast<const int64_t *>(header + RecordOffset(block));
+    if (record[kCode] != kOk) return record;
+  }
+  return nullptr;
+}
+
 std::string Seconds(uint64_t microseconds) {
   std::string text = std::to_string(microseconds / 1e6);
   text.erase(text.find_last_not_of('0') + 1);
@@ -64,17 +91,36 @@ std::string Ranks(const int64_t *detail, int64_t count) {
   return text;
 }
 
-std::string Describe(const int64_t *record, const WindowParameters &w) {
+// The error that made ranks give up one after the other: its rank, code, phase, and the first rank that was missed.
+struct Origin {
+  int64_t rank, code, phase, missed;
+};
+
+// From what a rank has adopted. `aborted`: the lines of all ranks, in which each tells its own error to every peer.
+Origin FindOrigin(const int64_t *detail, const uint8_t *aborted, uint64_t world_size) {
+  Origin origin = {detail[0], detail[1], detail[2], detail[3]};
+  for (uint64_t i = 0; i < world_size && origin.code == kPeerAborted; ++i) {
+    const int64_t *record = reinterpret_cast<const int64_t *>(aborted + origin.missed * kLineBytes);
+    if (record[kCode] == kOk) break;  // on its way
+    origin = {origin.missed, record[kCode], record[kPhase], record[kDetail]};
+  }
+  return origin;
+}
+
+std::string Describe(const int64_t *record, const WindowParameters &w, const uint8_t *base) {
   const int64_t *detail = record + kDetail;
   const std::string where = "token " + std::to_string(detail[2]) + ", k " + std::to_string(detail[3]);
   switch (record[kCode]) {
     case kTimedOut:
       return "waited " + Seconds(w.timeout_us) + " in vain for " + AwaitedThing(record[kPhase]) + " of " +
-             Ranks(detail, record[kCount]) + ". A rank named here is dead, more than the window's timeout late, or did "
-             "not call the same operators in the same order.";
-    case kPeerAborted:
-      return "was waiting for " + AwaitedThing(record[kPhase]) + " when rank " + std::to_string(detail[0]) +
-             " gave up: " + Cause(detail[1], detail[2], detail[3]) + ".";
+             Ranks(detail, record[kCount]) + ". A rank named here is dead, more than the window's timeout late, waits "
+             "in vain for another itself, or did not call the same operators in the same order.";
+    case kPeerAborted: {
+      const Memory aborted(base + AbortedOffset(w.shape), w.shape.world_size * kLineBytes, w.on_npu);
+      const Origin origin = FindOrigin(detail, aborted.Bytes(), w.shape.world_size);
+      return "was waiting for " + AwaitedThing(record[kPhase]) + " when rank " + std::to_string(origin.rank) +
+             " gave up: " + Cause(origin.code, origin.phase, origin.missed) + ".";
+    }
     case kExpertIdRange:
       return "'expert_ids' holds " + std::to_string(detail[0]) + " (" + where + "), but the window has the experts 0 to " +
              std::to_string(detail[1] - 1) + ". Pass a negative id for a (token, k) that goes to no expert.";
@@ -95,6 +141,12 @@ std::string Describe(const int64_t *record, const WindowParameters &w) {
     default:
       return "failed with code " + std::to_string(record[kCode]) + ".";
   }
+}
+
+constexpr char kDead[] = " The window cannot be used any more: create a new one on all ranks.";
+
+std::string Where(const char *op, const WindowParameters &w) {
+  return "'" + std::string(op) + "' on rank " + std::to_string(w.rank) + " of " + std::to_string(w.shape.world_size);
 }
 
 }  // namespace
@@ -152,30 +204,22 @@ WindowParameters ReadWindow(const uint8_t *control, void *npu_stream, const char
                                         : "NPU, but the operator runs on the CPU") +
                                 ". Set the device before the window is created.");
   }
+  const int64_t *record = to_npu ? nullptr : FindRecord(control, found->second.shape);
+  if (record != nullptr) {
+    throw std::runtime_error(Where(op, found->second) + " is refused. Epoch " + std::to_string(record[kRecordEpoch]) +
+                             " failed here: " + Describe(record, found->second, control) + kDead);
+  }
   return found->second;
 }
 
 std::string TakeError(uint8_t *base, const char *op) {
   const WindowParameters window = Registered(base);
   const WindowShape &shape = window.shape;
-  std::vector<uint64_t> copy;
-  const uint8_t *header = base;
-  if (window.on_npu) {
-    copy.resize(PeersOffset(shape) / sizeof(uint64_t));
-    npu::CopyToHost(copy.data(), base, copy.size() * sizeof(uint64_t));
-    header = reinterpret_cast<const uint8_t *>(copy.data());
-  }
-  const uint64_t *words = Words(header);
-  const auto prefix = [&](int64_t epoch) {
-    return "'" + std::string(op) + "' on rank " + std::to_string(window.rank) + " of " +
-           std::to_string(shape.world_size) + ", epoch " + std::to_string(epoch) + ": ";
-  };
-  for (uint64_t block = 0; block < shape.block_dim; ++block) {
-    const int64_t *record = reinterpret_cast<const int64_t *>(header + RecordOffset(block));
-    if (record[kCode] == kOk) continue;
-    return prefix(record[kRecordEpoch]) + Describe(record, window) +
-           " The window cannot be used any more: create a new one on all ranks.";
-  }
+  const Memory header(base, PeersOffset(shape), window.on_npu);
+  const uint64_t *words = Words(header.Bytes());
+  const auto prefix = [&](int64_t epoch) { return Where(op, window) + ", epoch " + std::to_string(epoch) + ": "; };
+  const int64_t *record = FindRecord(header.Bytes(), shape);
+  if (record != nullptr) return prefix(record[kRecordEpoch]) + Describe(record, window, base) + kDead;
   if (words[kVerdictCode] == kOverflow) {
     const std::string text =
         prefix(static_cast<int64_t>(words[kVerdictEpoch])) + "rank " + std::to_string(words[kVerdictRank]) + " would get " +

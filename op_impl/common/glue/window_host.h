@@ -29,7 +29,8 @@ void InitWindow(uint8_t *base, const WindowParameters &parameters, const std::ve
 void CloseWindow(const uint8_t *base);
 
 // From what InitWindow registered, never from the window's memory. Throws std::invalid_argument unless `control` is
-// the control tensor of an open window of the device that the launch goes to: the CPU if `npu_stream` is nullptr.
+// the control tensor of an open window of the device that the launch goes to: the CPU if `npu_stream` is nullptr. There
+// it throws std::runtime_error after an error that has ended the window's use.
 WindowParameters ReadWindow(const uint8_t *control, void *npu_stream, const char *op);
 
 // The recorded error of a window as a sentence, empty if there is none. A shared verdict (capacity) is told once.
