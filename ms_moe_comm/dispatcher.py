@@ -57,7 +57,7 @@ class MoEDispatcher(nn.Cell):
             x, expert_ids, self.rows, self.control, self.local_expert_num, x_active_mask)
         return expand_x, expert_token_nums, (expert_ids, expand_idx, plan, control)
 
-    def combine(self, expert_outputs, expert_scales, handle, shared_expert_x=None):
+    def combine(self, expert_outputs, expert_scales, handle, shared_expert_x=None, residual_x=None, out_dtype=None):
         """Sums each token's expert outputs, weighted, in fp32 and in k order.
 
         Args:
@@ -66,17 +66,22 @@ class MoEDispatcher(nn.Cell):
             expert_scales (Tensor): [T, K] float32 router weights, or None for a plain sum.
             handle (tuple): what :meth:`dispatch` returned.
             shared_expert_x (Tensor, optional): [T, H] added unweighted.
+            residual_x (Tensor, optional): [T, H] added last, before the one rounding.
+            out_dtype (mindspore.dtype, optional): of the result: float32, float16 or bfloat16. Default: that of
+                `expert_outputs`.
 
         Returns:
-            Tensor, [T, H], dtype of `expert_outputs`. Zero where a token has no expert.
+            Tensor, [T, H], dtype `out_dtype`. Where a token has no expert, zero and what is added.
 
         Raises:
+            TypeError: another `out_dtype`.
             RuntimeError: a rank that did not answer in time, a handle of an earlier dispatch, or one that was combined
                 before: a dispatch has one combine.
         """
         expert_ids, expand_idx, plan, control = handle
+        code = ops.dtype_code("MoEDispatcher.combine", "out_dtype", out_dtype, ops.SAME_DTYPE)
         if self.schedule == "prefill":
             return ops.moe_prefill_combine(expert_outputs, expert_ids, expand_idx, plan, control, expert_scales,
-                                           shared_expert_x)[0]
+                                           shared_expert_x, residual_x, code)[0]
         return ops.moe_decode_combine(expert_outputs, expert_ids, expand_idx, plan, control, expert_scales,
-                                      shared_expert_x)[0]
+                                      shared_expert_x, residual_x, code)[0]

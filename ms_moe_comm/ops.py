@@ -16,6 +16,9 @@ from ms_moe_comm._generated.gen_ops_def import moe_grouped_matmul_out as _groupe
 from ms_moe_comm._generated.gen_ops_def import moe_grouped_matmul_quant as _grouped_matmul_quant
 from ms_moe_comm._generated.gen_ops_def import moe_grouped_matmul_quant_out as _grouped_matmul_quant_out
 
+FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2  # as the primitives know dtypes
+SAME_DTYPE = -1  # that of the tensor it follows
+
 _lib.set_sgemm(cython_blas.__pyx_capi__["sgemm"])
 
 __all__ = [
@@ -89,17 +92,18 @@ def moe_grouped_matmul_quant(x, weight, group_list, scale, per_token_scale, bias
             raise ValueError("For 'moe_grouped_matmul_quant', 'output_dtype' must be None with 'out', whose dtype the "
                              f"result has, but got {output_dtype}.")
         return _grouped_matmul_quant_out(x, weight, group_list, scale, per_token_scale, out, bias, group_list_type)
-    code = _output_dtype_code(output_dtype)
+    code = dtype_code("moe_grouped_matmul_quant", "output_dtype", output_dtype, BFLOAT16)
     return _grouped_matmul_quant(x, weight, group_list, scale, per_token_scale, bias, code, group_list_type)
 
 
-def _output_dtype_code(output_dtype):
-    """The number that the primitive takes."""
-    if output_dtype is None or output_dtype == ms.bfloat16:
-        return 2
-    if output_dtype == ms.float16:
-        return 1
-    if output_dtype == ms.float32:
-        return 0
-    raise TypeError("For 'moe_grouped_matmul_quant', 'output_dtype' must be float32, float16 or bfloat16, but got "
-                    f"{output_dtype}.")
+def dtype_code(op, name, dtype, default):
+    """The number by which a primitive knows `dtype`, the argument `name` of `op`; `default` if it is None."""
+    if dtype is None:
+        return default
+    if dtype == ms.float32:
+        return FLOAT32
+    if dtype == ms.float16:
+        return FLOAT16
+    if dtype == ms.bfloat16:
+        return BFLOAT16
+    raise TypeError(f"For '{op}', '{name}' must be float32, float16 or bfloat16, but got {dtype}.")

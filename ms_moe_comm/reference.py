@@ -86,7 +86,8 @@ def dispatch(x, expert_ids, moe_expert_num, x_active_mask=None):
     return expand_x, expand_idx, expert_token_nums
 
 
-def combine(outputs, expert_ids, expert_scales, expand_idx, moe_expert_num, dtype, shared_expert_x=None):
+def combine(outputs, expert_ids, expert_scales, expand_idx, moe_expert_num, dtype, shared_expert_x=None,
+            residual_x=None):
     """The weighted sum of one rank's expert outputs, in fp32 and in k order, rounded once.
 
     Args:
@@ -96,6 +97,7 @@ def combine(outputs, expert_ids, expert_scales, expand_idx, moe_expert_num, dtyp
         moe_expert_num (int): E.
         dtype (str): of the result, see :func:`round_to`.
         shared_expert_x (numpy.ndarray, optional): [T, H], added unweighted.
+        residual_x (numpy.ndarray, optional): [T, H], added last.
 
     Returns:
         numpy.ndarray, [T, H] float32.
@@ -112,8 +114,9 @@ def combine(outputs, expert_ids, expert_scales, expand_idx, moe_expert_num, dtyp
             if expert_scales is not None:
                 term = expert_scales[token, k] * term
             y[token] = y[token] + term
-        if shared_expert_x is not None:
-            y[token] = y[token] + shared_expert_x[token]
+        for addend in (shared_expert_x, residual_x):
+            if addend is not None:
+                y[token] = y[token] + addend[token]
     return round_to(y, dtype)
 
 

@@ -107,6 +107,11 @@ def test_arguments_of_combine_after_a_dispatch(window):
             "the dtype of 'expert_scales' must be float32, but got float16.")
     message(combine(shared_expert_x=x_of(3)), ValueError,
             "dimension 0 of 'shared_expert_x' must be T = 2, but its shape is [3, 32].")
+    message(combine(residual_x=x_of(2, 64)), ValueError,
+            "dimension 1 of 'residual_x' must be H = 32, but its shape is [2, 64].")
+    message(combine(residual_x=x_of(2, H, np.float16)), TypeError,
+            "'residual_x' and 'expand_x' must have the same dtype, but got float16 and float32.")
+    message(combine(out_dtype=3), ValueError, "'out_dtype' must be -1 or 0 or 1 or 2, but got 3.")
     message(combine(plan=Tensor(np.zeros(17, np.int32))), ValueError,
             "dimension 0 of 'plan' must be the plan's length for these T and K = 16, but its shape is [17].")
     message(combine(index=Tensor(np.full((2, K), 99, np.int32))), RuntimeError,
@@ -137,6 +142,13 @@ def test_a_closed_window_is_refused():
                              dtype=ms.float32) as window:
         rows, control = window.rows, window.control
     message(lambda: moe_decode_dispatch(x_of(), ids_of(), rows, control, E)[1:2], ValueError, "or its window was closed")
+
+
+def test_an_unknown_out_dtype_is_refused(window):
+    dispatcher = MoEDispatcher(window)
+    _, _, handle = dispatcher.dispatch(x_of(), ids_of())
+    with pytest.raises(TypeError, match="'out_dtype' must be float32, float16 or bfloat16, but got Int32"):
+        dispatcher.combine(window.outputs, None, handle, out_dtype=ms.int32)
 
 
 def test_an_unknown_phase_is_refused(window):

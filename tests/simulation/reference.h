@@ -20,6 +20,7 @@ struct Tokens {
   std::vector<uint8_t> active;      // [T, K]
   std::vector<float> scales;        // [T, K], or empty
   std::vector<uint8_t> shared;      // [T, row bytes], or empty
+  std::vector<uint8_t> residual;    // [T, row bytes], or empty
 };
 
 struct Row {
@@ -78,13 +79,16 @@ inline void FromFloat(uint8_t *row, uint64_t element, uint32_t dtype, float valu
   std::memcpy(row + element * sizeof(bits), &bits, sizeof(bits));
 }
 
-// y of one token: fp32, in k order, then the shared expert, rounded once. `outputs`: of each rank's window.
+inline uint64_t ElementBytes(uint32_t dtype) { return dtype == moe_comm::kFloat32 ? 4 : 2; }
+
+// y of one token: fp32, in k order, then the shared expert and the residual, rounded once. `outputs`: of each rank's
+// window.
 inline std::vector<uint8_t> Combine(const Tokens &tokens, uint32_t token, const std::vector<int32_t> &expand_idx,
                                     const std::vector<std::vector<uint8_t>> &outputs, uint32_t expert_num,
-                                    uint32_t top_k, uint64_t row_bytes, uint32_t dtype) {
-  const uint64_t hidden = row_bytes / (dtype == moe_comm::kFloat32 ? 4 : 2);
+                                    uint32_t top_k, uint64_t row_bytes, uint32_t dtype, uint32_t out_dtype) {
+  const uint64_t hidden = row_bytes / ElementBytes(dtype);
   const uint64_t per_rank = expert_num / outputs.size();
-  std::vector<uint8_t> y(row_bytes);
+  std::vector<uint8_t> y(hidden * ElementBytes(out_dtype));
   for (uint64_t i = 0; i < hidden; ++i) {
     float sum = 0;
     for (uint32_t pair = token * top_k; pair < (token + 1) * top_k; ++pair) {
@@ -94,7 +98,8 @@ inline std::vector<uint8_t> Combine(const Tokens &tokens, uint32_t token, const 
       sum = sum + term;
     }
     if (!tokens.shared.empty()) sum = sum + ToFloat(tokens.shared.data() + token * row_bytes, i, dtype);
-    FromFloat(y.data(), i, dtype, sum);
+    if (!tokens.residual.empty()) sum = sum + ToFloat(tokens.residual.data() + token * row_bytes, i, dtype);
+    FromFloat(y.data(), i, out_dtype, sum);
   }
   return y;
 }

@@ -72,6 +72,7 @@ struct Step {
   std::vector<Tokens> tokens;                 // of each rank
   Expected expected;
   std::vector<std::vector<uint8_t>> outputs;  // of the experts, for each rank's rows
+  uint32_t out_dtype;                         // of y
 };
 
 // Memory that the simulator knows, kept for the whole run.
@@ -207,6 +208,7 @@ class Scenario {
 
   // `step` with random rows, `token_num` tokens on each rank.
   void AddStep(Step step, uint32_t token_num) {
+    step.out_dtype = config_.dtype;
     for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
       step.tokens.push_back(MakeTokens(token_num, false, true, false));
     }
@@ -228,8 +230,11 @@ class Scenario {
       const bool skewed = OneIn(4);
       const bool scales = !OneIn(4);
       const bool shared = OneIn(3);
+      const bool residual = OneIn(3);
+      step.out_dtype = OneIn(2) ? c.dtype : static_cast<uint32_t>(Random(kDtypeCount));
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
         step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
+        if (residual) step.tokens.back().residual = Values(step.tokens.back().token_num);
       }
       step.expected = Dispatch(step.tokens, c.expert_num, c.top_k);
       most_rows = std::max(most_rows, step.expected.most_rows);
@@ -445,7 +450,7 @@ class Scenario {
   }
 
   struct Arguments {
-    uint8_t *x, *expert_ids, *mask, *scales, *shared, *expand_idx, *expert_token_nums, *plan, *y;
+    uint8_t *x, *expert_ids, *mask, *scales, *shared, *residual, *expand_idx, *expert_token_nums, *plan, *y;
   };
 
   Arguments MakeArguments(uint32_t rank, const Step &step) {
@@ -468,13 +473,15 @@ class Scenario {
     a.scales = tokens.scales.empty() ? nullptr
                                      : tensor("expert_scales", pairs * sizeof(float), tokens.scales.data());
     a.shared = tokens.shared.empty() ? nullptr : tensor("shared_expert_x", tokens.shared.size(), tokens.shared.data());
+    a.residual = tokens.residual.empty() ? nullptr
+                                         : tensor("residual_x", tokens.residual.size(), tokens.residual.data());
     a.expand_idx = tensor("expand_idx", pairs * sizeof(int32_t), nullptr);
     a.expert_token_nums =
         tensor("expert_token_nums", config_.expert_num / config_.world_size * sizeof(int64_t), nullptr);
     const uint64_t plan_words =
         step.prefill ? PlanWords(tokens.token_num, config_.top_k) : uint64_t{kPlanHeaderWords};
     a.plan = tensor("plan", plan_words * sizeof(int32_t), nullptr);
-    a.y = tensor("y", tokens.token_num * config_.row_bytes, nullptr);
+    a.y = tensor("y", tokens.token_num * ResultBytes(step), nullptr);
     return a;
   }
 
@@ -497,11 +504,17 @@ class Scenario {
     const Tokens &tokens = step.tokens[rank];
     Compare(rank, number, "copied bytes", Header(rank)[kCopiedBytes], step.in_place ? 0 : step.outputs[rank].size());
     for (uint32_t token = 0; token < tokens.token_num; ++token) {
-      const std::vector<uint8_t> y = Combine(tokens, token, step.expected.expand_idx[rank], step.outputs,
-                                             config_.expert_num, config_.top_k, config_.row_bytes, config_.dtype);
-      CheckBytes(rank, number, "y", a.y + token * config_.row_bytes, y.data(), config_.row_bytes);
+      const std::vector<uint8_t> y =
+          Combine(tokens, token, step.expected.expand_idx[rank], step.outputs, config_.expert_num, config_.top_k,
+                  config_.row_bytes, config_.dtype, step.out_dtype);
+      CheckBytes(rank, number, "y", a.y + token * ResultBytes(step), y.data(), ResultBytes(step));
     }
     return true;
+  }
+
+  // Bytes of a row of y.
+  uint64_t ResultBytes(const Step &step) const {
+    return config_.row_bytes / ElementBytes(config_.dtype) * ElementBytes(step.out_dtype);
   }
 
   // The experts' outputs of a rank, in its window or elsewhere.
@@ -522,11 +535,13 @@ class Scenario {
     const Tokens &tokens = step.tokens[rank];
     Launch(rank, step.prefill ? kPrefillCombine : kDecodeCombine, config_.combine_cores, [&, this] {
       if (step.prefill) {
-        moe_prefill_combine(expand_x, a.expert_ids, a.scales, a.expand_idx, a.plan, a.shared, windows_[rank], a.y,
-                            tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype, config_.tile_elements);
+        moe_prefill_combine(expand_x, a.expert_ids, a.scales, a.expand_idx, a.plan, a.shared, a.residual,
+                            windows_[rank], a.y, tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype,
+                            step.out_dtype, config_.tile_elements);
       } else {
-        moe_decode_combine(expand_x, a.expert_ids, a.scales, a.expand_idx, a.plan, a.shared, windows_[rank], a.y,
-                           tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype, config_.tile_elements);
+        moe_decode_combine(expand_x, a.expert_ids, a.scales, a.expand_idx, a.plan, a.shared, a.residual,
+                           windows_[rank], a.y, tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype,
+                           step.out_dtype, config_.tile_elements);
       }
     });
   }

@@ -1,6 +1,7 @@
 #include "common/glue/combine_glue.h"
 
 #include "common/combine_tiling.h"
+#include "common/dtype.h"
 #include "common/glue/launch.h"
 
 namespace moe_comm {
@@ -18,6 +19,21 @@ void CheckCombine(const Checker &check, const WindowParameters &window, void *np
                (npu_stream != nullptr ? "can receive " : "received ") + std::to_string(received) +
                ". Pass the expert outputs of all rows of dispatch's expand_x.");
   }
+}
+
+// A [T, H] tensor that is added to the sum of the experts.
+void CheckAddend(const Checker &check, size_t addend, int64_t token_num, int64_t hidden) {
+  if (!check[addend].given) return;
+  check.SameDtype(addend, combine::expand_x);
+  check.Rank(addend, 2);
+  check.Dimension(addend, 0, token_num, "T");
+  check.Dimension(addend, 1, hidden, "H");
+}
+
+DataType OutType(const Checker &check) {
+  check.ScalarOneOf(combine::out_dtype, {kSameDtype, kFloat32, kFloat16, kBfloat16});
+  const int64_t code = check[combine::out_dtype].scalar;
+  return code == kSameDtype ? check[combine::expand_x].dtype : RowType(code);
 }
 
 }  // namespace
@@ -50,13 +66,9 @@ std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const A
     check.Dimension(combine::expert_scales, 0, token_num, "T");
     check.Dimension(combine::expert_scales, 1, top_k, "K");
   }
-  if (in[combine::shared_expert_x].given) {
-    check.SameDtype(combine::shared_expert_x, combine::expand_x);
-    check.Rank(combine::shared_expert_x, 2);
-    check.Dimension(combine::shared_expert_x, 0, token_num, "T");
-    check.Dimension(combine::shared_expert_x, 1, hidden, "H");
-  }
-  return {{{token_num, hidden}, in[combine::expand_x].dtype},
+  CheckAddend(check, combine::shared_expert_x, token_num, hidden);
+  CheckAddend(check, combine::residual_x, token_num, hidden);
+  return {{{token_num, hidden}, OutType(check)},
           {in[combine::window_control].shape, DataType::kInt32}};
 }
 
@@ -67,12 +79,15 @@ void LaunchCombine(const char *op, PlanWordsOf plan_words, CombineKernel kernel,
   const WindowParameters window = ReadWindow(control, npu_stream, op);
   CheckCombine(Checker(op, in, combine::kArgumentNames), window, npu_stream);
   const Argument &ids = in[combine::expert_ids];
+  const int64_t out_code = in[combine::out_dtype].scalar;
+  const uint64_t out_dtype = out_code == kSameDtype ? window.dtype : static_cast<uint64_t>(out_code);
   const LaunchTimer timer(npu_stream, control, kCombineCalls);
   LaunchKernel(npu_stream, window.blocks, op, kernel, in[combine::expand_x].data, ids.data,
                in[combine::expert_scales].data, in[combine::expand_idx].data, in[combine::plan].data,
-               in[combine::shared_expert_x].data, control, out[combine::out_y], static_cast<uint32_t>(ids.shape[0]),
-               static_cast<uint32_t>(ids.shape[1]), static_cast<uint32_t>(ElementBytes(ids.dtype)),
-               static_cast<uint32_t>(window.dtype), TileElements(in[combine::expand_x].shape[1]));
+               in[combine::shared_expert_x].data, in[combine::residual_x].data, control, out[combine::out_y],
+               static_cast<uint32_t>(ids.shape[0]), static_cast<uint32_t>(ids.shape[1]),
+               static_cast<uint32_t>(ElementBytes(ids.dtype)), static_cast<uint32_t>(window.dtype),
+               static_cast<uint32_t>(out_dtype), TileElements(in[combine::expand_x].shape[1]));
   RaiseWindowError(npu_stream, control, op);
 }
 

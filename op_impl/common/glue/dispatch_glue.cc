@@ -4,14 +4,11 @@
 #include "common/mask_kind.h"
 
 namespace moe_comm {
-namespace {
 
 DataType RowType(uint64_t dtype) {
   static const DataType types[kDtypeCount] = {DataType::kFloat32, DataType::kFloat16, DataType::kBfloat16};
   return types[dtype];
 }
-
-}  // namespace
 
 void CheckTopK(const Checker &check, size_t expert_ids) {
   const int64_t top_k = check[expert_ids].shape[1];

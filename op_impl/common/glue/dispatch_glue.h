@@ -26,6 +26,9 @@ struct DispatchLaunch {
 // What only the window itself can tell: limits, dtype and H, and that `window_rows` is its own.
 DispatchLaunch CheckDispatch(const char *op, const Arguments &in, void *npu_stream);
 
+// Of a code of dtype.h.
+DataType RowType(uint64_t dtype);
+
 // K, dimension 1 of `expert_ids`.
 void CheckTopK(const Checker &check, size_t expert_ids);
 

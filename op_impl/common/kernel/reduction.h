@@ -2,8 +2,8 @@
 #ifndef MOE_COMM_KERNEL_REDUCTION_H
 #define MOE_COMM_KERNEL_REDUCTION_H
 
-#include <type_traits>
-
+#include "../dtype.h"
+#include "pieces.h"
 #include "routing.h"
 
 namespace moe_comm {
@@ -15,16 +15,18 @@ struct CombineArguments {
   GM_ADDR expand_idx;       // [T, K] int32
   GM_ADDR plan;             // of the dispatch, see plan_layout.h
   GM_ADDR shared_expert_x;  // [T, H], or none
+  GM_ADDR residual_x;       // [T, H], or none
   GM_ADDR window;
-  GM_ADDR y;                // [T, H]
+  GM_ADDR y;                // [T, H] of `out_dtype`
   uint32_t token_num;
   uint32_t top_k;
   uint32_t id_bytes;
+  uint32_t out_dtype;
   uint32_t tile_elements;
 };
 
-// fp32 throughout: start at +0; multiply, round, add, round for each row in k order; then the shared expert; one
-// rounding to T at the end. Rows without a place (expand_idx < 0) are skipped.
+// fp32 throughout: start at +0; multiply, round, add, round for each row in k order; then the shared expert and the
+// residual; one rounding to the result's type at the end. Rows without a place (expand_idx < 0) are skipped.
 template <typename T>
 class Reduction {
  public:
@@ -34,7 +36,6 @@ class Reduction {
     failure_ = failure;
     arguments_ = arguments;
     hidden_ = static_cast<uint32_t>(window->shape.row_bytes / sizeof(T));
-    y_.SetGlobalBuffer(reinterpret_cast<__gm__ T *>(arguments.y));
     const RoutingInput input = {arguments.expert_ids, nullptr,            arguments.token_num,
                                 arguments.top_k,      arguments.id_bytes, kNoMask};
     pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
@@ -42,8 +43,9 @@ class Reduction {
     pipe->InitBuffer(scales_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(float));
     pipe->InitBuffer(sum_buffer_, arguments.tile_elements * sizeof(float));
     pipe->InitBuffer(term_buffer_, arguments.tile_elements * sizeof(float));
-    pipe->InitBuffer(in_, 2, arguments.tile_elements * sizeof(T));
-    pipe->InitBuffer(out_, 2, arguments.tile_elements * sizeof(T));
+    const uint32_t out_bytes = arguments.out_dtype == kFloat32 ? sizeof(float) : sizeof(half);
+    pipe->InitBuffer(out_, 2, arguments.tile_elements * out_bytes);
+    pieces_.Init(arguments.tile_elements, pipe);
     routing_.Init(input, window->expert_num, routing_buffer_.Get<uint8_t>());
     indices_ = indices_buffer_.Get<int32_t>();
     scales_ = scales_buffer_.Get<float>();
@@ -104,66 +106,61 @@ class Reduction {
     const uint64_t own_row = (static_cast<uint64_t>(first) + token) * hidden_ + offset;
     AscendC::Duplicate(sum_, 0.0f, static_cast<int32_t>(elements));
     AscendC::PipeBarrier<PIPE_V>();
-    // the next row is on its way while one is added
-    int32_t waiting = -1;
+    waiting_ = false;
     for (uint32_t k = 0; k < arguments_.top_k; ++k) {
       const uint32_t pair = token * arguments_.top_k + k;
       const int32_t row = indices_.GetValue(pair);
       if (row < 0) continue;
       const uint32_t owner = static_cast<uint32_t>(routing_.GivenId(token, k)) / window_->experts_per_rank;
-      Fetch(window_->Peer(owner, OutputOffset(window_->shape, static_cast<uint64_t>(row)) + in_row), elements);
-      if (waiting >= 0) AddTerm(Weight(waiting), elements);
-      waiting = static_cast<int32_t>(pair);
+      const uint64_t output = OutputOffset(window_->shape, static_cast<uint64_t>(row)) + in_row;
+      AddRow(window_->Peer(owner, output), Weight(pair), elements);
     }
-    if (arguments_.shared_expert_x != nullptr) Fetch(arguments_.shared_expert_x + own_row * sizeof(T), elements);
-    if (waiting >= 0) AddTerm(Weight(waiting), elements);
-    if (arguments_.shared_expert_x != nullptr) AddTerm(1.0f, elements);
+    if (arguments_.shared_expert_x != nullptr) AddRow(arguments_.shared_expert_x + own_row * sizeof(T), 1.0f, elements);
+    if (arguments_.residual_x != nullptr) AddRow(arguments_.residual_x + own_row * sizeof(T), 1.0f, elements);
+    AddWaiting(elements);
     StoreSum(own_row, elements);
   }
 
-  __aicore__ inline float Weight(int32_t pair) const {
+  __aicore__ inline float Weight(uint32_t pair) const {
     return arguments_.expert_scales == nullptr ? 1.0f : scales_.GetValue(pair);
   }
 
-  __aicore__ inline void Fetch(GM_ADDR source, uint32_t elements) {
-    AscendC::GlobalTensor<T> from;
-    from.SetGlobalBuffer(reinterpret_cast<__gm__ T *>(source));
-    AscendC::LocalTensor<T> piece = in_.template AllocTensor<T>();
-    const AscendC::DataCopyExtParams move(1, static_cast<uint32_t>(elements * sizeof(T)), 0, 0, 0);
-    const AscendC::DataCopyPadExtParams<T> no_padding;
-    AscendC::DataCopyPad(piece, from, move, no_padding);
-    in_.EnQue(piece);
+  // Fetches a piece of a row, and adds the one before meanwhile.
+  __aicore__ inline void AddRow(GM_ADDR source, float weight, uint32_t elements) {
+    pieces_.Fetch(source, elements);
+    AddWaiting(elements);
+    waiting_ = true;
+    waiting_weight_ = weight;
   }
 
-  // Adds the row fetched first. A factor of 1 changes no bit.
-  __aicore__ inline void AddTerm(float weight, uint32_t elements) {
-    const int32_t count = static_cast<int32_t>(elements);
-    AscendC::LocalTensor<T> piece = in_.template DeQue<T>();
-    if constexpr (std::is_same<T, float>::value) {
-      AscendC::Muls(term_, piece, weight, count);
-    } else {
-      AscendC::Cast(term_, piece, AscendC::RoundMode::CAST_NONE, elements);
-      AscendC::PipeBarrier<PIPE_V>();
-      AscendC::Muls(term_, term_, weight, count);
-    }
-    in_.FreeTensor(piece);
-    AscendC::PipeBarrier<PIPE_V>();
-    AscendC::Add(sum_, sum_, term_, count);
+  __aicore__ inline void AddWaiting(uint32_t elements) {
+    if (!waiting_) return;
+    pieces_.Take(term_, waiting_weight_, elements);
+    AscendC::Add(sum_, sum_, term_, static_cast<int32_t>(elements));
     AscendC::PipeBarrier<PIPE_V>();
   }
 
   __aicore__ inline void StoreSum(uint64_t at, uint32_t elements) {
-    AscendC::LocalTensor<T> result = out_.template AllocTensor<T>();
-    if constexpr (std::is_same<T, float>::value) {
+    if (arguments_.out_dtype == kFloat32) StoreSumAs<float>(at, elements);
+    if (arguments_.out_dtype == kFloat16) StoreSumAs<half>(at, elements);
+    if (arguments_.out_dtype == kBfloat16) StoreSumAs<bfloat16_t>(at, elements);
+  }
+
+  template <typename Out>
+  __aicore__ inline void StoreSumAs(uint64_t at, uint32_t elements) {
+    AscendC::GlobalTensor<Out> y;
+    y.SetGlobalBuffer(reinterpret_cast<__gm__ Out *>(arguments_.y));
+    AscendC::LocalTensor<Out> result = out_.template AllocTensor<Out>();
+    if constexpr (std::is_same<Out, float>::value) {
       AscendC::Muls(result, sum_, 1.0f, static_cast<int32_t>(elements));
     } else {
       AscendC::Cast(result, sum_, AscendC::RoundMode::CAST_RINT, elements);
     }
     AscendC::PipeBarrier<PIPE_V>();
     out_.EnQue(result);
-    result = out_.template DeQue<T>();
-    const AscendC::DataCopyExtParams move(1, static_cast<uint32_t>(elements * sizeof(T)), 0, 0, 0);
-    AscendC::DataCopyPad(y_[at], result, move);
+    result = out_.template DeQue<Out>();
+    const AscendC::DataCopyExtParams move(1, static_cast<uint32_t>(elements * sizeof(Out)), 0, 0, 0);
+    AscendC::DataCopyPad(y[at], result, move);
     out_.FreeTensor(result);
   }
 
@@ -172,13 +169,14 @@ class Reduction {
   CombineArguments arguments_;
   uint32_t hidden_;
   Routing routing_;
-  AscendC::GlobalTensor<T> y_;
+  Pieces<T> pieces_;
+  bool waiting_;  // a piece is fetched and not added yet
+  float waiting_weight_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> routing_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> indices_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> scales_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> sum_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> term_buffer_;
-  AscendC::TQue<AscendC::TPosition::VECIN, 2> in_;
   AscendC::TQue<AscendC::TPosition::VECOUT, 2> out_;
   AscendC::LocalTensor<int32_t> indices_;
   AscendC::LocalTensor<float> scales_;
