@@ -51,6 +51,16 @@ def test_a_rank_that_does_not_come(phase, step, thing):
                      outputs[0])
 
 
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_a_rank_that_ends_while_graphs_run(phase):
+    output = run_ranks(2, MODULE, "one_leaves_under_a_graph", phase=phase)[0]
+    print(output)
+    where = f"'moe_{phase}_dispatch' on rank 0 of 2"
+    assert f"{where}, epoch 3: waited 3 s in vain for the counts (phase 'counts') of rank 1." in output
+    assert f"{where} is refused. Epoch 3 failed here: " in output
+    assert "a new window works" in output
+
+
 def test_an_error_of_one_rank_reaches_the_others_at_once():
     outputs = run_ranks(4, MODULE, "an_id_is_out_of_range")
     print(*outputs, sep="")
