@@ -132,15 +132,22 @@ def generate_primitives(mindspore_path, folder):
         sys.exit(f"ms_moe_comm: MindSpore's operator generator failed on {YAML_FOLDER}:\n{result.stderr}")
 
 
-def mindspore_includes(mindspore_path):
+def mindspore_flags(mindspore_path):
+    """What the compiler needs for the files of mindspore_sources."""
     include = mindspore_path / "include"
     inner = include / "mindspore"
-    return [mindspore_path, include, include / "third_party", include / "third_party" / "robin_hood_hashing",
-            include / "third_party" / "securec" / "include", inner / "include", inner / "core" / "include",
-            inner / "core" / "mindrt" / "include", inner / "core" / "mindrt", inner / "ops",
-            inner / "ops" / "include", inner / "ops" / "kernel" / "include", inner / "ccsrc",
-            inner / "ccsrc" / "include", inner / "ccsrc" / "minddata" / "mindrecord" / "include",
-            Path(sysconfig.get_paths()["include"])]
+    folders = [mindspore_path, include, include / "third_party", include / "third_party" / "robin_hood_hashing",
+               include / "third_party" / "securec" / "include", inner / "include", inner / "core" / "include",
+               inner / "core" / "mindrt" / "include", inner / "core" / "mindrt", inner / "ops",
+               inner / "ops" / "include", inner / "ops" / "kernel" / "include", inner / "ccsrc",
+               inner / "ccsrc" / "include", inner / "ccsrc" / "minddata" / "mindrecord" / "include",
+               Path(sysconfig.get_paths()["include"])]
+    return [*(f"-isystem{path}" for path in folders), "-DMS_EXTENSION_NAME=_lib", "-DENABLE_FAST_HASH_TABLE=1"]
+
+
+def mindspore_sources():
+    """The files to compile with MindSpore's headers: in every build, and for Ascend, with CANN's as well."""
+    return [OPS / "common" / "glue" / "register_ops.cc"], sorted(OPS.glob("**/*_ascend.cc"))
 
 
 def ascend_libraries(lib):
@@ -162,20 +169,18 @@ class BuildLibrary(build_ext):
         generate_primitives(mindspore_path, generated)
 
         own = [f"-I{OPS}", f"-I{generated}"]
-        framework = [f"-isystem{path}" for path in mindspore_includes(mindspore_path)]
-        framework += ["-DMS_EXTENSION_NAME=_lib", "-DENABLE_FAST_HASH_TABLE=1", "-O1"]
-        ascend = sorted(OPS.glob("**/*_ascend.cc"))  # with MindSpore's headers and CANN's
+        framework = [*mindspore_flags(mindspore_path), "-O1"]
+        always, ascend = mindspore_sources()
         if CANN:
             own += ["-DCUSTOM_ASCEND_OP", f"-isystem{Path(CANN, 'include')}",
                     f"-isystem{Path(CANN, 'include', 'experiment')}"]
         jobs = [(path, own + framework) for path in
-                (OPS / "common" / "glue" / "register_ops.cc", generated / "gen_custom_ops_def.cc",
-                 *(ascend if CANN else ()))]
+                (*always, generated / "gen_custom_ops_def.cc", *(ascend if CANN else ()))]
         twin = [f"-I{OPS / 'host_twin'}", f"-I{OPS / 'host_twin' / 'fast'}"]
         jobs += [(path, twin + own) for path in sorted(OPS.glob("*/op_kernel/*.cpp"))]
         glue = [p for folder in ("ms_glue", "op_host") for p in sorted(OPS.glob(f"*/{folder}/*.cc"))]
-        glue += [p for p in sorted((OPS / "common" / "glue").glob("*.cc")) if p.name != "register_ops.cc"]
-        jobs += [(path, own) for path in glue if path not in ascend]
+        glue += sorted((OPS / "common" / "glue").glob("*.cc"))
+        jobs += [(path, own) for path in glue if path not in always + ascend]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(lambda job: self.compile(build, *job), jobs))
 

@@ -4,16 +4,15 @@ It needs the source tree, and CANN's headers under ASCEND_HOME_PATH. It shows th
 not that the kernels do the right thing.
 """
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 
 _HOST_FLAGS = ["-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0", "-DCUSTOM_ASCEND_OP"]
-_MINDSPORE_FLAGS = ["-DENABLE_FAST_HASH_TABLE=1", "-DMS_EXTENSION_NAME=_lib"]
 # CANN's own target for running kernels on a CPU (tikicpulib, Ascend 910B): its headers, parsed by any g++
 _KERNEL_FLAGS = ["-x", "c++", "-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0",
                  "-D__CCE_AICORE__=220", "-D__DAV_C220__", "-D__CCE_KT_TEST__=1", "-DASCENDC_CPU_DEBUG=1",
@@ -41,9 +40,9 @@ def main(arguments):
         print(f"check-kernels did nothing: {problem}")
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        _write_signatures(options.source, Path(folder))
+        mindspore = _ask_setup(options.source, Path(folder))
         own = [f"-I{sources}", f"-I{folder}"]
-        results = [_check(path, [compiler, *flags, *own], sources) for path, flags in _jobs(home, sources)]
+        results = [_check(path, [compiler, *flags, *own], sources) for path, flags in _jobs(home, sources, *mindspore)]
     print(f"{results.count(True)} of {len(results)} files pass")
     return int(not all(results))
 
@@ -65,14 +64,31 @@ def _folder(home, headers):
     return next((path.parent for header in headers for path in sorted(home.glob(header))), None)
 
 
-def _write_signatures(tree, folder):
-    """The header that the build makes of the operators' definitions, by the build's own code."""
-    code = ("import pathlib, sys, setuptools; setuptools.setup = lambda **_: None; sys.path.insert(0, sys.argv[1]); "
-            "import setup; setup.write_signatures(setup.read_definitions(), pathlib.Path(sys.argv[2]))")
-    subprocess.run([sys.executable, "-c", code, tree, folder / "op_signatures.h"], check=True)
+# in a process of its own: the tree's setup.py, as a module
+_ASK_SETUP = """
+import json, pathlib, sys
+import setuptools
+setuptools.setup = lambda **_: None
+sys.path.insert(0, sys.argv[1])
+import mindspore, setup
+setup.write_signatures(setup.read_definitions(), pathlib.Path(sys.argv[2]))
+flags = setup.mindspore_flags(pathlib.Path(mindspore.__file__).resolve().parent)
+print(json.dumps([flags, [str(path) for paths in setup.mindspore_sources() for path in paths]]))
+"""
 
 
-def _jobs(home, sources):
+def _ask_setup(tree, folder):
+    """By the build's own code: writes the header that it makes of the operators' definitions into `folder`.
+
+    Returns the compiler flags for the files that include MindSpore's headers, and these files.
+    """
+    result = subprocess.run([sys.executable, "-c", _ASK_SETUP, tree, folder / "op_signatures.h"], check=True,
+                            stdout=subprocess.PIPE, text=True)
+    flags, files = json.loads(result.stdout.splitlines()[-1])
+    return flags, {Path(file) for file in files}
+
+
+def _jobs(home, sources, mindspore_flags, mindspore_sources):
     """(file, compiler flags) of each check."""
     api = _folder(home, _API_HEADERS)
     parts = ["", "impl", "interface", "inner_interface", "../highlevel_api", "../highlevel_api/lib",
@@ -80,24 +96,9 @@ def _jobs(home, sources):
     kernel = [*_KERNEL_FLAGS, f"-isystem{_folder(home, _CPU_HEADERS)}", *(f"-isystem{api / part}" for part in parts),
               f"-isystem{home / 'include'}"]
     host = [*_HOST_FLAGS, f"-isystem{home / 'include'}", f"-isystem{home / 'include' / 'experiment'}"]
-    framework = [*host, *_MINDSPORE_FLAGS, *(f"-isystem{path}" for path in _mindspore_includes())]
     yield from ((path, kernel) for path in sorted(sources.glob("*/op_kernel/*.cpp")))
     for path in sorted(path for path in sources.glob("**/*.cc") if "host_twin" not in path.parts):
-        yield path, framework if path.name in ("register_ops.cc", "register_ascend.cc",
-                                               "grouped_matmul_ascend.cc") else host
-
-
-def _mindspore_includes():
-    import mindspore
-
-    root = Path(mindspore.__file__).resolve().parent
-    include, inner = root / "include", root / "include" / "mindspore"
-    return [root, include, include / "third_party", include / "third_party" / "robin_hood_hashing",
-            include / "third_party" / "securec" / "include", inner / "include", inner / "core" / "include",
-            inner / "core" / "mindrt" / "include", inner / "core" / "mindrt", inner / "ops",
-            inner / "ops" / "include", inner / "ops" / "kernel" / "include", inner / "ccsrc",
-            inner / "ccsrc" / "include", inner / "ccsrc" / "minddata" / "mindrecord" / "include",
-            Path(sysconfig.get_paths()["include"])]
+        yield path, [*host, *mindspore_flags] if path.resolve() in mindspore_sources else host
 
 
 def _check(path, command, sources):

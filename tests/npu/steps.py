@@ -6,7 +6,9 @@ Everybody draws everybody's tokens from one seed, so each rank holds its results
 import argparse
 import os
 import signal
+import sys
 import time
+from pathlib import Path
 
 import mindspore as ms
 import numpy as np
@@ -14,14 +16,12 @@ from mindspore import Tensor, communication, nn
 
 from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
 
-DTYPES = {"float32": ms.float32, "float16": ms.float16, "bfloat16": ms.bfloat16}
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a program of its own, not one of pytest's modules
+from tensors import DTYPES, to_numpy  # noqa: E402
+
 # of a result, half a unit in the last place of its dtype or the rounding of a few fp32 operations
 TOLERANCES = {"float32": 1e-6, "float16": 2**-10, "bfloat16": 2**-7}
 TIMEOUT = 10.0
-
-
-def to_numpy(tensor):
-    return tensor.astype(ms.float32).asnumpy()
 
 
 class RoundTrip(nn.Cell):
