@@ -3,7 +3,7 @@
 # of a rank (1 to 48): counted on the unchanged kernels in simulation, whose results are compared with the reference.
 # Needs g++ only. Exit status 1 if a result is wrong.
 #
-#   bash tests/growth.sh           about 3 minutes on one core, and 5 GB of memory for 384 ranks
+#   bash tests/growth.sh           2 to 3 minutes on a core of one's own; 384 ranks take 5 GB of memory
 #   bash tests/growth.sh --short   up to 64 ranks
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -68,14 +68,14 @@ struct Sweep {
 
 std::vector<Sweep> MakeSweeps(bool brief) {
   Sweep ranks{"1 core and 1 expert per rank, 2 tokens x 4", &Size::ranks, {}};
-  for (const uint32_t r : {2, 4, 8, 16, 32, 64, 128, 256, 384}) {
+  for (const uint32_t r : {2, 4, 8, 16, 32, 64, 128, 384}) {
     if (r <= (brief ? 64 : 384)) ranks.sizes.push_back({r, 1, r, 2, kTopK, kRowBytes});
   }
   Sweep cores{"16 ranks, 4 experts per rank, 12 tokens x 4", &Size::cores, {}};
   for (const uint32_t c : {1, 2, 4, 8, 16, 32, 48}) cores.sizes.push_back({16, c, 64, 12, kTopK, kRowBytes});
   if (brief) return {ranks, cores};
   Sweep both{"1 expert per rank, 12 tokens x 4", nullptr, {}};
-  for (const auto [r, c] : {std::pair{24u, 48u}, {64u, 16u}, {192u, 4u}}) {
+  for (const auto &[r, c] : {std::pair{24u, 48u}, {64u, 16u}, {128u, 4u}}) {
     both.sizes.push_back({r, c, r, 12, kTopK, kRowBytes});
   }
   return {ranks, cores, both};

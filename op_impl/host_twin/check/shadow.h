@@ -112,18 +112,20 @@ class Shadow {
   bool Read(Area &area, const uint8_t *address, uint64_t bytes, uint32_t number, const Clock &clock, bool uses,
             Acquirer *acquirer = nullptr, Clock *acquired = nullptr) {
     bool complete = true;
-    uint32_t known = 0;  // to be over: neighbours were often written together
+    uint32_t known = 0;  // not to be in the way: neighbours were often written together
     ForEach(area, address, bytes, [&](Granule &granule, uint64_t offset) {
       const uint32_t last = granule.write & ~kNoContent;
       if (granule.write != last || last == 0) {
         if (uses) on_no_content(area, offset, number, last);
         complete = false;
       }
-      const Access &write = accesses_[last];
-      if (write.flag && acquirer != nullptr) {
-        acquirer->Take(write, published_, clock, *acquired);
-      } else if (last != 0 && last != known) {
-        if (!IsOver(last, clock)) on_race({area, offset, number, "reads", last, "write"});
+      if (last != known) {
+        const Access &write = accesses_[last];
+        if (write.flag && acquirer != nullptr) {
+          acquirer->Take(write, published_, clock, *acquired);
+        } else if (!IsOver(last, clock)) {
+          on_race({area, offset, number, "reads", last, "write"});
+        }
         known = last;
       }
       AddRead(granule, number);

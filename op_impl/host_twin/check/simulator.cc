@@ -463,12 +463,16 @@ void Core::Vector(const char *name, Site site, std::function<void()> compute, co
 
 // --- order ---
 
-void Core::SetFlag(HardEvent event, int32_t id, Site site) {
+Core::Flag &Core::FlagOf(HardEvent event, int32_t id, Site site) {
   Note(site);
   if (id < 0 || id >= static_cast<int32_t>(kEventIds)) {
     Refuse(EventName(event, id) + " is out of range, ids are 0 to 7", site);
   }
-  Flag &flag = flags_[static_cast<uint32_t>(event)][id];
+  return flags_[static_cast<uint32_t>(event)][id];
+}
+
+void Core::SetFlag(HardEvent event, int32_t id, Site site) {
+  Flag &flag = FlagOf(event, id, site);
   if (flag.issued != 0) {
     Refuse(EventName(event, id) + " is set twice without a wait, before at " + ToString(flag.site), site);
   }
@@ -489,11 +493,7 @@ void Core::SetFlag(HardEvent event, int32_t id, Site site) {
 }
 
 void Core::WaitFlag(HardEvent event, int32_t id, Site site) {
-  Note(site);
-  if (id < 0 || id >= static_cast<int32_t>(kEventIds)) {
-    Refuse(EventName(event, id) + " is out of range, ids are 0 to 7", site);
-  }
-  Flag &flag = flags_[static_cast<uint32_t>(event)][id];
+  Flag &flag = FlagOf(event, id, site);
   if (flag.issued != 1) {
     Refuse("unpaired event: " + EventName(event, id) + " is awaited but was not set", site);
   }

@@ -151,6 +151,11 @@ class Core {
     uint64_t filled = 0;
     uint32_t access = 0;
   };
+  struct Flag {
+    uint32_t issued = 0;  // sets without their wait, in the order of the program
+    Site site;
+    std::deque<Clock> set;
+  };
 
   void Begin(uint32_t block_number, const Clock &clock, std::function<void()> kernel);
   void Note(Site site);
@@ -163,6 +168,7 @@ class Core {
   CacheLine &Line(uint64_t line, const Area &area);
   void WriteBack(uint64_t line, CacheLine &cache_line);
   int32_t TakeEventId(HardEvent event);
+  Flag &FlagOf(HardEvent event, int32_t id, Site site);
   void EndGeneration(uint32_t buffer, const char *unusable);
   QueueState::Slot &FindSlot(QueueState &queue, const Local &tensor, const char *what);
   bool PipeReady(const Pipe &pipe) const;
@@ -182,11 +188,6 @@ class Core {
   uint32_t used_ = 0;
   std::vector<Buffer> buffers_;
   std::vector<QueueState> queues_;
-  struct Flag {
-    uint32_t issued = 0;  // sets without their wait, in the order of the program
-    Site site;
-    std::deque<Clock> set;
-  };
   std::array<std::array<Flag, kEventIds>, kEvents> flags_;
   std::array<uint32_t, kEvents> reserved_ids_{};
   Acquirer acquirer_;  // of MTE2
