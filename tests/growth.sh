@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# How the kernels' control messages, control bytes and one-way latencies grow with the ranks (2 to 384) and with the cores
-# of a rank (1 to 48): counted on the unchanged kernels in simulation, whose results are compared with the reference.
+# How the kernels' control messages, control bytes and one-way latencies grow with the ranks (2 to 384) and with the
+# cores of a rank (1 to 48): counted on the unchanged kernels in simulation, whose results are compared with the
+# reference. Prints what grows faster than it must, too.
 # Needs g++ only. Exit status 1 if a result is wrong.
 #
 #   bash tests/growth.sh           2 to 3 minutes on a core of one's own; 384 ranks take 5 GB of memory

@@ -252,7 +252,28 @@ const std::vector<Rule> kRules = {
     {"SyncAll without one core", "deadlock", [] { if (GetBlockIdx() == 0) SyncAll(); }, 2},
 };
 
-std::string RunOnce(const Rule &rule, uint64_t seed) {
+// Kernels of two ranks, whose memory is all rank 1's, and the hops that each rank has waited for in the end.
+struct Chain {
+  Rule rule;
+  std::vector<uint32_t> hops;
+};
+template <bool apart>
+void TwoReads() {
+  Tools t;
+  t.Load();
+  if (apart) Sync<HardEvent::MTE2_S>();
+  Sync<HardEvent::S_MTE2>();
+  DataCopyPad(t.b, t.from, {1, 64, 0, 0, 0}, {});
+  Sync<HardEvent::MTE2_S>();
+}
+const std::vector<Chain> kChains = {
+    {{"a message", nullptr, [] { Message<uint64_t, true>(Simulator::Self().rank == 0); }, 1, 2}, {0, 1}},
+    {{"reads side by side", nullptr, TwoReads<false>, 1, 2}, {1, 0}},
+    {{"reads one after another", nullptr, TwoReads<true>, 1, 2}, {2, 0}},
+};
+
+// `hops`: of each rank in the end.
+std::string RunOnce(const Rule &rule, uint64_t seed, uint32_t owner, std::vector<uint32_t> &hops) {
   for (uint64_t i = 0; i < kBytes / sizeof(int32_t); ++i) reinterpret_cast<int32_t *>(in)[i] = static_cast<int32_t>(i);
   std::memset(flags, 0, kBytes);
   Simulator::Options options;
@@ -260,15 +281,17 @@ std::string RunOnce(const Rule &rule, uint64_t seed) {
   options.cores = rule.cores;
   options.seed = seed;
   Simulator simulator(options);
-  simulator.Register(0, "in", in, kBytes, true);
-  simulator.Register(0, "out", out, kBytes, false);
-  simulator.Register(0, "flags", flags, kBytes, true);
+  simulator.Register(owner, "in", in, kBytes, true);
+  simulator.Register(owner, "out", out, kBytes, false);
+  simulator.Register(owner, "flags", flags, kBytes, true);
   for (uint32_t rank = 0; rank < rule.ranks; ++rank) {
     simulator.Host(rank, [&simulator, &rule, rank] {
       simulator.Launch(rank, rule.cores, rule.kernel);
     });
   }
-  return simulator.Run();
+  const std::string report = simulator.Run();
+  for (uint32_t rank = 0; rank < rule.ranks; ++rank) hops.push_back(simulator.Hops(rank));
+  return report;
 }
 
 bool Names(const std::string &report, const std::string &words) {
@@ -283,7 +306,8 @@ bool Names(const std::string &report, const std::string &words) {
 bool Holds(const Rule &rule) {
   uint64_t reported = 0;
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    const std::string report = RunOnce(rule, seed);
+    std::vector<uint32_t> hops;
+    const std::string report = RunOnce(rule, seed, 0, hops);
     if (report.empty()) continue;
     ++reported;
     if (rule.report != nullptr && Names(report, rule.report)) continue;
@@ -297,16 +321,29 @@ bool Holds(const Rule &rule) {
   return false;
 }
 
+bool Holds(const Chain &chain) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    std::vector<uint32_t> hops;
+    const std::string report = RunOnce(chain.rule, seed, 1, hops);
+    if (report.empty() && hops == chain.hops) continue;
+    std::printf("FAILED %s, seed %lu: %u and %u hops instead of %u and %u, report '%s'\n", chain.rule.name, seed,
+                hops[0], hops[1], chain.hops[0], chain.hops[1], report.c_str());
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 int main() {
   uint64_t failed = 0;
+  for (const Chain &chain : kChains) failed += !Holds(chain);
   uint64_t right = 0;
   for (const Rule &rule : kRules) {
     failed += !Holds(rule);
     right += rule.report == nullptr;
   }
-  std::printf("rules of the twin: %lu right kernels, %lu wrong ones, %lu seeds each, %lu failed\n", right,
-              kRules.size() - right, kSeeds, failed);
+  std::printf("rules of the twin: %lu right kernels, %lu wrong ones, %lu chains of hops, %lu seeds each, %lu failed\n",
+              right, kRules.size() - right, kChains.size(), kSeeds, failed);
   return failed == 0 ? 0 : 1;
 }
