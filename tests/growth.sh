@@ -4,7 +4,7 @@
 # reference. Prints what grows faster than it must, too.
 # Needs g++ only. Exit status 1 if a result is wrong.
 #
-#   bash tests/growth.sh           2 to 3 minutes on a core of one's own; 384 ranks take 5 GB of memory
+#   bash tests/growth.sh           about 3 minutes of processor time; 384 ranks take 5 GB of memory
 #   bash tests/growth.sh --short   up to 64 ranks
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
