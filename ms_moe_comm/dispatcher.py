@@ -5,6 +5,8 @@ from mindspore import nn
 from ms_moe_comm import ops
 
 PHASES = ("prefill", "decode")
+QUANT_MODES = (0, 2)
+REPLICA_POLICIES = ("spread", "rank", "token")  # by number, as the operators take them
 
 
 class MoEDispatcher(nn.Cell):
@@ -14,48 +16,79 @@ class MoEDispatcher(nn.Cell):
         window (ExpertWindow): the group's window. Its tensors stay bound to this cell.
         phase (str): "prefill" for many tokens (bound by bytes), "decode" for few (bound by latency). It is chosen when
             the graph is built; cells of both phases may share one window in any order.
+        quant_mode (int): 0 sends rows as they are; 2 quantises each token's row to int8 on the way (numbered as CANN's
+            MoeDistributeDispatch does).
+        zero_expert_num, copy_expert_num, const_expert_num (int): special experts, whose ids follow those of the (logical)
+            experts in this order. They take no traffic; combine computes them.
+        replica_policy (str): which replica of a logical expert a token goes to: "spread" (token + rank) mod replicas,
+            "rank" rank * replicas // ranks, "token" token mod replicas.
 
     Raises:
-        ValueError: another `phase`.
+        ValueError: another `phase`, `quant_mode` or `replica_policy`.
 
     Inside a graph, run the experts on `expand_x` as returned, and let the last matmul write into ``window.outputs``
     (:func:`moe_grouped_matmul` with ``out=``): then combine copies nothing. `combine` returns the complete sum over a
     token's experts: do not reduce it again over the group.
     """
 
-    def __init__(self, window, phase="decode"):
+    def __init__(self, window, phase="decode", quant_mode=0, zero_expert_num=0, copy_expert_num=0, const_expert_num=0,
+                 replica_policy="spread"):
         super().__init__(auto_prefix=False)
-        if phase not in PHASES:
-            raise ValueError(f"For 'MoEDispatcher', 'phase' must be one of {PHASES}, but got {phase!r}.")
+        for name, value, allowed in (("phase", phase, PHASES), ("quant_mode", quant_mode, QUANT_MODES),
+                                     ("replica_policy", replica_policy, REPLICA_POLICIES)):
+            if value not in allowed:
+                raise ValueError(f"For 'MoEDispatcher', '{name}' must be one of {allowed}, but got {value!r}.")
         self.schedule = phase  # `Cell.phase` is MindSpore's own
-        self.rows = window.rows
+        self.quant_mode = quant_mode
+        self.rows = window.quantised_rows if quant_mode else window.rows
+        self.scales = window.scales
         self.outputs = window.outputs
         self.control = window.control
         self.local_expert_num = window.local_expert_num
+        self.shared_expert_num = window.shared_expert_num
         self.max_tokens_per_rank = window.max_tokens_per_rank
+        self.zero_expert_num = zero_expert_num
+        self.copy_expert_num = copy_expert_num
+        self.const_expert_num = const_expert_num
+        self.replica_policy = REPLICA_POLICIES.index(replica_policy)
 
-    def dispatch(self, x, expert_ids, x_active_mask=None):
+    def dispatch(self, x, expert_ids, x_active_mask=None, scales=None, logical_to_physical_map=None,
+                 logical_replica_count=None):
         """Places each token's row in the windows of its experts.
 
         Args:
             x (Tensor): [T, H], dtype of the window, T from 0 to ``max_tokens_per_rank``.
             expert_ids (Tensor): [T, K] int32 or int64; a negative id is not routed.
             x_active_mask (Tensor, optional): [T] or [T, K] bool; false is not routed.
+            scales (Tensor, optional): [H] or [experts, H] float32, smooth factors of quantisation; a row per shared
+                expert on ranks of its own, then one per routed (logical) expert. Only with quant_mode 2.
+            logical_to_physical_map (Tensor, optional): [L, X] int32, the physical experts of each logical one, padded
+                with -1. With it, expert_ids are logical. The same on all ranks; its values may change from step to step.
+            logical_replica_count (Tensor, optional): [L] int32, how many replicas each logical expert has.
 
         Returns:
             tuple: `expand_x` [A, H] (the rows received, ordered by local expert, source rank, source token; rows past
-            the total are undefined), `expert_token_nums` [E/R] int64 counts, and a handle for :meth:`combine`.
+            the total are undefined), or with quant_mode 2 the pair of int8 rows [A, H rounded up to 32] and their
+            float32 scales [A]; `expert_token_nums` int64 counts, one per local expert; and a handle for :meth:`combine`.
 
         Raises:
             ValueError: shapes or ids out of range. RuntimeError: a rank that did not answer in time, or capacity.
         """
         if self.schedule == "prefill":
-            expand_x, expand_idx, expert_token_nums, plan, control = ops.moe_prefill_dispatch(
-                x, expert_ids, self.rows, self.control, self.local_expert_num, x_active_mask)
-            return expand_x, expert_token_nums, (expert_ids, expand_idx, plan, control)
-        expand_x, expand_idx, expert_token_nums, plan, control = ops.moe_decode_dispatch(
-            x, expert_ids, self.rows, self.control, self.local_expert_num, x_active_mask)
-        return expand_x, expert_token_nums, (expert_ids, expand_idx, plan, control)
+            outputs = ops.moe_prefill_dispatch(
+                x, expert_ids, self.rows, self.scales, self.control, self.local_expert_num, x_active_mask, scales,
+                logical_to_physical_map, logical_replica_count, self.quant_mode, 1, self.zero_expert_num,
+                self.copy_expert_num, self.const_expert_num, self.shared_expert_num, self.replica_policy)
+        else:
+            outputs = ops.moe_decode_dispatch(
+                x, expert_ids, self.rows, self.scales, self.control, self.local_expert_num, x_active_mask, scales,
+                logical_to_physical_map, logical_replica_count, self.quant_mode, 1, self.zero_expert_num,
+                self.copy_expert_num, self.const_expert_num, self.shared_expert_num, self.replica_policy)
+        expand_x, dynamic_scales, expand_idx, expert_token_nums, plan, physical_expert_ids, control = outputs
+        handle = (physical_expert_ids, expand_idx, plan, control)
+        if self.quant_mode:
+            return (expand_x, dynamic_scales), expert_token_nums, handle
+        return expand_x, expert_token_nums, handle
 
     def combine(self, expert_outputs, expert_scales, handle, shared_expert_x=None, residual_x=None, out_dtype=None):
         """Sums each token's expert outputs, weighted, in fp32 and in k order.

@@ -30,7 +30,7 @@ class MemoryReport:
         """The report of a window with these parameters; needs no window and no group."""
         layout = parameters.layout()
         total = layout["window_bytes"]
-        names = sorted(layout.keys() - {"control_bytes", "window_bytes"}, key=layout.get)
+        names = sorted(layout.keys() - {"control_bytes", "window_bytes", "dropped_from", "dropped_to"}, key=layout.get)
         ends = [layout[name] for name in names[1:]] + [total]
         parts = {name: end - layout[name] for name, end in zip(names, ends)}
         relay_buffers = {product: formula(parameters) for product, formula in _RELAY_BUFFERS.items()}

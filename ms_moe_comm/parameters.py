@@ -11,6 +11,7 @@ from ms_moe_comm.group import join_ranks
 _DTYPE_CODES = {ms.float32: 0, ms.float16: 1, ms.bfloat16: 2}
 _DTYPE_BYTES = {ms.float32: 4, ms.float16: 2, ms.bfloat16: 2}
 _MAX_ROWS = 2**31 - 1  # expand_idx is int32
+OVERFLOWS = ("error", "drop")
 _MAX_BYTES = 2**62  # offsets are 64-bit; no machine comes near, a typing slip does
 
 
@@ -20,16 +21,20 @@ class WindowParameters:
 
     Attributes:
         ep_world_size (int): R, ranks of the group.
-        moe_expert_num (int): E, experts of the group; a multiple of R.
+        moe_expert_num (int): E, routed experts of the group; a multiple of R - Q.
         hidden_size (int): H, elements of a row; a row is a multiple of 32 bytes.
         top_k (int): K, experts per token, 1 to 16.
         max_tokens_per_rank (int): the most tokens that a rank gives to one dispatch, at least 1.
         dtype (mindspore.dtype): of the rows: float32, float16 or bfloat16.
-        capacity (int): A, rows of each rank's window. None: R * max_tokens_per_rank * min(E / R, K), which no routing
-            with distinct experts per token exceeds (CANN asks for the same, aclnnMoeDistributeDispatch, shape of A).
+        capacity (int): A, rows of each rank's window. None: R * max_tokens_per_rank * min(E / (R - Q), K), which no
+            routing with distinct experts per token exceeds (CANN asks for the same, aclnnMoeDistributeDispatch, shape
+            of A), and never less than a shared expert's rank can get, max_tokens_per_rank * ceil(R * S / Q).
         timeout (float): seconds that a kernel waits for its peers.
         block_dim (int): the most cores that a kernel on this window uses, 1 to 64.
         memory (str): name of the provider of the window's memory (see provider.py).
+        overflow (str): "error" or "drop".
+        shared_expert_num (int): S, shared experts on ranks of their own, 0 to 4.
+        shared_expert_rank_num (int): Q, those ranks; a multiple of S, less than R.
 
     Raises:
         TypeError, ValueError: a parameter of the wrong type or outside its limits. The text says the value, the limit
@@ -46,6 +51,9 @@ class WindowParameters:
     timeout: float = 30.0
     block_dim: int = 1
     memory: str = "shm"
+    overflow: str = "error"
+    shared_expert_num: int = 0
+    shared_expert_rank_num: int = 0
 
     def __post_init__(self):
         limits = _lib.limits()
@@ -57,7 +65,11 @@ class WindowParameters:
         self._check_integer("block_dim", 1, limits["max_blocks"], "give the cores that one operator may use")
         if self.dtype not in _DTYPE_CODES:
             raise TypeError(f"For 'ExpertWindow', 'dtype' must be float32, float16 or bfloat16, but got {self.dtype}.")
-        self._check_multiple("moe_expert_num", self.ep_world_size, "every rank holds the same number of experts")
+        self._check_shared_experts(limits)
+        self._check_multiple("moe_expert_num", self.ep_world_size - self.shared_expert_rank_num,
+                             "every rank that holds routed experts holds the same number of them")
+        if self.overflow not in OVERFLOWS:
+            raise ValueError(f"For 'ExpertWindow', 'overflow' must be one of {OVERFLOWS}, but got {self.overflow!r}.")
         row_align = limits["row_align"]
         self._check_multiple("hidden_size", row_align // _DTYPE_BYTES[self.dtype],
                              f"a row of {self.dtype} is a whole number of {row_align} bytes, and this one has "
@@ -69,8 +81,17 @@ class WindowParameters:
 
     @property
     def local_expert_num(self):
-        """E / R, experts of one rank."""
-        return self.moe_expert_num // self.ep_world_size
+        """E / (R - Q), experts of one rank that holds routed experts."""
+        return self.moe_expert_num // (self.ep_world_size - self.shared_expert_rank_num)
+
+    def local_expert_num_of(self, rank):
+        """Experts of `rank`: one on a shared expert's rank."""
+        return 1 if rank < self.shared_expert_rank_num else self.local_expert_num
+
+    @property
+    def quantised_row_bytes(self):
+        """Bytes of one row quantised to int8, a multiple of 32."""
+        return -(-self.hidden_size // 32) * 32
 
     @property
     def row_bytes(self):
@@ -90,7 +111,7 @@ class WindowParameters:
     def layout(self):
         """Byte offsets of the window's parts and its size (see op_impl/common/window_layout.h)."""
         return _lib.window_layout(self.ep_world_size, self.moe_expert_num, self.block_dim, self.capacity,
-                                  self.row_bytes)
+                                  self.row_bytes, self.shared_expert_rank_num)
 
     def _check_integer(self, name, low, high, advice):
         given = getattr(self, name)
@@ -104,6 +125,17 @@ class WindowParameters:
             raise ValueError(f"For 'ExpertWindow', '{name}' must be from {low} to {high}, but got {value}: {advice}.")
         object.__setattr__(self, name, value)
 
+    def _check_shared_experts(self, limits):
+        self._check_integer("shared_expert_num", 0, limits["max_shared_experts"], "no more are known to be of use")
+        self._check_integer("shared_expert_rank_num", 0, self.ep_world_size - 1, "a rank must be left for the routed experts")
+        if (self.shared_expert_num == 0) != (self.shared_expert_rank_num == 0):
+            raise ValueError("For 'ExpertWindow', 'shared_expert_num' and 'shared_expert_rank_num' belong together, but got "
+                             f"{self.shared_expert_num} and {self.shared_expert_rank_num}. A shared expert without ranks "
+                             "of its own is 'shared_expert_x' of combine: leave both at 0.")
+        if self.shared_expert_num:
+            self._check_multiple("shared_expert_rank_num", self.shared_expert_num,
+                                 "every shared expert has the same number of instances")
+
     def _check_multiple(self, name, unit, reason):
         value = getattr(self, name)
         below = value // unit * unit
@@ -115,6 +147,9 @@ class WindowParameters:
     def _check_capacity(self):
         if self.capacity is None:
             worst_case = self.ep_world_size * self.max_tokens_per_rank * min(self.local_expert_num, self.top_k)
+            if self.shared_expert_num:
+                instances = self.shared_expert_rank_num // self.shared_expert_num
+                worst_case = max(worst_case, self.max_tokens_per_rank * -(-self.ep_world_size // instances))
             if worst_case > _MAX_ROWS:
                 raise ValueError("For 'ExpertWindow', the default 'capacity', ranks * max_tokens_per_rank * "
                                  f"min(experts per rank, top_k), must be at most {_MAX_ROWS} rows, but is "
@@ -142,6 +177,9 @@ _AGREED = (
     ("capacity", lambda parameters: parameters.capacity, str),
     ("timeout", lambda parameters: parameters.timeout_us, lambda word: f"{word / 1e6:g} s"),
     ("block_dim", lambda parameters: parameters.block_dim, str),
+    ("overflow", lambda parameters: OVERFLOWS.index(parameters.overflow), lambda word: OVERFLOWS[word]),
+    ("shared_expert_num", lambda parameters: parameters.shared_expert_num, str),
+    ("shared_expert_rank_num", lambda parameters: parameters.shared_expert_rank_num, str),
 )
 
 

@@ -21,7 +21,8 @@ from ms_moe_comm.group import join_ranks
 
 ENVIRONMENT_VARIABLE = "MS_MOE_COMM_WINDOW"
 _SHARED_MEMORY = "/dev/shm"
-_NUMPY_DTYPES = {ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: bfloat16, ms.int32: np.int32}
+_NUMPY_DTYPES = {ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: bfloat16, ms.int32: np.int32,
+                 ms.int8: np.int8}
 
 
 class WindowProvider(abc.ABC):

@@ -18,7 +18,8 @@ HEAP_VARIABLE = "MS_SYMMETRIC_MEMORY_HEAP_SIZE"
 _DEFAULT_HEAP_BYTES = 1 << 30
 _PAGE_BYTES = 2 << 20  # memory of both providers comes in pages of this size
 _EXTENSION_DEVICE = 12  # kDLExtDev: what MindSpore takes an Ascend device for
-_DLPACK_TYPES = {ms.float32: (2, 32), ms.float16: (2, 16), ms.bfloat16: (4, 16), ms.int32: (0, 32)}  # code, bits
+_DLPACK_TYPES = {ms.float32: (2, 32), ms.float16: (2, 16), ms.bfloat16: (4, 16), ms.int32: (0, 32),  # code, bits
+                 ms.int8: (0, 8)}
 
 _held = []  # symmetric tensors of this process
 _held_bytes = 0

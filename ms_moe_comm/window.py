@@ -23,13 +23,15 @@ class ExpertWindow:
 
     Attributes:
         rows (Parameter): [A, H] dtype; what dispatch returns as `expand_x`.
+        quantised_rows (Parameter): [A, H rounded up to 32] int8, the same memory; `expand_x` of a quantised dispatch.
         scales (Parameter): [A] float32; one factor per row when rows are quantised.
         outputs (Parameter): [A, H] dtype; where the last expert matmul should write.
         control (Parameter): int32, opaque; counts, flags and epochs.
         ep_world_size, ep_rank_id, moe_expert_num, local_expert_num, hidden_size, top_k, max_tokens_per_rank, capacity,
-        timeout, block_dim (numbers) and dtype: the window's parameters, see `create`.
+        timeout, block_dim, overflow, shared_expert_num, shared_expert_rank_num and dtype: the window's parameters, see
+        `create`.
 
-    The four tensors are the window's memory itself. Use what the operators return and not these parameters inside a
+    The tensors are the window's memory itself. Use what the operators return and not these parameters inside a
     graph: a graph knows nothing of writes that reach memory behind its back. They need no gradient and belong in no
     checkpoint.
 
@@ -42,7 +44,7 @@ class ExpertWindow:
         self.ep_rank_id = provider.group.rank
         self.ep_world_size = parameters.ep_world_size
         self.moe_expert_num = parameters.moe_expert_num
-        self.local_expert_num = parameters.local_expert_num
+        self.local_expert_num = parameters.local_expert_num_of(self.ep_rank_id)
         self.hidden_size = parameters.hidden_size
         self.top_k = parameters.top_k
         self.max_tokens_per_rank = parameters.max_tokens_per_rank
@@ -50,9 +52,14 @@ class ExpertWindow:
         self.capacity = parameters.capacity
         self.timeout = parameters.timeout
         self.block_dim = parameters.block_dim
+        self.overflow = parameters.overflow
+        self.shared_expert_num = parameters.shared_expert_num
+        self.shared_expert_rank_num = parameters.shared_expert_rank_num
         number, layout = next(_numbers), parameters.layout()
         rows = (self.capacity, self.hidden_size)
+        quantised = (self.capacity, parameters.quantised_row_bytes)
         for name, offset, shape, dtype in (("rows", layout["rows"], rows, self.dtype),
+                                           ("quantised_rows", layout["rows"], quantised, ms.int8),
                                            ("scales", layout["scales"], (self.capacity,), ms.float32),
                                            ("outputs", layout["outputs"], rows, self.dtype),
                                            ("control", 0, (layout["control_bytes"] // 4,), ms.int32)):
@@ -60,12 +67,13 @@ class ExpertWindow:
 
     @classmethod
     def create(cls, *, moe_expert_num, hidden_size, top_k, max_tokens_per_rank, dtype=ms.bfloat16, group=None,
-               capacity=None, timeout=30.0, block_dim=1):
+               capacity=None, timeout=30.0, block_dim=1, overflow="error", shared_expert_num=0,
+               shared_expert_rank_num=0):
         """Makes a window. Collective: all ranks of the group call it together, with the same values.
 
         Args:
-            moe_expert_num (int): E, experts of the whole group, a multiple of its size; rank r holds those from
-                r * E / R to (r + 1) * E / R - 1.
+            moe_expert_num (int): E, routed (physical) experts of the whole group, a multiple of the ranks that hold
+                them: rank Q + i holds those from i * E / (R - Q) to (i + 1) * E / (R - Q) - 1.
             hidden_size (int): H, elements of a row; a row is a multiple of 32 bytes.
             top_k (int): K, experts per token, 1 to 16.
             max_tokens_per_rank (int): the most tokens that a rank may give to one dispatch; ranks may give fewer, or 0.
@@ -80,6 +88,13 @@ class ExpertWindow:
                 the parallelism, and 1 is best. On an NPU an operator takes no more cores than the chip has; operators
                 that run at the same time, on two streams, must not take more together, or both may wait for ever for
                 cores that the other has.
+            overflow (str): what happens if a dispatch brings a rank more rows than its capacity. "error": all ranks
+                raise, before any row moves. "drop": the rows of the last sources, and of a source those of the last
+                experts, are dropped, counted in `stats`; a token's dropped experts contribute nothing.
+            shared_expert_num (int): S, shared experts on ranks of their own, 0 to 4; a shared expert that every rank
+                computes itself is `shared_expert_x` of combine.
+            shared_expert_rank_num (int): Q, the ranks 0 to Q - 1 that hold one shared expert each and no routed one, a
+                multiple of S; the instances of shared expert j are the ranks from j * Q / S on.
 
         Returns:
             ExpertWindow, ready on all ranks.
@@ -94,7 +109,8 @@ class ExpertWindow:
             parameters = agree(ranks, lambda: WindowParameters(
                 ep_world_size=ranks.size, moe_expert_num=moe_expert_num, hidden_size=hidden_size, top_k=top_k,
                 max_tokens_per_rank=max_tokens_per_rank, dtype=dtype, capacity=capacity, timeout=timeout,
-                block_dim=block_dim, memory=provider_name()))
+                block_dim=block_dim, memory=provider_name(), overflow=overflow, shared_expert_num=shared_expert_num,
+                shared_expert_rank_num=shared_expert_rank_num))
             provider = make_provider(parameters.memory, ranks)
             provider.allocate(parameters.layout()["window_bytes"])
             window = cls(parameters, provider)
@@ -102,7 +118,8 @@ class ExpertWindow:
             _lib.init_window(bases[ranks.rank], parameters.ep_world_size, ranks.rank, parameters.moe_expert_num,
                              parameters.capacity, parameters.row_bytes, parameters.block_dim,
                              parameters.max_tokens_per_rank, parameters.top_k, parameters.dtype_code,
-                             parameters.timeout_us, bases, provider.on_npu)
+                             parameters.timeout_us, parameters.shared_expert_rank_num, parameters.shared_expert_num,
+                             parameters.overflow == "drop", bases, provider.on_npu)
             ranks.all_gather([0])  # nobody's first dispatch meets a peer whose window is not ready
             return window
 
@@ -131,8 +148,10 @@ class ExpertWindow:
         """What this rank's operators have done so far; waits for those that were launched.
 
         Returns:
-            dict[str, int]: "epoch" dispatches, "exchange" exchanges of counts, "received_rows" rows that the last
-            dispatch brought here, "copied_bytes" bytes that the last combine had to copy into `outputs`.
+            dict: "epoch" dispatches, "exchange" exchanges of counts, "received_rows" rows that the last dispatch brought
+            here, "copied_bytes" bytes that the last combine had to copy into `outputs`; and with overflow "drop"
+            "dropped_from" and "dropped_to", lists of R: rows dropped since the window was made, from each source to
+            this rank and from this rank to each destination.
 
         Raises:
             RuntimeError: the window is closed.
@@ -140,7 +159,12 @@ class ExpertWindow:
         if self._provider is None:
             raise RuntimeError("For 'ExpertWindow.stats', the window must be open, but it was closed.")
         self._wait()
-        return {name: int(self._word(name)[0]) for name in ("epoch", "exchange", "received_rows", "copied_bytes")}
+        stats = {name: int(self._word(name)[0]) for name in ("epoch", "exchange", "received_rows", "copied_bytes")}
+        if self.overflow == "drop":
+            layout = self._parameters.layout()
+            for name in ("dropped_from", "dropped_to"):
+                stats[name] = self._provider.words(layout[name], self.ep_world_size).tolist()
+        return stats
 
     def timers(self):
         """Time that this rank spent inside the window's operators, waits for peers included; waits for those launched.

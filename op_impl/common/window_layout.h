@@ -5,7 +5,8 @@
 //
 //   header   one 64-bit word per WindowField, then one record line per block (this rank's errors)
 //   peers    [R] 64-bit base address of each rank's region
-//   counts   [2 parities][R sources][E] 64-bit words {epoch:32 | count:32}, a source's row on its own lines
+//   counts   [2 parities][R sources][slots + 1] 64-bit words {epoch:32 | count:32}, a source's row on its own lines;
+//            the last word carries what the ranks must agree on
 //   arrived  [R] lines: the epoch whose rows from that source have all landed
 //   ready    [R] lines: the epoch whose expert outputs on that rank may be read
 //   aborted  [R] lines: a record of the error that made that rank give up
@@ -15,6 +16,9 @@
 //   outputs  [A] rows, combine reads them from every rank         -> window.outputs
 //
 // header .. scratch together are the tensor window.control.
+//
+// A slot is a place of a group's experts that gets rows of its own: first one for each rank that holds a shared expert
+// (ranks 0 .. Q-1, no routed expert), then one for each routed physical expert. Without such ranks slots are experts.
 #ifndef MOE_COMM_WINDOW_LAYOUT_H
 #define MOE_COMM_WINDOW_LAYOUT_H
 
@@ -32,6 +36,7 @@ constexpr uint64_t kRegionAlign = 512;
 constexpr uint64_t kRowAlign = 32;  // the unit of UB and of aligned moves: a row is a whole number of these
 constexpr uint32_t kMaxBlocks = 64;
 constexpr uint32_t kMaxTopK = 16;
+constexpr uint32_t kMaxSharedExperts = 4;
 constexpr uint32_t kMaxExperts = 8192;  // two [E] int32 tables and a row buffer must fit the unified buffer
 constexpr uint32_t kMaxRanks = 1024;
 
@@ -48,6 +53,9 @@ enum WindowField : uint32_t {
   kTopK,
   kDtype,
   kTimeoutUs,
+  kSharedRankNum,    // Q
+  kSharedExpertNum,  // S on ranks of their own
+  kOverflowDrop,     // 1: rows beyond the capacity are dropped, 0: they are an error
   // advanced by the kernels, since under graph capture the host's launch code does not run on replay
   kEpoch,         // dispatches so far
   kExchange,      // counts exchanges so far; its lowest bit is the parity
@@ -73,7 +81,7 @@ enum RecordField : uint32_t { kCode = 0, kPhase, kRecordEpoch, kCount, kDetail, 
 constexpr uint32_t kDetailWords = kRecordWords - kDetail;
 
 // A block's line of scratch. The verdict words stand as in the header.
-enum NoteField : uint32_t { kNoteCode = 0, kNoteRank, kNoteNeed, kNoteSource, kNoteEpoch, kVerdictWords, kNoteWeight = 5 };
+enum NoteField : uint32_t { kNoteCode = 0, kNoteRank, kNoteNeed, kNoteSource, kNoteEpoch, kVerdictWords, kNoteWeight = 5, kNoteHash };
 
 enum ErrorCode : int64_t {
   kOk = 0,
@@ -84,7 +92,14 @@ enum ErrorCode : int64_t {
   kNoDispatch = 5,     // a combine without a dispatch that placed rows; detail = {last epoch, last placed, last combined}
   kPlanMismatch = 6,   // detail = {the plan's epoch, T and K, the window's epoch}
   kOverflow = 7,       // in the verdict words only
+  kDisagree = 8,       // count = how many ranks, detail = {the first of them, its agreement word, the own one}
+  kBadMap = 9,         // detail = {logical expert, MapFault, the value, its limit}
 };
+
+enum MapFault : int64_t { kReplicaCount = 0, kPhysicalId = 1, kOwnedTwice = 2 };
+
+// The 32 bits behind the epoch in the last word of a counts row.
+enum AgreementBits : uint32_t { kMapHashBits = 20, kMaskHashBits = 8, kQuantModeBits = 4 };
 
 enum Phase : int64_t { kNoPhase = 0, kWaitCounts = 1, kWaitArrived = 2, kWaitReady = 3, kReadInput = 4 };
 
@@ -95,12 +110,26 @@ struct WindowShape {
   uint64_t block_dim;   // most cores that a kernel on this window may use
   uint64_t capacity;    // A
   uint64_t row_bytes;
+  uint64_t shared_ranks = 0;  // Q
 };
 
 __aicore__ inline uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 __aicore__ inline uint64_t RegionSize(uint64_t bytes) { return RoundUp(bytes, kRegionAlign); }
 
-__aicore__ inline uint64_t ExpertsPerRank(const WindowShape &s) { return s.expert_num / s.world_size; }
+// --- slots ---
+__aicore__ inline uint64_t ExpertsPerRank(const WindowShape &s) {
+  return s.expert_num / (s.world_size - s.shared_ranks);
+}
+__aicore__ inline uint64_t SlotNum(const WindowShape &s) { return s.shared_ranks + s.expert_num; }
+__aicore__ inline uint64_t SlotsOf(const WindowShape &s, uint64_t rank) {
+  return rank < s.shared_ranks ? 1 : ExpertsPerRank(s);
+}
+__aicore__ inline uint64_t FirstSlot(const WindowShape &s, uint64_t rank) {
+  return rank < s.shared_ranks ? rank : s.shared_ranks + (rank - s.shared_ranks) * ExpertsPerRank(s);
+}
+__aicore__ inline uint64_t OwnerOfSlot(const WindowShape &s, uint64_t slot) {
+  return slot < s.shared_ranks ? slot : s.shared_ranks + (slot - s.shared_ranks) / ExpertsPerRank(s);
+}
 
 // --- header ---
 __aicore__ inline uint64_t FieldOffset(uint32_t field) { return field * sizeof(uint64_t); }
@@ -114,7 +143,7 @@ __aicore__ inline uint64_t PeersOffset(const WindowShape &s) {
 
 // --- counts ---
 __aicore__ inline uint64_t CountsRowBytes(const WindowShape &s) {
-  return RoundUp(s.expert_num * sizeof(uint64_t), kLineBytes);
+  return RoundUp((SlotNum(s) + 1) * sizeof(uint64_t), kLineBytes);
 }
 __aicore__ inline uint64_t CountsOffset(const WindowShape &s) {
   return PeersOffset(s) + RegionSize(s.world_size * sizeof(uint64_t));
@@ -136,25 +165,40 @@ __aicore__ inline uint64_t AbortedOffset(const WindowShape &s) {
 
 // --- scratch ---
 __aicore__ inline uint64_t TableRowBytes(uint64_t entries) { return RoundUp(entries * sizeof(int32_t), kLineBytes); }
-// [blocks][E] int32: how many of a block's own (token, k) go to each expert.
+// [blocks][slots] int32: how many of a block's own (token, k) go to each slot.
 __aicore__ inline uint64_t HistogramOffset(const WindowShape &s, uint64_t block) {
-  return AbortedOffset(s) + RegionSize(s.world_size * kLineBytes) + block * TableRowBytes(s.expert_num);
+  return AbortedOffset(s) + RegionSize(s.world_size * kLineBytes) + block * TableRowBytes(SlotNum(s));
 }
-// [E] int32: the row of this rank's first token for each expert, in the window of the expert's rank.
+// [slots] int32: the row of this rank's first token for each slot, in the window of the slot's rank.
 __aicore__ inline uint64_t FirstRowsOffset(const WindowShape &s) {
-  return HistogramOffset(s, 0) + RegionSize(s.block_dim * TableRowBytes(s.expert_num));
+  return HistogramOffset(s, 0) + RegionSize(s.block_dim * TableRowBytes(SlotNum(s)));
+}
+// [slots] int32: one past the row of this rank's last token that is not dropped.
+__aicore__ inline uint64_t LastRowsOffset(const WindowShape &s) {
+  return FirstRowsOffset(s) + RegionSize(TableRowBytes(SlotNum(s)));
+}
+// [slots of this rank] int32: the rows that came, for a dispatch that follows a kept plan.
+__aicore__ inline uint64_t ReceivedOffset(const WindowShape &s) {
+  return LastRowsOffset(s) + RegionSize(TableRowBytes(SlotNum(s)));
 }
 // [R] int32: rows that each source sends to this rank.
 __aicore__ inline uint64_t SourcesOffset(const WindowShape &s) {
-  return FirstRowsOffset(s) + RegionSize(TableRowBytes(s.expert_num));
+  return ReceivedOffset(s) + RegionSize(TableRowBytes(ExpertsPerRank(s)));
 }
 // [R] int32: rows that this rank sends to each destination.
 __aicore__ inline uint64_t DestinationsOffset(const WindowShape &s) {
   return SourcesOffset(s) + RegionSize(TableRowBytes(s.world_size));
 }
+// [R] int64: rows that were dropped since the window was made, from each source to this rank, and to each destination.
+__aicore__ inline uint64_t DroppedFromOffset(const WindowShape &s) {
+  return DestinationsOffset(s) + RegionSize(TableRowBytes(s.world_size));
+}
+__aicore__ inline uint64_t DroppedToOffset(const WindowShape &s) {
+  return DroppedFromOffset(s) + RegionSize(s.world_size * sizeof(uint64_t));
+}
 // [blocks] lines of NoteField words: what a block tells the others of its rank at a barrier.
 __aicore__ inline uint64_t NoteOffset(const WindowShape &s, uint64_t block) {
-  return DestinationsOffset(s) + RegionSize(TableRowBytes(s.world_size)) + block * kLineBytes;
+  return DroppedToOffset(s) + RegionSize(s.world_size * sizeof(uint64_t)) + block * kLineBytes;
 }
 
 // --- rows ---
@@ -172,6 +216,14 @@ __aicore__ inline uint64_t WindowBytes(const WindowShape &s) {
   return OutputsOffset(s) + RegionSize(s.capacity * s.row_bytes);
 }
 __aicore__ inline uint64_t RowOffset(const WindowShape &s, uint64_t row) { return RowsOffset(s) + row * s.row_bytes; }
+// Rows quantised to int8 lie in the same bytes, closer together: a row is a whole number of 32 bytes again.
+__aicore__ inline uint64_t QuantisedRowBytes(uint64_t hidden_size) { return RoundUp(hidden_size, kRowAlign); }
+__aicore__ inline uint64_t QuantisedRowOffset(const WindowShape &s, uint64_t hidden_size, uint64_t row) {
+  return RowsOffset(s) + row * QuantisedRowBytes(hidden_size);
+}
+__aicore__ inline uint64_t ScaleOffset(const WindowShape &s, uint64_t row) {
+  return ScalesOffset(s) + row * sizeof(float);
+}
 __aicore__ inline uint64_t OutputOffset(const WindowShape &s, uint64_t row) {
   return OutputsOffset(s) + row * s.row_bytes;
 }

@@ -218,10 +218,44 @@ void Muls(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &factor
                   target.First(count), a.First(count));
 }
 
+template <typename T>
+void Mul(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTensor<T> &b, const int32_t &count,
+         Site site = Site::Here()) {
+  static_assert(std::is_same<T, float>::value, "types of the kernels");
+  backend::Vector("Mul", site, [target, a, b, count] { numerics::Multiply(target.Data(), a.Data(), b.Data(), count); },
+                  target.First(count), a.First(count), b.First(count));
+}
+
+template <typename T>
+void Max(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTensor<T> &b, const int32_t &count,
+         Site site = Site::Here()) {
+  static_assert(std::is_same<T, int32_t>::value, "types of the kernels");
+  backend::Vector("Max", site, [target, a, b, count] { numerics::Max(target.Data(), a.Data(), b.Data(), count); },
+                  target.First(count), a.First(count), b.First(count));
+}
+
+template <typename T>
+void ShiftLeft(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &bits, const int32_t &count,
+               Site site = Site::Here()) {
+  static_assert(std::is_same<T, uint32_t>::value, "types of the kernels");
+  backend::Vector("ShiftLeft", site,
+                  [target, a, bits, count] { numerics::ShiftLeft(target.Data(), a.Data(), bits, count); },
+                  target.First(count), a.First(count));
+}
+
+template <typename T>
+void ShiftRight(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &bits, const int32_t &count,
+                Site site = Site::Here()) {
+  static_assert(std::is_same<T, uint32_t>::value, "types of the kernels");
+  backend::Vector("ShiftRight", site,
+                  [target, a, bits, count] { numerics::ShiftRight(target.Data(), a.Data(), bits, count); },
+                  target.First(count), a.First(count));
+}
+
 template <typename To, typename From>
 void Cast(const LocalTensor<To> &target, const LocalTensor<From> &source, const RoundMode &mode, const uint32_t &count,
           Site site = Site::Here()) {
-  // widening is exact and takes CAST_NONE, narrowing rounds half to even
+  // widening is exact and takes CAST_NONE, all else rounds half to even (float to float: to a whole number)
   backend::Require((mode == RoundMode::CAST_NONE) == (sizeof(To) > sizeof(From)), "Cast: wrong RoundMode", site);
   backend::Vector("Cast", site,
                   [target, source, count] {

@@ -5,6 +5,7 @@
 #ifndef MOE_COMM_HOST_TWIN_NUMERICS_H
 #define MOE_COMM_HOST_TWIN_NUMERICS_H
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -75,6 +76,12 @@ inline bfloat16_t FromFloat<bfloat16_t>(float value) { return ToBfloat16(value);
 
 #define MOE_COMM_ADD for (int32_t i = 0; i < count; ++i) target[i] = a[i] + b[i]
 #define MOE_COMM_SCALE for (int32_t i = 0; i < count; ++i) target[i] = a[i] * factor
+#define MOE_COMM_MULTIPLY for (int32_t i = 0; i < count; ++i) target[i] = a[i] * b[i]
+#define MOE_COMM_MAX for (int32_t i = 0; i < count; ++i) target[i] = a[i] > b[i] ? a[i] : b[i]
+#define MOE_COMM_SHIFT_LEFT for (int32_t i = 0; i < count; ++i) target[i] = a[i] << bits
+#define MOE_COMM_SHIFT_RIGHT for (int32_t i = 0; i < count; ++i) target[i] = a[i] >> bits
+#define MOE_COMM_RINT for (uint32_t i = 0; i < count; ++i) target[i] = std::nearbyint(source[i])
+#define MOE_COMM_TO_INT8 for (uint32_t i = 0; i < count; ++i) target[i] = ToInt8(ToFloat(source[i]))
 #define MOE_COMM_WIDEN for (uint32_t i = 0; i < count; ++i) target[i] = ToFloat(source[i])
 #define MOE_COMM_NARROW for (uint32_t i = 0; i < count; ++i) target[i] = FromFloat<T>(source[i])
 
@@ -86,6 +93,17 @@ inline bool HasWide() {
 template <typename T>
 MOE_COMM_WIDE void AddWide(T *target, const T *a, const T *b, int32_t count) { MOE_COMM_ADD; }
 MOE_COMM_WIDE inline void ScaleWide(float *target, const float *a, float factor, int32_t count) { MOE_COMM_SCALE; }
+MOE_COMM_WIDE inline void MultiplyWide(float *target, const float *a, const float *b, int32_t count) {
+  MOE_COMM_MULTIPLY;
+}
+MOE_COMM_WIDE inline void MaxWide(int32_t *target, const int32_t *a, const int32_t *b, int32_t count) { MOE_COMM_MAX; }
+MOE_COMM_WIDE inline void ShiftLeftWide(uint32_t *target, const uint32_t *a, uint32_t bits, int32_t count) {
+  MOE_COMM_SHIFT_LEFT;
+}
+MOE_COMM_WIDE inline void ShiftRightWide(uint32_t *target, const uint32_t *a, uint32_t bits, int32_t count) {
+  MOE_COMM_SHIFT_RIGHT;
+}
+MOE_COMM_WIDE inline void RintWide(float *target, const float *source, uint32_t count) { MOE_COMM_RINT; }
 MOE_COMM_WIDE inline void ConvertWide(float *target, const bfloat16_t *source, uint32_t count) { MOE_COMM_WIDEN; }
 template <typename T>
 MOE_COMM_WIDE void ConvertWide(T *target, const float *source, uint32_t count) { MOE_COMM_NARROW; }
@@ -118,6 +136,32 @@ inline void Scale(float *target, const float *a, float factor, int32_t count) {
   MOE_COMM_RUN_WIDE(ScaleWide(target, a, factor, count));
   MOE_COMM_SCALE;
 }
+inline void Multiply(float *target, const float *a, const float *b, int32_t count) {
+  MOE_COMM_RUN_WIDE(MultiplyWide(target, a, b, count));
+  MOE_COMM_MULTIPLY;
+}
+inline void Max(int32_t *target, const int32_t *a, const int32_t *b, int32_t count) {
+  MOE_COMM_RUN_WIDE(MaxWide(target, a, b, count));
+  MOE_COMM_MAX;
+}
+inline void ShiftLeft(uint32_t *target, const uint32_t *a, uint32_t bits, int32_t count) {
+  MOE_COMM_RUN_WIDE(ShiftLeftWide(target, a, bits, count));
+  MOE_COMM_SHIFT_LEFT;
+}
+inline void ShiftRight(uint32_t *target, const uint32_t *a, uint32_t bits, int32_t count) {
+  MOE_COMM_RUN_WIDE(ShiftRightWide(target, a, bits, count));
+  MOE_COMM_SHIFT_RIGHT;
+}
+inline void Convert(float *target, const float *source, uint32_t count) {
+  MOE_COMM_RUN_WIDE(RintWide(target, source, count));
+  MOE_COMM_RINT;
+}
+// A NaN becomes 0 and what is too large the largest, as the vector unit does.
+inline int8_t ToInt8(float value) {
+  if (std::isnan(value)) return 0;
+  return static_cast<int8_t>(std::fmin(127.0f, std::fmax(-128.0f, std::nearbyint(value))));
+}
+inline void Convert(int8_t *target, const half *source, uint32_t count) { MOE_COMM_TO_INT8; }
 template <typename T>
 void Convert(float *target, const T *source, uint32_t count) {
   MOE_COMM_RUN_WIDE(ConvertWide(target, source, count));

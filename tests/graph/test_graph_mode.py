@@ -221,10 +221,10 @@ def test_types_and_shapes_are_checked_when_the_graph_is_built(window):
     class Direct(nn.Cell):
         def __init__(self):
             super().__init__()
-            self.rows, self.control = window.rows, window.control
+            self.rows, self.scales, self.control = window.rows, window.scales, window.control
 
         def construct(self, x, ids):
-            return moe_decode_dispatch(x, ids, self.rows, self.control, E)[1]
+            return moe_decode_dispatch(x, ids, self.rows, self.scales, self.control, E)[2]
 
     x, ids, _ = tokens(8)
     with pytest.raises(TypeError, match="dtype of 'expert_ids' must be one of int32, int64, but got float32"):

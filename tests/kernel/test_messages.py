@@ -41,7 +41,7 @@ def message(function, kind, text):
 
 def test_arguments_of_dispatch(window):
     def dispatch(x, ids, rows=window.rows, control=window.control, experts=E, **options):
-        return lambda: moe_decode_dispatch(x, ids, rows, control, experts, **options)[1:2]
+        return lambda: moe_decode_dispatch(x, ids, rows, window.scales, control, experts, **options)[2:3]
 
     message(dispatch(x_of(9), ids_of(9)), ValueError,
             "T, dimension 0 of 'x', is 9, but the window was created for at most 8 tokens per rank. Create it with a larger "
@@ -67,19 +67,20 @@ def test_arguments_of_dispatch(window):
     message(dispatch(x_of(), ids_of(), expert_token_nums_type=2), ValueError,
             "'expert_token_nums_type' must be 0 or 1, but got 2.")
     message(dispatch(x_of(), ids_of(), rows=Tensor(np.zeros((16, H), np.float32))), ValueError,
-            "'window_rows' does not lie in the window of 'window_control'.")
+            "'window_rows' or 'window_scales' does not lie in the window of 'window_control'.")
     message(dispatch(x_of(), ids_of(), control=Tensor(np.zeros(4096, np.int32))), ValueError,
             "'window_control' is not the control tensor of an ExpertWindow, or its window was closed.")
     assert window.stats()["epoch"] == 0  # nothing of this reached a kernel, and the window is still good
     message(dispatch(x_of(), ids_of(value=E)), RuntimeError,
-            "'expert_ids' holds 4 (token 0, k 0), but the window has the experts 0 to 3. Pass a negative id for a (token, k) "
+            "'expert_ids' holds 4 (token 0, k 0), but the experts are 0 to 3. Pass a negative id for a (token, k) "
             "that goes to no expert. The window cannot be used any more: create a new one on all ranks.")
 
 
 def test_cumulative_sums_of_expert_token_nums(window):
     ids = Tensor(np.array([[0, 2], [2, 3]], np.int32))
     for kind, expected in ((1, [1, 0, 2, 1]), (0, [1, 1, 3, 4])):
-        nums = moe_decode_dispatch(x_of(), ids, window.rows, window.control, E, expert_token_nums_type=kind)[2]
+        nums = moe_decode_dispatch(x_of(), ids, window.rows, window.scales, window.control, E,
+                                   expert_token_nums_type=kind)[3]
         assert nums.asnumpy().tolist() == expected
 
 
@@ -93,7 +94,7 @@ def test_arguments_of_combine(window):
 
 def test_arguments_of_combine_after_a_dispatch(window):
     ids = ids_of()
-    _, index, _, plan, control = moe_decode_dispatch(x_of(), ids, window.rows, window.control, E)
+    _, _, index, _, plan, _, control = moe_decode_dispatch(x_of(), ids, window.rows, window.scales, window.control, E)
 
     def combine(expand_x=window.outputs, ids=ids, index=index, plan=plan, **options):
         return lambda: moe_decode_combine(expand_x, ids, index, plan, control, **options)[:1]
@@ -140,8 +141,8 @@ def test_a_second_combine_is_refused(window, phase):
 def test_a_closed_window_is_refused():
     with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T_MAX,
                              dtype=ms.float32) as window:
-        rows, control = window.rows, window.control
-    message(lambda: moe_decode_dispatch(x_of(), ids_of(), rows, control, E)[1:2], ValueError, "or its window was closed")
+        rows, scales, control = window.rows, window.scales, window.control
+    message(lambda: moe_decode_dispatch(x_of(), ids_of(), rows, scales, control, E)[2:3], ValueError, "or its window was closed")
 
 
 def test_an_unknown_out_dtype_is_refused(window):

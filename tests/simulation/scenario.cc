@@ -11,6 +11,8 @@
 #include "common/kernel_entries.h"
 #include "common/mask_kind.h"
 #include "common/plan_layout.h"
+#include "common/quant_mode.h"
+#include "common/replica_policy.h"
 #include "host_twin/check/simulator.h"
 #include "moe_decode_dispatch/op_host/moe_decode_dispatch_tiling.h"
 #include "moe_prefill_dispatch/op_host/moe_prefill_dispatch_tiling.h"
@@ -339,7 +341,7 @@ class Scenario {
       for (uint64_t parity = 0; parity < 2; ++parity) {
         for (uint64_t source = 0; source < config_.world_size; ++source) {
           part("counts[" + std::to_string(parity) + "][" + std::to_string(source) + "]",
-               CountsRowOffset(shape, parity, source), config_.expert_num * sizeof(uint64_t), true);
+               CountsRowOffset(shape, parity, source), (config_.expert_num + 1) * sizeof(uint64_t), true);
         }
       }
       part("arrived", ArrivedOffset(shape), config_.world_size * kLineBytes, true);
@@ -450,7 +452,8 @@ class Scenario {
   }
 
   struct Arguments {
-    uint8_t *x, *expert_ids, *mask, *scales, *shared, *residual, *expand_idx, *expert_token_nums, *plan, *y;
+    uint8_t *x, *expert_ids, *mask, *scales, *shared, *residual, *expand_idx, *expert_token_nums, *plan;
+    uint8_t *physical_ids, *y;
   };
 
   Arguments MakeArguments(uint32_t rank, const Step &step) {
@@ -481,6 +484,7 @@ class Scenario {
     const uint64_t plan_words =
         step.prefill ? PlanWords(tokens.token_num, config_.top_k) : uint64_t{kPlanHeaderWords};
     a.plan = tensor("plan", plan_words * sizeof(int32_t), nullptr);
+    a.physical_ids = tensor("physical_expert_ids", pairs * sizeof(int32_t), nullptr);
     a.y = tensor("y", tokens.token_num * ResultBytes(step), nullptr);
     return a;
   }
@@ -488,12 +492,14 @@ class Scenario {
   void CallDispatch(uint32_t rank, const Step &step, const Arguments &a) {
     const uint32_t token_num = step.tokens[rank].token_num;
     if (step.prefill) {
-      moe_prefill_dispatch(a.x, a.expert_ids, a.mask, windows_[rank], a.expand_idx, a.expert_token_nums, a.plan,
-                           token_num, config_.top_k, config_.id_bytes, config_.mask_kind, config_.cumulative,
+      moe_prefill_dispatch(a.x, a.expert_ids, a.mask, nullptr, nullptr, nullptr, windows_[rank], a.expand_idx,
+                           a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
+                           config_.mask_kind, kNotQuantised, kNoSmooth, 0, 0, kReplicaSpread, 0, config_.cumulative,
                            config_.prefill.row_buffer_bytes, config_.prefill.batch_tokens);
     } else {
-      moe_decode_dispatch(a.x, a.expert_ids, a.mask, windows_[rank], a.expand_idx, a.expert_token_nums, a.plan,
-                          token_num, config_.top_k, config_.id_bytes, config_.mask_kind, config_.cumulative,
+      moe_decode_dispatch(a.x, a.expert_ids, a.mask, nullptr, nullptr, nullptr, windows_[rank], a.expand_idx,
+                          a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
+                          config_.mask_kind, kNotQuantised, kNoSmooth, 0, 0, kReplicaSpread, 0, config_.cumulative,
                           config_.decode_buffer_bytes);
     }
   }

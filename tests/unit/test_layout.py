@@ -17,24 +17,28 @@ def random_shape(seed):
     rng = random.Random(seed)
     limits = _lib.limits()
     world_size = rng.choice([1, 2, 3, 8, 48, 384, limits["max_ranks"]])
-    expert_num = world_size * rng.randint(1, limits["max_experts"] // world_size)
+    shared_ranks = rng.choice([0, 0, rng.randrange(world_size)])
+    expert_num = (world_size - shared_ranks) * rng.randint(1, limits["max_experts"] // world_size)
     capacity = rng.choice([1, 31, 32, 33, rng.randint(1, 2**20), 2**31 - 1])
     row_bytes = limits["row_align"] * rng.choice([1, 2, 3, 448, rng.randint(1, 1024)])
-    return world_size, expert_num, rng.randint(1, limits["max_blocks"]), capacity, row_bytes
+    return world_size, expert_num, rng.randint(1, limits["max_blocks"]), capacity, row_bytes, shared_ranks
 
 
-def least_bytes(world_size, expert_num, block_dim, capacity, row_bytes):
+def least_bytes(world_size, expert_num, block_dim, capacity, row_bytes, shared_ranks):
     """What each part must hold at least, from the description at the top of window_layout.h."""
-    table_row = round_up(4 * expert_num, LINE)
+    slots = shared_ranks + expert_num
+    table_row = round_up(4 * slots, LINE)
+    received = round_up(4 * expert_num // (world_size - shared_ranks), LINE)
     return {
         "header": 8 * (max(_lib.window_fields().values()) + 1),
         "records": block_dim * LINE,
         "peers": 8 * world_size,
-        "counts": 2 * world_size * round_up(8 * expert_num, LINE),
+        "counts": 2 * world_size * round_up(8 * (slots + 1), LINE),
         "arrived": world_size * LINE,
         "ready": world_size * LINE,
         "aborted": world_size * LINE,
-        "scratch": block_dim * table_row + table_row + 2 * round_up(4 * world_size, LINE) + block_dim * LINE,
+        "scratch": block_dim * table_row + 2 * table_row + received + 2 * round_up(4 * world_size, LINE)
+                   + 2 * 8 * world_size + block_dim * LINE,
         "rows": capacity * row_bytes,
         "scales": capacity * 4,
         "outputs": capacity * row_bytes,
@@ -56,14 +60,14 @@ def test_parts_do_not_overlap(seed):
 
 @pytest.mark.parametrize("seed", range(200))
 def test_little_is_wasted(seed):
-    """Alignment may cost a region per part, and one more for each of the four tables of scratch."""
+    """Alignment may cost a region per part, and one more for each of the eight tables of scratch."""
     shape = random_shape(seed)
-    assert _lib.window_layout(*shape)["window_bytes"] - sum(least_bytes(*shape).values()) <= (len(PARTS) + 4) * REGION
+    assert _lib.window_layout(*shape)["window_bytes"] - sum(least_bytes(*shape).values()) <= (len(PARTS) + 8) * REGION
 
 
 def test_offsets_are_64_bit():
     capacity, row_bytes = 2**31 - 1, 16384
-    layout = _lib.window_layout(8, 256, 1, capacity, row_bytes)
+    layout = _lib.window_layout(8, 256, 1, capacity, row_bytes, 0)
     assert layout["scales"] - layout["rows"] == round_up(capacity * row_bytes, REGION)
     assert layout["window_bytes"] > 2 * capacity * row_bytes > 2**45
 

@@ -71,7 +71,8 @@ def test_dispatch_writes_where_rows_are():
     x = np.arange(3 * 64, dtype=np.float32).reshape(3, 64)
     with ExpertWindow.create(**SHAPE, dtype=ms.float32) as window:
         expert_ids = Tensor([[0, 2], [0, 2], [0, 2]], ms.int32)
-        expand_x = moe_decode_dispatch(Tensor(x), expert_ids, window.rows, window.control, window.local_expert_num)[0]
+        expand_x = moe_decode_dispatch(Tensor(x), expert_ids, window.rows, window.scales, window.control,
+                                       window.local_expert_num)[0]
         assert np.array_equal(expand_x.asnumpy()[:6], np.concatenate([x, x]))
         assert expand_x.data_ptr() == window.rows.data_ptr()
         assert np.array_equal(raw(window.rows, x.nbytes, np.float32), x.ravel())
@@ -80,12 +81,12 @@ def test_dispatch_writes_where_rows_are():
 
 def test_closed_window():
     with ExpertWindow.create(**SHAPE, dtype=ms.float32) as window:
-        rows, control = window.rows, window.control
+        rows, scales, control = window.rows, window.scales, window.control
     window.close()  # a second time does nothing
     assert rows.asnumpy().shape == (16, 64), "tensors that live stay valid"
     x, expert_ids = Tensor(np.zeros((1, 64), np.float32)), Tensor([[0, 1]], ms.int32)
     with pytest.raises(ValueError, match="window_control"):
-        moe_decode_dispatch(x, expert_ids, rows, control, 4)[0].asnumpy()
+        moe_decode_dispatch(x, expert_ids, rows, scales, control, 4)[0].asnumpy()
     with pytest.raises(RuntimeError, match="window must be open, but it was closed"):
         window.stats()
 
@@ -175,8 +176,8 @@ def test_refused_parameters(change, error, text):
 
 
 def test_experts_are_divided_evenly():
-    with pytest.raises(ValueError, match="'moe_expert_num' must be a multiple of 4, but got 10: every rank holds the "
-                                         "same number of experts. The nearest that fits is 8 or 12"):
+    with pytest.raises(ValueError, match="'moe_expert_num' must be a multiple of 4, but got 10: every rank that holds "
+                                         "routed experts holds the same number of them. The nearest that fits is 8 or 12"):
         WindowParameters(ep_world_size=4, **{**SHAPE, "moe_expert_num": 10}, dtype=ms.float32)
 
 

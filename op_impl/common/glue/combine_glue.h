@@ -10,8 +10,7 @@ namespace moe_comm {
 // Both operators take the same arguments in the same places.
 namespace combine = signatures::moe_decode_combine;
 
-// `plan_words`: how long the plan of T and K is. Outputs y and control.
-using PlanWordsOf = uint64_t (*)(uint64_t token_num, uint64_t top_k);
+// Outputs y and control.
 std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const Arguments &in);
 
 using CombineKernel = decltype(&moe_decode_combine);

@@ -1,7 +1,8 @@
-// What the glue of both dispatch operators shares.
+// The glue of both dispatch operators: they take the same arguments and differ in the split of the work alone.
 #ifndef MOE_COMM_GLUE_DISPATCH_GLUE_H
 #define MOE_COMM_GLUE_DISPATCH_GLUE_H
 
+#include "common/glue/launch.h"
 #include "common/glue/window_host.h"
 #include "op_signatures.h"
 
@@ -10,21 +11,35 @@ namespace moe_comm {
 // Both operators take the same arguments in the same places.
 namespace dispatch = signatures::moe_decode_dispatch;
 
-// Shapes and dtypes; outputs expand_x, expand_idx, expert_token_nums.
-std::vector<Output> InferDispatch(const char *op, const Arguments &in);
+// How long the plan of T and its columns is.
+using PlanWordsOf = uint64_t (*)(uint64_t token_num, uint64_t columns);
 
-struct DispatchLaunch {
-  WindowParameters window;
-  uint8_t *control;
+// Shapes and dtypes of all outputs.
+std::vector<Output> InferDispatch(const char *op, PlanWordsOf plan_words, const Arguments &in);
+
+// The scalar arguments of the kernels.
+struct DispatchScalars {
   uint32_t token_num;
   uint32_t top_k;
   uint32_t id_bytes;
   uint32_t mask_kind;
+  uint32_t quant_mode;
+  uint32_t smooth_kind;
+  uint32_t logical_expert_num;
+  uint32_t max_replicas;
+  uint32_t replica_policy;
+  uint32_t special_expert_num;
   uint32_t cumulative;
 };
 
+struct DispatchLaunch {
+  WindowParameters window;
+  uint8_t *control;
+  DispatchScalars scalars;
+};
+
 // What only the window itself can tell: limits, dtype and H, and that `window_rows` is its own.
-DispatchLaunch CheckDispatch(const char *op, const Arguments &in, void *npu_stream);
+DispatchLaunch CheckDispatch(const char *op, PlanWordsOf plan_words, const Arguments &in, void *npu_stream);
 
 // Of a code of dtype.h.
 DataType RowType(uint64_t dtype);
@@ -38,6 +53,21 @@ void CheckRows(const Checker &check, size_t argument, const char *name, const Wi
 // Throws the error that a kernel on the CPU has left in the window. On an NPU the kernel has not run yet, and its error
 // waits for ExpertWindow.check.
 void RaiseWindowError(void *npu_stream, uint8_t *control, const char *op);
+
+// Launches `kernel`, whose last arguments are `tiling`.
+template <typename Kernel, typename... Tiling>
+void LaunchDispatch(const char *op, const DispatchLaunch &launch, Kernel kernel, const Arguments &in,
+                    const std::vector<uint8_t *> &out, void *npu_stream, Tiling... tiling) {
+  const DispatchScalars &s = launch.scalars;
+  const LaunchTimer timer(npu_stream, launch.control, kDispatchCalls);
+  LaunchKernel(npu_stream, launch.window.blocks, op, kernel, in[dispatch::x].data, in[dispatch::expert_ids].data,
+               in[dispatch::x_active_mask].data, in[dispatch::scales].data, in[dispatch::logical_to_physical_map].data,
+               in[dispatch::logical_replica_count].data, launch.control, out[dispatch::out_expand_idx],
+               out[dispatch::out_expert_token_nums], out[dispatch::out_plan], out[dispatch::out_physical_expert_ids],
+               s.token_num, s.top_k, s.id_bytes, s.mask_kind, s.quant_mode, s.smooth_kind, s.logical_expert_num,
+               s.max_replicas, s.replica_policy, s.special_expert_num, s.cumulative, tiling...);
+  RaiseWindowError(npu_stream, launch.control, op);
+}
 
 }  // namespace moe_comm
 

@@ -189,8 +189,8 @@ MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_INFER)
 // --- the Python module ---
 
 pybind11::dict LayoutOf(uint64_t world_size, uint64_t expert_num, uint64_t block_dim, uint64_t capacity,
-                        uint64_t row_bytes) {
-  const WindowShape s = {world_size, expert_num, block_dim, capacity, row_bytes};
+                        uint64_t row_bytes, uint64_t shared_ranks) {
+  const WindowShape s = {world_size, expert_num, block_dim, capacity, row_bytes, shared_ranks};
   pybind11::dict d;
   d["header"] = 0;
   d["records"] = RecordsOffset();
@@ -200,6 +200,8 @@ pybind11::dict LayoutOf(uint64_t world_size, uint64_t expert_num, uint64_t block
   d["ready"] = ReadyOffset(s);
   d["aborted"] = AbortedOffset(s);
   d["scratch"] = HistogramOffset(s, 0);
+  d["dropped_from"] = DroppedFromOffset(s);
+  d["dropped_to"] = DroppedToOffset(s);
   d["control_bytes"] = ControlBytes(s);
   d["rows"] = RowsOffset(s);
   d["scales"] = ScalesOffset(s);
@@ -237,6 +239,7 @@ pybind11::dict Limits() {
   pybind11::dict d;
   d["max_blocks"] = kMaxBlocks;
   d["max_top_k"] = kMaxTopK;
+  d["max_shared_experts"] = kMaxSharedExperts;
   d["max_experts"] = kMaxExperts;
   d["max_ranks"] = kMaxRanks;
   d["row_align"] = kRowAlign;
@@ -266,9 +269,12 @@ void DefinePyNative(pybind11::module *m) {
 
 void InitWindowAt(uint64_t base, uint64_t world_size, uint64_t rank_id, uint64_t expert_num, uint64_t capacity,
                   uint64_t row_bytes, uint64_t block_dim, uint64_t max_tokens, uint64_t top_k, uint64_t dtype_code,
-                  uint64_t timeout_us, const std::vector<uint64_t> &peer_bases, bool on_npu) {
+                  uint64_t timeout_us, uint64_t shared_ranks, uint64_t shared_experts, bool drops,
+                  const std::vector<uint64_t> &peer_bases, bool on_npu) {
   WindowParameters p;
-  p.shape = {world_size, expert_num, block_dim, capacity, row_bytes};
+  p.shape = {world_size, expert_num, block_dim, capacity, row_bytes, shared_ranks};
+  p.shared_experts = shared_experts;
+  p.drops = drops;
   p.rank = rank_id;
   p.max_tokens = max_tokens;
   p.top_k = top_k;

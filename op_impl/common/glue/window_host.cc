@@ -79,6 +79,8 @@ std::string Cause(int64_t code, int64_t phase, int64_t missed) {
     case kExpertIdRange: return "an expert id was out of range there";
     case kRowIndexRange: return "an expand_idx was out of range there";
     case kNoDispatch: return "it called combine without a dispatch of its own";
+    case kDisagree: return "its arguments were not those of its peers";
+    case kBadMap: return "its placement map was not valid";
     case kPlanMismatch: return "its plan was of another dispatch";
     default: return "error code " + std::to_string(code);
   }
@@ -89,6 +91,36 @@ std::string Ranks(const int64_t *detail, int64_t count) {
   for (int64_t i = 0; i < count && i < kDetailWords; ++i) text += (i ? ", " : "") + std::to_string(detail[i]);
   if (count > kDetailWords) text += " and " + std::to_string(count - kDetailWords) + " more";
   return text;
+}
+
+// `detail`: the first rank that was given something else, its agreement word, the own one.
+std::string Disagreement(int64_t count, const int64_t *detail) {
+  const auto quant_mode = [](int64_t word) { return word >> (kMapHashBits + kMaskHashBits); };
+  std::string text = "was given other arguments than rank " + std::to_string(detail[0]) +
+                     (count > 1 ? " and " + std::to_string(count - 1) + " more" : "") + ": ";
+  if (quant_mode(detail[1]) != quant_mode(detail[2])) {
+    text += "quant_mode is " + std::to_string(quant_mode(detail[2])) + " here and " +
+            std::to_string(quant_mode(detail[1])) + " there";
+  } else {
+    text += "logical_to_physical_map or logical_replica_count differ";
+  }
+  return text + ". Give all ranks the same, from the same step on.";
+}
+
+// `detail`: logical expert, MapFault, the value, its limit.
+std::string BadMap(const int64_t *detail) {
+  const std::string expert = "logical expert " + std::to_string(detail[0]);
+  const std::string value = std::to_string(detail[2]);
+  if (detail[1] == kReplicaCount) {
+    return "'logical_replica_count' gives " + expert + " " + value + " replicas, but the map has room for 1 to " +
+           std::to_string(detail[3]) + ".";
+  }
+  if (detail[1] == kOwnedTwice) {
+    return "'logical_to_physical_map' gives physical expert " + value + " to " + expert + ", but it serves another "
+           "already. Give each physical expert to one logical expert at most.";
+  }
+  return "'logical_to_physical_map' gives " + expert + " the physical expert " + value + ", but the window has 0 to " +
+         std::to_string(detail[3] - 1) + ".";
 }
 
 // The error that made ranks give up one after the other: its rank, code, phase, and the first rank that was missed.
@@ -122,7 +154,7 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
              " gave up: " + Cause(origin.code, origin.phase, origin.missed) + ".";
     }
     case kExpertIdRange:
-      return "'expert_ids' holds " + std::to_string(detail[0]) + " (" + where + "), but the window has the experts 0 to " +
+      return "'expert_ids' holds " + std::to_string(detail[0]) + " (" + where + "), but the experts are 0 to " +
              std::to_string(detail[1] - 1) + ". Pass a negative id for a (token, k) that goes to no expert.";
     case kRowIndexRange:
       return "'expand_idx' holds " + std::to_string(detail[0]) + " (" + where + "), but the window has " +
@@ -138,6 +170,8 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
       return "got the plan of dispatch " + std::to_string(detail[0]) + " for T = " + std::to_string(detail[1]) +
              " and K = " + std::to_string(detail[2]) + ", but the window's last dispatch is number " +
              std::to_string(detail[3]) + ". Pass 'plan' and 'expert_ids' of the last dispatch unchanged.";
+    case kDisagree: return Disagreement(record[kCount], detail);
+    case kBadMap: return BadMap(detail);
     default:
       return "failed with code " + std::to_string(record[kCode]) + ".";
   }
@@ -170,6 +204,9 @@ void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint
   words[kTopK] = p.top_k;
   words[kDtype] = p.dtype;
   words[kTimeoutUs] = p.timeout_us;
+  words[kSharedRankNum] = p.shape.shared_ranks;
+  words[kSharedExpertNum] = p.shared_experts;
+  words[kOverflowDrop] = p.drops;
   words.insert(words.end(), peer_bases.begin(), peer_bases.end());
   if (p.on_npu) {
     npu::Clear(base, ControlBytes(p.shape));  // the framework's memory has been used before

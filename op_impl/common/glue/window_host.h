@@ -18,6 +18,8 @@ struct WindowParameters {
   uint64_t top_k;
   uint64_t dtype;  // Dtype
   uint64_t timeout_us;
+  uint64_t shared_experts = 0;  // S on ranks of their own
+  bool drops = false;           // overflow="drop"
   bool on_npu = false;   // its memory is a device's: no launch may look into it
   uint64_t blocks = 0;   // cores of a launch, set by InitWindow: block_dim, or all vector cores of an NPU with fewer
 };

@@ -10,14 +10,14 @@
 namespace moe_comm {
 
 struct DispatchArguments {
-  GM_ADDR x;                  // [T, H]
-  RoutingInput routing;
+  RoutesInput routes;
+  PlacementInput placement;
   GM_ADDR window;
-  GM_ADDR expand_idx;         // [T, K] int32
-  GM_ADDR expert_token_nums;  // [E/R] int64
+  GM_ADDR expand_idx;         // [T, columns] int32
+  GM_ADDR expert_token_nums;  // [slots of this rank] int64
+  GM_ADDR physical_ids;       // [T, K] int32
   GM_ADDR plan;               // see plan_layout.h
   bool cumulative;
-  uint32_t row_buffer_bytes;
 };
 
 class Dispatch {
@@ -27,14 +27,14 @@ class Dispatch {
     pipe->InitBuffer(header_buffer_, kFieldCount * sizeof(uint64_t));
     pipe->InitBuffer(failure_buffer_, Failure::kBufferWords * sizeof(int64_t));
     pipe->InitBuffer(flags_buffer_, Flags::kBufferBytes);
-    pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
-    pipe->InitBuffer(indices_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(int32_t));
+    pipe->InitBuffer(indices_buffer_, Routes::kTilePairs * sizeof(int32_t));
+    pipe->InitBuffer(ids_buffer_, Routes::kTileTokens * kMaxTopK * sizeof(int32_t));
     window.Init(arguments.window, header_buffer_.Get<uint64_t>());
     failure.Init(&window, failure_buffer_.Get<int64_t>());
     flags.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
-    routing.Init(arguments.routing, window.expert_num, routing_buffer_.Get<uint8_t>());
-    exchange.Init(&window, &failure, &routing, pipe);
-    placement.Init(&window, arguments.x, routing.TopK(), arguments.row_buffer_bytes, pipe);
+    routes.Init(&window, &failure, arguments.routes, pipe);
+    exchange.Init(&window, &failure, &routes, arguments.placement.quant_mode, pipe);
+    placement.Init(&window, &routes, arguments.placement, pipe);
     indices = indices_buffer_.Get<int32_t>();
   }
 
@@ -43,7 +43,7 @@ class Dispatch {
     const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
     if (!failure.Failed()) {
-      exchange.Count(Share(routing.TokenNum(), block, blocks), Share(routing.TokenNum(), block + 1, blocks));
+      exchange.Count(Share(routes.TokenNum(), block, blocks), Share(routes.TokenNum(), block + 1, blocks));
     }
     if (failure.Barrier()) {
       exchange.Publish();
@@ -69,9 +69,16 @@ class Dispatch {
     AscendC::PipeBarrier<PIPE_ALL>();
   }
 
+  // expand_idx and physical ids of the tile's tokens.
   __aicore__ inline void StoreIndices(uint32_t first, uint32_t tokens) {
-    const uint64_t at = static_cast<uint64_t>(first) * routing.TopK() * sizeof(int32_t);
-    Store(arguments_.expand_idx + at, indices, tokens * routing.TopK());
+    const uint64_t at = static_cast<uint64_t>(first) * routes.Columns() * sizeof(int32_t);
+    Store(arguments_.expand_idx + at, indices, tokens * routes.Columns());
+    const AscendC::LocalTensor<int32_t> ids = ids_buffer_.Get<int32_t>();
+    const uint32_t top_k = routes.TopK();
+    for (uint32_t token = 0; token < tokens; ++token) {
+      for (uint32_t k = 0; k < top_k; ++k) ids.SetValue(token * top_k + k, routes.PhysicalId(token, k));
+    }
+    Store(arguments_.physical_ids + static_cast<uint64_t>(first) * top_k * sizeof(int32_t), ids, tokens * top_k);
   }
 
   __aicore__ inline void StorePlan(uint64_t word, const AscendC::LocalTensor<int32_t> &words, uint32_t count) {
@@ -81,17 +88,17 @@ class Dispatch {
   Window window;
   Failure failure;
   Flags flags;
-  Routing routing;
+  Routes routes;
   Exchange exchange;
   Placement placement;
-  AscendC::LocalTensor<int32_t> indices;  // [kTileTokens, K] expand_idx of the tile
+  AscendC::LocalTensor<int32_t> indices;  // [kTileTokens, columns] expand_idx of the tile
 
  private:
   __aicore__ inline void StorePlanHeader() {
     indices.SetValue(kPlanEpochLow, static_cast<int32_t>(exchange.Epoch() & 0xffffffffULL));
     indices.SetValue(kPlanEpochHigh, static_cast<int32_t>(exchange.Epoch() >> 32));
-    indices.SetValue(kPlanTokens, static_cast<int32_t>(routing.TokenNum()));
-    indices.SetValue(kPlanTopK, static_cast<int32_t>(routing.TopK()));
+    indices.SetValue(kPlanTokens, static_cast<int32_t>(routes.TokenNum()));
+    indices.SetValue(kPlanTopK, static_cast<int32_t>(routes.TopK()));
     indices.SetValue(kPlanBlocks, static_cast<int32_t>(AscendC::GetBlockNum()));
     StorePlan(0, indices, kPlanBlocks + 1);
   }
@@ -101,7 +108,7 @@ class Dispatch {
   AscendC::TBuf<AscendC::TPosition::VECCALC> header_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> flags_buffer_;
-  AscendC::TBuf<AscendC::TPosition::VECCALC> routing_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> ids_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> indices_buffer_;
 };
 

@@ -3,13 +3,14 @@
 //   Count       each block counts its share of the tokens            - barrier -
 //   Publish     this rank's counts row goes to every rank
 //   Collect     waits for every rank's row; each block sums its share of the destinations   - barrier -
-//   FirstRows   [E] the row of this rank's first token for each expert
+//   FirstRows   [slots] the row of this rank's first token for each slot
 //
-// The [R][E] matrix is never kept: it is read in tiles, and only [E] and [R] tables result.
+// The [R][slots] matrix is never kept: it is read in tiles, and only [slots] and [R] tables result.
 #ifndef MOE_COMM_KERNEL_EXCHANGE_H
 #define MOE_COMM_KERNEL_EXCHANGE_H
 
-#include "routing.h"
+#include "../quant_mode.h"
+#include "routes.h"
 #include "wait.h"
 
 namespace moe_comm {
@@ -19,17 +20,19 @@ class Exchange {
   static constexpr uint32_t kStageWords = 2048;
   static constexpr uint32_t kStageExperts = 512;
 
-  __aicore__ inline void Init(const Window *window, Failure *failure, Routing *routing, AscendC::TPipe *pipe) {
+  __aicore__ inline void Init(const Window *window, Failure *failure, Routes *routes, uint32_t quant_mode,
+                              AscendC::TPipe *pipe) {
     window_ = window;
     failure_ = failure;
-    routing_ = routing;
+    routes_ = routes;
+    quant_mode_ = quant_mode;
     epoch_ = window->epoch + 1;
     exchange_ = window->exchange + 1;
-    const uint32_t table = static_cast<uint32_t>(TableRowBytes(window->expert_num));
+    const uint32_t table = static_cast<uint32_t>(TableRowBytes(window->slot_num));
     pipe->InitBuffer(counts_buffer_, table);
     pipe->InitBuffer(rows_buffer_, table);
     pipe->InitBuffer(ranks_buffer_, static_cast<uint32_t>(TableRowBytes(window->world_size)));
-    pipe->InitBuffer(sums_buffer_, 2 * kStageExperts * sizeof(int32_t));
+    pipe->InitBuffer(sums_buffer_, 3 * kStageExperts * sizeof(int32_t));
     pipe->InitBuffer(stage_buffer_, kStageWords * sizeof(uint64_t));
     pipe->InitBuffer(line_buffer_, static_cast<uint32_t>(kLineBytes));
     counts_ = counts_buffer_.Get<int32_t>();
@@ -37,6 +40,7 @@ class Exchange {
     per_source_ = ranks_buffer_.Get<int32_t>();
     total_ = sums_buffer_.Get<int32_t>();
     before_ = total_[kStageExperts];
+    own_ = total_[2 * kStageExperts];
     stage_ = stage_buffer_.Get<uint64_t>();
     line_ = line_buffer_.Get<uint64_t>();
   }
@@ -46,28 +50,34 @@ class Exchange {
 
   // Counts tokens begin .. end and leaves the result for the other blocks.
   __aicore__ inline void Count(uint32_t begin, uint32_t end) {
-    Clear(counts_, window_->expert_num);
+    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
+    if (block == 0 && routes_->Map().Given()) {
+      Clear(counts_, window_->expert_num);
+      line_.SetValue(0, static_cast<uint64_t>(routes_->Map().Check(counts_, epoch_, *failure_)));
+      Store(Note(0) + kNoteHash * sizeof(uint64_t), line_, 1);
+    }
+    Clear(counts_, window_->slot_num);
     uint64_t weight = 0;
-    for (uint32_t first = begin; first < end && !failure_->Failed(); first += Routing::kTileTokens) {
-      const uint32_t tokens = Min(Routing::kTileTokens, end - first);
-      routing_->LoadTile(first, tokens);
+    for (uint32_t first = begin; first < end && !failure_->Failed(); first += Routes::kTileTokens) {
+      const uint32_t tokens = Min(Routes::kTileTokens, end - first);
+      routes_->LoadTile(first, tokens);
       for (uint32_t token = 0; token < tokens; ++token) weight += CountToken(first, token, counts_, true);
     }
-    Store(window_->Own(HistogramOffset(window_->shape, AscendC::GetBlockIdx())), counts_, window_->expert_num);
+    Store(window_->Own(HistogramOffset(window_->shape, block)), counts_, window_->slot_num);
     line_.SetValue(0, weight);
-    Store(Note(AscendC::GetBlockIdx()) + kNoteWeight * sizeof(uint64_t), line_, 1);
+    Store(Note(block) + kNoteWeight * sizeof(uint64_t), line_, 1);
   }
 
-  // Adds the experts of a token of the tile at `first` to `table`; returns the token's weight: one row to load, one
-  // to write for each expert.
+  // Adds the slots of a token of the tile at `first` to `table`; returns the token's weight: one row to load, one to
+  // write for each slot.
   __aicore__ inline uint64_t CountToken(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &table,
                                         bool check) {
     uint64_t routed = 0;
-    for (uint32_t k = 0; k < routing_->TopK(); ++k) {
-      const int32_t expert = routing_->Expert(token, k);
-      if (expert < 0) continue;
-      if (check && !routing_->Check(first, token, k, epoch_, *failure_)) return 0;
-      table.SetValue(expert, table.GetValue(expert) + 1);
+    for (uint32_t column = 0; column < routes_->Columns(); ++column) {
+      if (check && !routes_->Check(first, token, column, epoch_)) return 0;
+      const int32_t slot = routes_->Slot(token, column);
+      if (slot < 0) continue;
+      table.SetValue(slot, table.GetValue(slot) + 1);
       ++routed;
     }
     return routed == 0 ? 0 : routed + 1;
@@ -77,30 +87,35 @@ class Exchange {
   __aicore__ inline void Publish() {
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
     if (blocks > 1) {
-      Clear(counts_, window_->expert_num);
+      Clear(counts_, window_->slot_num);
       for (uint32_t block = 0; block < blocks; ++block) AddHistogram(counts_, block);
     }
+    agreement_ = Agreement();
     const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
     const uint32_t begin = Share(window_->world_size, AscendC::GetBlockIdx(), blocks);
     const uint32_t end = Share(window_->world_size, AscendC::GetBlockIdx() + 1, blocks);
     const uint64_t row = CountsRowOffset(window_->shape, exchange_, window_->rank);
-    for (uint32_t first = 0; first < window_->expert_num && begin < end; first += kStageWords) {
-      const uint32_t experts = Min(kStageWords, window_->expert_num - first);
-      for (uint32_t i = 0; i < experts; ++i) {
-        stage_.SetValue(i, tag | static_cast<uint32_t>(counts_.GetValue(first + i)));
+    const uint32_t words = window_->slot_num + 1;
+    for (uint32_t first = 0; first < words && begin < end; first += kStageWords) {
+      const uint32_t part = Min(kStageWords, words - first);
+      for (uint32_t i = 0; i < part; ++i) {
+        const bool last = first + i == window_->slot_num;
+        stage_.SetValue(i, tag | (last ? agreement_ : static_cast<uint32_t>(counts_.GetValue(first + i))));
       }
       for (uint32_t peer = begin; peer < end; ++peer) {
-        Store(window_->Peer(peer, row + first * sizeof(uint64_t)), stage_, experts);
+        Store(window_->Peer(peer, row + first * sizeof(uint64_t)), stage_, part);
       }
     }
   }
 
-  // Reads every rank's counts of this epoch. `expert_token_nums`: [E/R] int64 counts, or cumulative sums.
+  // Reads every rank's counts of this epoch. `expert_token_nums`: int64 counts of this
+  // rank's slots, or cumulative sums.
   __aicore__ inline void Collect(GM_ADDR expert_token_nums, bool cumulative) {
     const uint32_t begin = Share(window_->world_size, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
     const uint32_t end = Share(window_->world_size, AscendC::GetBlockIdx() + 1, AscendC::GetBlockNum());
     Wait wait(*window_, *failure_, kWaitCounts, epoch_);
     for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = 0;
+    if (!CheckAgreement(begin, end, wait)) return;
     for (uint32_t destination = begin; destination < end; ++destination) {
       if (!CollectDestination(destination, expert_token_nums, cumulative, wait)) return;
     }
@@ -120,11 +135,17 @@ class Exchange {
     return true;
   }
 
-  // [E] the next row for each expert, for a block whose tokens follow those counted in the first `blocks` histograms.
+  // [slots] the next row for each slot, for a block whose tokens follow those counted in the first `blocks` histograms.
   __aicore__ inline AscendC::LocalTensor<int32_t> NextRows(uint32_t blocks) {
-    Load(rows_, window_->Own(FirstRowsOffset(window_->shape)), window_->expert_num);
+    Load(rows_, window_->Own(FirstRowsOffset(window_->shape)), window_->slot_num);
     for (uint32_t block = 0; block < blocks; ++block) AddHistogram(rows_, block);
     return rows_;
+  }
+
+  // [slots] where the rows of this rank end for each slot: what lies beyond is dropped. Only if the window drops.
+  __aicore__ inline AscendC::LocalTensor<int32_t> LastRows() {
+    if (window_->drops) Load(counts_, window_->Own(LastRowsOffset(window_->shape)), window_->slot_num);
+    return counts_;
   }
 
   // The weight that `block` counted.
@@ -146,8 +167,9 @@ class Exchange {
 
   // By one block, if no row was placed: whoever is queued behind this dispatch works on no rows.
   __aicore__ inline void ReportNothing(GM_ADDR expert_token_nums) {
-    for (uint32_t first = 0; first < window_->experts_per_rank; first += kStageWords) {
-      const uint32_t experts = Min(kStageWords, window_->experts_per_rank - first);
+    const uint32_t own_slots = window_->SlotNumOf(window_->rank);
+    for (uint32_t first = 0; first < own_slots; first += kStageWords) {
+      const uint32_t experts = Min(kStageWords, own_slots - first);
       for (uint32_t i = 0; i < experts; ++i) stage_.SetValue(i, static_cast<uint64_t>(0));
       Store(expert_token_nums + first * sizeof(int64_t), stage_, experts);
     }
@@ -166,13 +188,47 @@ class Exchange {
   __aicore__ inline void AddHistogram(const AscendC::LocalTensor<int32_t> &table, uint32_t block) {
     const AscendC::LocalTensor<int32_t> part = stage_.template ReinterpretCast<int32_t>();
     constexpr uint32_t kTile = kStageWords * 2;
-    for (uint32_t first = 0; first < window_->expert_num; first += kTile) {
-      const uint32_t experts = Min(kTile, window_->expert_num - first);
+    for (uint32_t first = 0; first < window_->slot_num; first += kTile) {
+      const uint32_t experts = Min(kTile, window_->slot_num - first);
       Load(part, window_->Own(HistogramOffset(window_->shape, block) + first * sizeof(int32_t)), experts);
       Sync<AscendC::HardEvent::S_V>();
       AscendC::Add(table[first], table[first], part, static_cast<int32_t>(experts));
       Sync<AscendC::HardEvent::V_S>();
     }
+  }
+
+  // What all ranks must have been given alike: a difference would place rows that others read as something else.
+  __aicore__ inline uint32_t Agreement() {
+    uint64_t map_hash = 0;
+    if (routes_->Map().Given()) {
+      Load(line_, Note(0) + kNoteHash * sizeof(uint64_t), 1);
+      map_hash = line_.GetValue(0);
+    }
+    const uint32_t map_bits = static_cast<uint32_t>((map_hash ^ (map_hash >> kMapHashBits)) & ((1u << kMapHashBits) - 1));
+    return map_bits | quant_mode_ << (kMapHashBits + kMaskHashBits);
+  }
+
+  // False if a rank of begin .. end was given something else; recorded.
+  __aicore__ inline bool CheckAgreement(uint32_t begin, uint32_t end, Wait &wait) {
+    constexpr uint32_t kTile = kStageWords / kWordPitch;
+    uint32_t differing = 0;
+    uint32_t first_rank = 0;
+    uint32_t first_word = 0;
+    for (uint32_t first = begin; first < end; first += kTile) {
+      const uint32_t ranks = Min(kTile, end - first);
+      if (!AwaitTile(window_->slot_num, 1, first, ranks, kWordPitch, wait)) return false;
+      for (uint32_t i = 0; i < ranks; ++i) {
+        const uint32_t word = static_cast<uint32_t>(stage_.GetValue(i * kWordPitch));
+        if (word == agreement_) continue;
+        if (differing++ == 0) {
+          first_rank = first + i;
+          first_word = word;
+        }
+      }
+    }
+    if (differing == 0) return true;
+    failure_->Record(kDisagree, kWaitCounts, epoch_, differing, first_rank, first_word, agreement_, 0);
+    return false;
   }
 
   // Brings the words of `sources` ranks for `experts` experts; true once all are of this epoch.
@@ -215,58 +271,116 @@ class Exchange {
     missing.Record(*failure_, kWaitCounts, epoch_);
   }
 
+  // How much of a destination's rows is kept: all of the ranks below `source`, `left` more of that one, by ascending
+  // slot, and none of those above. Without a cut, `source` is no rank.
+  struct Cut {
+    uint32_t source;
+    int32_t left;
+  };
+
   __aicore__ inline bool CollectDestination(uint32_t destination, GM_ADDR expert_token_nums, bool cumulative,
                                             Wait &wait) {
     const bool own = destination == window_->rank;
-    const uint32_t per_rank = window_->experts_per_rank;
-    uint64_t need = 0;
-    int32_t sent = 0;
-    Clear(per_source_, window_->world_size);
-    for (uint32_t first = 0; first < per_rank; first += kStageExperts) {
-      const uint32_t experts = Min(kStageExperts, per_rank - first);
-      const uint32_t expert = destination * per_rank + first;
-      if (!SumSources(expert, experts, wait)) return false;
-      for (uint32_t i = 0; i < experts; ++i) {
-        const uint32_t rows = static_cast<uint32_t>(total_.GetValue(i));
-        before_.SetValue(i, static_cast<int32_t>(need) + before_.GetValue(i));
-        need += rows;
-        sent += counts_.GetValue(expert + i);
-        stage_.SetValue(i, cumulative ? need : static_cast<uint64_t>(rows));
-      }
-      Store(window_->Own(FirstRowsOffset(window_->shape) + expert * sizeof(int32_t)), before_, experts);
-      if (own) Store(expert_token_nums + first * sizeof(int64_t), stage_, experts);
+    Cut cut = {window_->world_size, 0};
+    int64_t need = PlaceSlots(destination, cut, own ? expert_token_nums : nullptr, cumulative, wait);
+    if (need < 0) return false;
+    const int64_t capacity = static_cast<int64_t>(window_->shape.capacity);
+    if (need > capacity && window_->drops) {
+      cut = FindCut(need - capacity);
+      if (own) CountDropped(DroppedFromOffset(window_->shape), cut);
+      const int32_t dropped = DroppedOf(window_->rank, cut);
+      if (dropped > 0) AddDropped(DroppedToOffset(window_->shape) + destination * sizeof(uint64_t), dropped);
+      need = PlaceSlots(destination, cut, own ? expert_token_nums : nullptr, cumulative, wait);
     }
-    if (need > window_->shape.capacity && verdict_[kNoteCode] == kOk) SetVerdict(destination, need);
+    if (need > capacity && verdict_[kNoteCode] == kOk) SetVerdict(destination, static_cast<uint64_t>(need));
     if (own) {
       Store(window_->Own(SourcesOffset(window_->shape)), per_source_, window_->world_size);
-      window_->SetField(kReceivedRows, need);
+      window_->SetField(kReceivedRows, static_cast<uint64_t>(need));
     }
-    before_.SetValue(0, sent);
+    before_.SetValue(0, per_source_.GetValue(window_->rank));
     Store(window_->Own(DestinationsOffset(window_->shape) + destination * sizeof(int32_t)), before_, 1);
     return true;
   }
 
-  // total_[i] = rows for expert + i from all ranks, before_[i] = from the ranks before this one.
-  __aicore__ inline bool SumSources(uint32_t expert, uint32_t experts, Wait &wait) {
-    const uint32_t pitch = static_cast<uint32_t>(RoundUp(experts, kWordPitch));
+  // Finds where the rows of each slot of `destination` begin, and how many each source sends there; returns how many
+  // in all, -1 if the wait for the counts has failed.
+  __aicore__ inline int64_t PlaceSlots(uint32_t destination, Cut cut, GM_ADDR token_nums, bool cumulative,
+                                       Wait &wait) {
+    const uint32_t slots = window_->SlotNumOf(destination);
+    uint64_t need = 0;
+    Clear(per_source_, window_->world_size);
+    for (uint32_t first = 0; first < slots; first += kStageExperts) {
+      const uint32_t part = Min(kStageExperts, slots - first);
+      const uint32_t slot = window_->FirstSlotOf(destination) + first;
+      if (!SumSources(slot, part, cut, wait)) return -1;
+      for (uint32_t i = 0; i < part; ++i) {
+        const uint32_t rows = static_cast<uint32_t>(total_.GetValue(i));
+        const int32_t first_row = static_cast<int32_t>(need) + before_.GetValue(i);
+        before_.SetValue(i, first_row);
+        own_.SetValue(i, first_row + own_.GetValue(i));
+        need += rows;
+        stage_.SetValue(i, cumulative ? need : static_cast<uint64_t>(rows));
+      }
+      Store(window_->Own(FirstRowsOffset(window_->shape) + slot * sizeof(int32_t)), before_, part);
+      if (window_->drops) Store(window_->Own(LastRowsOffset(window_->shape) + slot * sizeof(int32_t)), own_, part);
+      if (token_nums != nullptr) Store(token_nums + first * sizeof(int64_t), stage_, part);
+    }
+    return static_cast<int64_t>(need);
+  }
+
+  // total_[i] = rows for slot + i from all ranks, before_[i] = from the ranks before this one, own_[i] = from this one.
+  __aicore__ inline bool SumSources(uint32_t slot, uint32_t slots, Cut &cut, Wait &wait) {
+    const uint32_t pitch = static_cast<uint32_t>(RoundUp(slots, kWordPitch));
     const uint32_t tile = kStageWords / pitch;
-    Clear(total_, experts);
-    Clear(before_, experts);
-    for (uint32_t first = 0; first < window_->world_size; first += tile) {
+    Clear(total_, slots);
+    Clear(before_, slots);
+    Clear(own_, slots);
+    for (uint32_t first = 0; first < window_->world_size && first <= cut.source; first += tile) {
       const uint32_t sources = Min(tile, window_->world_size - first);
-      if (!AwaitTile(expert, experts, first, sources, pitch, wait)) return false;
-      for (uint32_t s = 0; s < sources; ++s) {
+      if (!AwaitTile(slot, slots, first, sources, pitch, wait)) return false;
+      for (uint32_t s = 0; s < sources && first + s <= cut.source; ++s) {
         int32_t from_source = per_source_.GetValue(first + s);
-        for (uint32_t e = 0; e < experts; ++e) {
-          const int32_t rows = static_cast<int32_t>(stage_.GetValue(s * pitch + e) & 0xffffffffULL);
+        for (uint32_t e = 0; e < slots; ++e) {
+          int32_t rows = static_cast<int32_t>(stage_.GetValue(s * pitch + e) & 0xffffffffULL);
+          if (first + s == cut.source) {
+            rows = rows < cut.left ? rows : cut.left;
+            cut.left -= rows;
+          }
           from_source += rows;
           total_.SetValue(e, total_.GetValue(e) + rows);
           if (first + s < window_->rank) before_.SetValue(e, before_.GetValue(e) + rows);
+          if (first + s == window_->rank) own_.SetValue(e, rows);
         }
         per_source_.SetValue(first + s, from_source);
       }
     }
     return true;
+  }
+
+  // Where to cut so that `excess` rows fewer come: from the last source down, of one source from its last slot down.
+  __aicore__ inline Cut FindCut(int64_t excess) const {
+    uint32_t source = window_->world_size - 1;
+    while (source > 0 && per_source_.GetValue(source) <= excess) excess -= per_source_.GetValue(source--);
+    return {source, per_source_.GetValue(source) - static_cast<int32_t>(excess)};
+  }
+
+  // Rows of `source` that the cut drops; per_source_ still holds all that it has.
+  __aicore__ inline int32_t DroppedOf(uint32_t source, const Cut &cut) const {
+    if (source < cut.source) return 0;
+    return per_source_.GetValue(source) - (source == cut.source ? cut.left : 0);
+  }
+
+  __aicore__ inline void CountDropped(uint64_t table, const Cut &cut) {
+    for (uint32_t source = cut.source; source < window_->world_size; ++source) {
+      const int32_t dropped = DroppedOf(source, cut);
+      if (dropped > 0) AddDropped(table + source * sizeof(uint64_t), dropped);
+    }
+  }
+
+  __aicore__ inline void AddDropped(uint64_t counter, int32_t rows) {
+    Load(line_, window_->Own(counter), 1);
+    line_.SetValue(0, line_.GetValue(0) + static_cast<uint64_t>(rows));
+    Store(window_->Own(counter), line_, 1);
   }
 
   __aicore__ inline void SetVerdict(uint32_t destination, uint64_t need) {
@@ -283,7 +397,9 @@ class Exchange {
 
   const Window *window_;
   Failure *failure_;
-  Routing *routing_;
+  Routes *routes_;
+  uint32_t quant_mode_;
+  uint32_t agreement_ = 0;
   uint64_t epoch_;
   uint64_t exchange_;
   uint64_t verdict_[kVerdictWords] = {0, 0, 0, 0, 0};
@@ -293,11 +409,12 @@ class Exchange {
   AscendC::TBuf<AscendC::TPosition::VECCALC> sums_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> stage_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> line_buffer_;
-  AscendC::LocalTensor<int32_t> counts_;      // [E] this rank's tokens per expert
-  AscendC::LocalTensor<int32_t> rows_;        // [E] next row per expert
+  AscendC::LocalTensor<int32_t> counts_;      // [slots] this rank's tokens; later the ends of LastRows
+  AscendC::LocalTensor<int32_t> rows_;        // [slots] next row
   AscendC::LocalTensor<int32_t> per_source_;  // [R]
   AscendC::LocalTensor<int32_t> total_;
   AscendC::LocalTensor<int32_t> before_;
+  AscendC::LocalTensor<int32_t> own_;
   AscendC::LocalTensor<uint64_t> stage_;
   AscendC::LocalTensor<uint64_t> line_;
 };

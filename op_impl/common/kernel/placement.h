@@ -2,73 +2,143 @@
 #ifndef MOE_COMM_KERNEL_PLACEMENT_H
 #define MOE_COMM_KERNEL_PLACEMENT_H
 
-#include "routing.h"
+#include "../quant_mode.h"
+#include "quantise.h"
+#include "routes.h"
 
 namespace moe_comm {
 
+struct PlacementInput {
+  GM_ADDR x;                  // [T, H]
+  GM_ADDR scales;             // smooth factors of quantisation, [H] or [E, H] fp32, or none
+  uint32_t quant_mode;
+  uint32_t smooth_kind;
+  uint32_t row_buffer_bytes;  // of each of the two row buffers, from the tiling
+};
+
 class Placement {
  public:
-  // Rows move as 16-bit words whatever their dtype. `buffer_bytes`: of each of the two row buffers, from the tiling.
-  __aicore__ inline void Init(const Window *window, GM_ADDR x, uint32_t top_k, uint32_t buffer_bytes,
+  __aicore__ inline void Init(const Window *window, const Routes *routes, const PlacementInput &input,
                               AscendC::TPipe *pipe) {
     window_ = window;
-    x_.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(x));
-    top_k_ = top_k;
+    routes_ = routes;
+    input_ = input;
+    x_.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(input.x));
+    columns_ = routes->Columns();
     row_bytes_ = static_cast<uint32_t>(window->shape.row_bytes);
-    buffer_bytes_ = buffer_bytes;
-    pipe->InitBuffer(queue_, 2, buffer_bytes);
+    buffer_bytes_ = input.row_buffer_bytes;
+    if (Quantised()) {
+      hidden_size_ = window->HiddenSize();
+      quantiser_.Init(input.x, hidden_size_, window->dtype, input.smooth_kind != kNoSmooth, pipe);
+      pipe->InitBuffer(scale_buffer_, kRowAlign);
+      scale_ = scale_buffer_.Get<float>();
+    } else {
+      pipe->InitBuffer(queue_, 2, buffer_bytes_);
+    }
   }
 
-  // Takes the next row of each expert that `token` of the tile goes to; the result goes to `indices` [.., K].
-  __aicore__ inline void AssignRows(const Routing &routing, uint32_t token,
-                                    const AscendC::LocalTensor<int32_t> &next_rows,
+  __aicore__ inline bool Quantised() const { return input_.quant_mode == kDynamicInt8; }
+
+  // Takes the next row of each slot that `token` of the tile goes to; the result goes to `indices` [.., columns].
+  // From `last_rows` on, rows are dropped; only if the window drops.
+  __aicore__ inline void AssignRows(uint32_t token, const AscendC::LocalTensor<int32_t> &next_rows,
+                                    const AscendC::LocalTensor<int32_t> &last_rows,
                                     const AscendC::LocalTensor<int32_t> &indices) const {
-    for (uint32_t k = 0; k < top_k_; ++k) {
-      const int32_t expert = routing.Expert(token, k);
-      int32_t row = kNotRouted;
-      if (expert >= 0) {
-        row = next_rows.GetValue(expert);
-        next_rows.SetValue(expert, row + 1);
+    for (uint32_t column = 0; column < columns_; ++column) {
+      const int32_t slot = routes_->Slot(token, column);
+      int32_t row = Routes::WithoutRow(slot);
+      if (slot >= 0) {
+        row = next_rows.GetValue(slot);
+        next_rows.SetValue(slot, row + 1);
+        if (window_->drops && row >= last_rows.GetValue(slot)) row = kDropped;
       }
-      indices.SetValue(token * top_k_ + k, row);
+      indices.SetValue(token * columns_ + column, row);
     }
   }
 
-  // Moves one token's row, in pieces where a buffer is smaller than a row.
-  __aicore__ inline void MoveToken(const Routing &routing, uint32_t first, uint32_t token,
-                                   const AscendC::LocalTensor<int32_t> &indices) {
-    bool routed = false;
-    for (uint32_t k = 0; k < top_k_; ++k) routed = routed || indices.GetValue(token * top_k_ + k) >= 0;
-    if (!routed) return;
-    for (uint32_t offset = 0; offset < row_bytes_; offset += buffer_bytes_) {
-      const uint32_t bytes = Min(buffer_bytes_, row_bytes_ - offset);
-      AscendC::LocalTensor<uint16_t> piece = LoadRows(first + token, 1, offset, bytes);
-      for (uint32_t k = 0; k < top_k_; ++k) {
-        const int32_t row = indices.GetValue(token * top_k_ + k);
-        if (row >= 0) Write(piece, routing.Expert(token, k), row, offset, bytes);
+  // Moves one token's row to all its places.
+  __aicore__ inline void MoveToken(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &indices) {
+    bool placed = false;
+    for (uint32_t column = 0; column < columns_; ++column) placed = placed || indices.GetValue(token * columns_ + column) >= 0;
+    if (!placed) return;
+    if (!Quantised()) {
+      MoveWhole(first, token, indices);
+    } else if (input_.smooth_kind != kSmoothPerExpert) {  // once per token, whatever K
+      MoveQuantised(first, token, indices, 0, columns_, input_.scales);
+    } else {
+      for (uint32_t column = 0; column < columns_; ++column) {
+        const uint64_t row = routes_->SmoothRow(token, column);
+        MoveQuantised(first, token, indices, column, column + 1,
+                      input_.scales + row * hidden_size_ * sizeof(float));
       }
-      queue_.FreeTensor(piece);
     }
   }
 
-  // Moves whole rows of `tokens` tokens of the tile, in the order of `order` [tokens * K]: pairs of the tile, or -1.
-  __aicore__ inline void MoveBatch(const Routing &routing, uint32_t first, uint32_t token, uint32_t tokens,
+  // Moves whole rows of `tokens` tokens of the tile, in the order of `order` [tokens * columns]: pairs of the tile, or
+  // -1.
+  __aicore__ inline void MoveBatch(uint32_t first, uint32_t token, uint32_t tokens,
                                    const AscendC::LocalTensor<int32_t> &indices,
                                    const AscendC::LocalTensor<int32_t> &order, uint32_t order_begin) {
-    if (order.GetValue(order_begin) < 0) return;  // the routed pairs come first: there is none
+    if (order.GetValue(order_begin) < 0) return;  // the pairs with a row come first: there is none
     AscendC::LocalTensor<uint16_t> rows = LoadRows(first + token, tokens, 0, row_bytes_);
-    for (uint32_t i = 0; i < tokens * top_k_; ++i) {
+    for (uint32_t i = 0; i < tokens * columns_; ++i) {
       const int32_t pair = order.GetValue(order_begin + i);
       if (pair < 0) break;
-      const uint32_t of_token = static_cast<uint32_t>(pair) / top_k_;
-      const uint32_t k = static_cast<uint32_t>(pair) % top_k_;
-      Write(rows[(of_token - token) * (row_bytes_ / sizeof(uint16_t))], routing.Expert(of_token, k),
-            indices.GetValue(pair), 0, row_bytes_);
+      const uint32_t of_token = static_cast<uint32_t>(pair) / columns_;
+      Write(rows[(of_token - token) * (row_bytes_ / sizeof(uint16_t))],
+            RowAddress(static_cast<uint32_t>(pair), indices), row_bytes_);
     }
     queue_.FreeTensor(rows);
   }
 
  private:
+  // In pieces where a buffer is smaller than a row. Rows move as 16-bit words whatever their dtype.
+  __aicore__ inline void MoveWhole(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &indices) {
+    for (uint32_t offset = 0; offset < row_bytes_; offset += buffer_bytes_) {
+      const uint32_t bytes = Min(buffer_bytes_, row_bytes_ - offset);
+      AscendC::LocalTensor<uint16_t> piece = LoadRows(first + token, 1, offset, bytes);
+      for (uint32_t pair = token * columns_; pair < (token + 1) * columns_; ++pair) {
+        if (indices.GetValue(pair) >= 0) Write(piece, RowAddress(pair, indices) + offset, bytes);
+      }
+      queue_.FreeTensor(piece);
+    }
+  }
+
+  // Quantises one token's row and writes it, with its scale, to the places of columns begin .. end.
+  __aicore__ inline void MoveQuantised(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &indices,
+                                       uint32_t begin, uint32_t end, GM_ADDR smooth) {
+    bool placed = false;
+    for (uint32_t c = begin; c < end; ++c) placed = placed || indices.GetValue(token * columns_ + c) >= 0;
+    if (!placed) return;
+    scale_.SetValue(0, quantiser_.Begin(first + token, smooth));
+    for (uint32_t offset = 0; offset < hidden_size_; offset += Quantiser::kTile) {
+      const uint32_t count = Min(Quantiser::kTile, hidden_size_ - offset);
+      AscendC::LocalTensor<int8_t> piece = quantiser_.Tile(offset, count);
+      for (uint32_t c = begin; c < end; ++c) {
+        const uint32_t pair = token * columns_ + c;
+        const int32_t row = indices.GetValue(pair);
+        if (row < 0) continue;
+        Write(piece, Peer(pair, QuantisedRowOffset(window_->shape, hidden_size_, static_cast<uint64_t>(row))) + offset,
+              static_cast<uint32_t>(RoundUp(count, kRowAlign)));
+      }
+      quantiser_.Free(piece);
+    }
+    Sync<AscendC::HardEvent::S_MTE3>();
+    for (uint32_t c = begin; c < end; ++c) {
+      const uint32_t pair = token * columns_ + c;
+      const int32_t row = indices.GetValue(pair);
+      if (row >= 0) Write(scale_, Peer(pair, ScaleOffset(window_->shape, static_cast<uint64_t>(row))), sizeof(float));
+    }
+    Sync<AscendC::HardEvent::MTE3_S>();
+  }
+
+  __aicore__ inline GM_ADDR Peer(uint32_t pair, uint64_t offset) const {
+    return window_->Peer(window_->Owner(routes_->SlotOfPair(pair)), offset);
+  }
+  __aicore__ inline GM_ADDR RowAddress(uint32_t pair, const AscendC::LocalTensor<int32_t> &indices) const {
+    return Peer(pair, RowOffset(window_->shape, static_cast<uint64_t>(indices.GetValue(pair))));
+  }
+
   __aicore__ inline AscendC::LocalTensor<uint16_t> LoadRows(uint32_t token, uint32_t tokens, uint32_t offset,
                                                             uint32_t bytes) {
     AscendC::LocalTensor<uint16_t> rows = queue_.template AllocTensor<uint16_t>();
@@ -80,21 +150,25 @@ class Placement {
     return queue_.template DeQue<uint16_t>();
   }
 
-  __aicore__ inline void Write(const AscendC::LocalTensor<uint16_t> &piece, int32_t expert, int32_t row,
-                               uint32_t offset, uint32_t bytes) const {
-    const uint32_t destination = static_cast<uint32_t>(expert) / window_->experts_per_rank;
-    AscendC::GlobalTensor<uint16_t> to;
-    to.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(
-        window_->Peer(destination, RowOffset(window_->shape, static_cast<uint64_t>(row)) + offset)));
+  template <typename T>
+  __aicore__ inline void Write(const AscendC::LocalTensor<T> &piece, GM_ADDR target, uint32_t bytes) const {
+    AscendC::GlobalTensor<T> to;
+    to.SetGlobalBuffer(reinterpret_cast<__gm__ T *>(target));
     const AscendC::DataCopyExtParams move(1, bytes, 0, 0, 0);
     AscendC::DataCopyPad(to, piece, move);
   }
 
   const Window *window_;
+  const Routes *routes_;
+  PlacementInput input_;
   AscendC::GlobalTensor<uint16_t> x_;
-  uint32_t top_k_;
+  uint32_t columns_;
   uint32_t row_bytes_;
   uint32_t buffer_bytes_;
+  uint32_t hidden_size_ = 0;
+  Quantiser quantiser_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> scale_buffer_;
+  AscendC::LocalTensor<float> scale_;
   AscendC::TQueBind<AscendC::TPosition::VECIN, AscendC::TPosition::VECOUT, 2> queue_;
 };
 

@@ -111,7 +111,7 @@ class Reduction {
       const uint32_t pair = token * arguments_.top_k + k;
       const int32_t row = indices_.GetValue(pair);
       if (row < 0) continue;
-      const uint32_t owner = static_cast<uint32_t>(routing_.GivenId(token, k)) / window_->experts_per_rank;
+      const uint32_t owner = window_->OwnerOfExpert(routing_.GivenId(token, k));
       const uint64_t output = OutputOffset(window_->shape, static_cast<uint64_t>(row)) + in_row;
       AddRow(window_->Peer(owner, output), Weight(pair), elements);
     }

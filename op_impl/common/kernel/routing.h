@@ -1,4 +1,4 @@
-// The routing of this rank's tokens: expert ids under their mask, read in tiles.
+// The router's choices for this rank's tokens, as given, read in tiles.
 #ifndef MOE_COMM_KERNEL_ROUTING_H
 #define MOE_COMM_KERNEL_ROUTING_H
 
@@ -20,7 +20,7 @@ constexpr int32_t kNotRouted = -1;
 
 class Routing {
  public:
-  static constexpr uint32_t kTileTokens = 64;
+  static constexpr uint32_t kTileTokens = 32;
   static constexpr uint32_t kIdBytes = kTileTokens * kMaxTopK * sizeof(int64_t);
   static constexpr uint32_t kBufferBytes = kIdBytes + kTileTokens * kMaxTopK;
 
@@ -55,12 +55,9 @@ class Routing {
     return input_.id_bytes == sizeof(int64_t) ? wide_.GetValue(pair) : static_cast<int64_t>(narrow_.GetValue(pair));
   }
 
-  // The expert of pair (token, k) of the tile; kNotRouted if its id is negative or its mask false.
-  __aicore__ inline int32_t Expert(uint32_t token, uint32_t k) const {
-    if (input_.mask_kind == kMaskPerToken && mask_.GetValue(token) == 0) return kNotRouted;
-    if (input_.mask_kind == kMaskPerExpert && mask_.GetValue(token * input_.top_k + k) == 0) return kNotRouted;
-    const int64_t id = GivenId(token, k);
-    return id < 0 ? kNotRouted : static_cast<int32_t>(id);
+  __aicore__ inline bool Masked(uint32_t token, uint32_t k) const {
+    if (input_.mask_kind == kMaskPerToken) return mask_.GetValue(token) == 0;
+    return input_.mask_kind == kMaskPerExpert && mask_.GetValue(token * input_.top_k + k) == 0;
   }
 
   // False, and recorded, if pair (token, k) of the tile names an expert that does not exist.

@@ -2,6 +2,7 @@
 #ifndef MOE_COMM_KERNEL_WINDOW_H
 #define MOE_COMM_KERNEL_WINDOW_H
 
+#include "../dtype.h"
 #include "../window_layout.h"
 #include "moves.h"
 
@@ -19,10 +20,15 @@ class Window {
     shape.block_dim = buffer.GetValue(kBlockDim);
     shape.capacity = buffer.GetValue(kCapacity);
     shape.row_bytes = buffer.GetValue(kRowBytes);
+    shape.shared_ranks = buffer.GetValue(kSharedRankNum);
+    shared_expert_num = static_cast<uint32_t>(buffer.GetValue(kSharedExpertNum));
+    dtype = static_cast<uint32_t>(buffer.GetValue(kDtype));
+    drops = buffer.GetValue(kOverflowDrop) != 0;
     rank = static_cast<uint32_t>(buffer.GetValue(kRankId));
     world_size = static_cast<uint32_t>(shape.world_size);
     expert_num = static_cast<uint32_t>(shape.expert_num);
-    experts_per_rank = static_cast<uint32_t>(ExpertsPerRank(shape));
+    slot_num = static_cast<uint32_t>(SlotNum(shape));
+    shared_rank_num = static_cast<uint32_t>(shape.shared_ranks);
     timeout_us = static_cast<int64_t>(buffer.GetValue(kTimeoutUs));
     epoch = buffer.GetValue(kEpoch);
     exchange = buffer.GetValue(kExchange);
@@ -33,6 +39,25 @@ class Window {
   }
 
   __aicore__ inline GM_ADDR Own(uint64_t offset) const { return base_ + offset; }
+
+  __aicore__ inline uint32_t FirstSlotOf(uint32_t owner) const {
+    return static_cast<uint32_t>(FirstSlot(shape, owner));
+  }
+  __aicore__ inline uint32_t SlotNumOf(uint32_t owner) const { return static_cast<uint32_t>(SlotsOf(shape, owner)); }
+  __aicore__ inline uint32_t Owner(int32_t slot) const {
+    return static_cast<uint32_t>(OwnerOfSlot(shape, static_cast<uint64_t>(slot)));
+  }
+  __aicore__ inline uint32_t OwnerOfExpert(int64_t physical) const {
+    return Owner(static_cast<int32_t>(physical + shared_rank_num));
+  }
+  // Where this rank sends its tokens for shared expert `index`: its instances take turns over the ranks.
+  __aicore__ inline int32_t SharedSlot(uint32_t index) const {
+    const uint32_t instances = shared_rank_num / shared_expert_num;
+    return static_cast<int32_t>(rank % instances + index * instances);
+  }
+  __aicore__ inline uint32_t HiddenSize() const {
+    return static_cast<uint32_t>(shape.row_bytes / (dtype == kFloat32 ? sizeof(float) : sizeof(uint16_t)));
+  }
 
   // The table of peers never changes after the window's creation, so the scalar cache may keep it.
   __aicore__ inline GM_ADDR Peer(uint32_t peer, uint64_t offset) const {
@@ -48,8 +73,12 @@ class Window {
   WindowShape shape;
   uint32_t rank;
   uint32_t world_size;
-  uint32_t expert_num;
-  uint32_t experts_per_rank;
+  uint32_t expert_num;  // E, routed physical experts
+  uint32_t slot_num;    // Q + E
+  uint32_t shared_rank_num;    // Q
+  uint32_t shared_expert_num;  // S on ranks of their own
+  uint32_t dtype;
+  bool drops;  // rows beyond a window's capacity are dropped
   int64_t timeout_us;
   uint64_t epoch;         // of the last dispatch; a dispatch adds one to begin its own
   uint64_t exchange;      // of the last counts exchange

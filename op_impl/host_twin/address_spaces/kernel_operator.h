@@ -138,6 +138,14 @@ template <typename T>
 void Add(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTensor<T> &b, const int32_t &count);
 template <typename T>
 void Muls(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &factor, const int32_t &count);
+template <typename T>
+void Mul(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTensor<T> &b, const int32_t &count);
+template <typename T>
+void Max(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTensor<T> &b, const int32_t &count);
+template <typename T>
+void ShiftLeft(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &bits, const int32_t &count);
+template <typename T>
+void ShiftRight(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &bits, const int32_t &count);
 template <typename To, typename From>
 void Cast(const LocalTensor<To> &target, const LocalTensor<From> &source, const RoundMode &mode, const uint32_t count);
 

@@ -17,15 +17,16 @@ class DecodeDispatch : public moe_comm::Dispatch {
   __aicore__ inline void Place() {
     const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    const uint32_t begin = moe_comm::Share(routing.TokenNum(), block, blocks);
-    const uint32_t end = moe_comm::Share(routing.TokenNum(), block + 1, blocks);
+    const uint32_t begin = moe_comm::Share(routes.TokenNum(), block, blocks);
+    const uint32_t end = moe_comm::Share(routes.TokenNum(), block + 1, blocks);
     const AscendC::LocalTensor<int32_t> next_rows = exchange.NextRows(block);
-    for (uint32_t first = begin; first < end; first += moe_comm::Routing::kTileTokens) {
-      const uint32_t tokens = moe_comm::Min(moe_comm::Routing::kTileTokens, end - first);
-      routing.LoadTile(first, tokens);
+    const AscendC::LocalTensor<int32_t> last_rows = exchange.LastRows();
+    for (uint32_t first = begin; first < end; first += moe_comm::Routes::kTileTokens) {
+      const uint32_t tokens = moe_comm::Min(moe_comm::Routes::kTileTokens, end - first);
+      routes.LoadTile(first, tokens);
       for (uint32_t token = 0; token < tokens; ++token) {
-        placement.AssignRows(routing, token, next_rows, indices);
-        placement.MoveToken(routing, first, token, indices);
+        placement.AssignRows(token, next_rows, last_rows, indices);
+        placement.MoveToken(first, token, indices);
       }
       StoreIndices(first, tokens);
     }
@@ -35,16 +36,28 @@ class DecodeDispatch : public moe_comm::Dispatch {
 }  // namespace
 
 extern "C" __global__ __aicore__ void moe_decode_dispatch(GM_ADDR x, GM_ADDR expert_ids, GM_ADDR active_mask,
+                                                          GM_ADDR scales, GM_ADDR expert_map, GM_ADDR replica_counts,
                                                           GM_ADDR window, GM_ADDR expand_idx,
                                                           GM_ADDR expert_token_nums, GM_ADDR plan,
-                                                          uint32_t token_num, uint32_t top_k, uint32_t id_bytes,
-                                                          uint32_t mask_kind, uint32_t cumulative,
+                                                          GM_ADDR physical_ids, uint32_t token_num, uint32_t top_k,
+                                                          uint32_t id_bytes, uint32_t mask_kind, uint32_t quant_mode,
+                                                          uint32_t smooth_kind, uint32_t logical_expert_num,
+                                                          uint32_t max_replicas, uint32_t replica_policy,
+                                                          uint32_t special_expert_num, uint32_t cumulative,
                                                           uint32_t row_buffer_bytes) {
   KERNEL_TASK_TYPE_DEFAULT(KERNEL_TYPE_MIX_AIV_1_0);
   AscendC::TPipe pipe;
   const moe_comm::DispatchArguments arguments = {
-      x,      {expert_ids, active_mask, token_num, top_k, id_bytes, mask_kind},
-      window, expand_idx, expert_token_nums, plan, cumulative != 0, row_buffer_bytes};
+      {{expert_ids, active_mask, token_num, top_k, id_bytes, mask_kind},
+       {expert_map, replica_counts, logical_expert_num, max_replicas, replica_policy},
+       special_expert_num},
+      {x, scales, quant_mode, smooth_kind, row_buffer_bytes},
+      window,
+      expand_idx,
+      expert_token_nums,
+      physical_ids,
+      plan,
+      cumulative != 0};
   DecodeDispatch kernel;
   kernel.Init(arguments, &pipe);
   kernel.Process();

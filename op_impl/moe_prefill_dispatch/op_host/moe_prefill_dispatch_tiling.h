@@ -8,16 +8,17 @@
 namespace moe_comm::prefill_dispatch {
 
 constexpr uint64_t kMaxRowBuffer = 28 * 1024;  // a bf16 row of 14336 bytes twice; two of them beside the [E] tables fit the unified buffer
-constexpr uint64_t kMaxBatchPairs = 64;        // (token, k) pairs whose order is sorted at once
+constexpr uint64_t kMaxBatchPairs = 64;        // (token, column) pairs whose order is sorted at once
+constexpr uint64_t kMaxBatchTokens = 32;       // a tile of the kernel's
 
 struct Tiling {
   uint32_t row_buffer_bytes;
   uint32_t batch_tokens;  // tokens loaded at once; 0: a row is longer than a buffer and moves in pieces
 };
 
-inline Tiling Split(uint64_t row_bytes, uint32_t top_k) {
+inline Tiling Split(uint64_t row_bytes, uint32_t columns) {
   if (row_bytes > kMaxRowBuffer) return {static_cast<uint32_t>(kMaxRowBuffer), 0};
-  const uint64_t tokens = std::min(kMaxRowBuffer / row_bytes, std::max<uint64_t>(1, kMaxBatchPairs / top_k));
+  const uint64_t tokens = std::min({kMaxRowBuffer / row_bytes, kMaxBatchTokens, std::max<uint64_t>(1, kMaxBatchPairs / columns)});
   return {static_cast<uint32_t>(tokens * row_bytes), static_cast<uint32_t>(tokens)};
 }
 

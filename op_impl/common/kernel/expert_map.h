@@ -1,0 +1,91 @@
+// Redundant experts: which physical expert serves a token's logical one.
+#ifndef MOE_COMM_KERNEL_EXPERT_MAP_H
+#define MOE_COMM_KERNEL_EXPERT_MAP_H
+
+#include "../replica_policy.h"
+#include "failure.h"
+
+namespace moe_comm {
+
+struct ExpertMapInput {
+  GM_ADDR physical_ids;    // [L, X] int32, or none: ids are physical
+  GM_ADDR replica_counts;  // [L] int32
+  uint32_t logical_expert_num;
+  uint32_t max_replicas;
+  uint32_t replica_policy;
+};
+
+class ExpertMap {
+ public:
+  __aicore__ inline void Init(const Window *window, const ExpertMapInput &input) {
+    window_ = window;
+    input_ = input;
+    physical_ids_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(input.physical_ids));
+    replica_counts_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(input.replica_counts));
+    if (!Given()) return;
+    // both are read by the scalar unit, and someone may have written them since its cache saw them
+    AscendC::DataCacheCleanAndInvalid<int32_t, AscendC::CacheLine::ENTIRE_DATA_CACHE, AscendC::DcciDst::CACHELINE_OUT>(
+        physical_ids_);
+  }
+
+  __aicore__ inline bool Given() const { return input_.physical_ids != nullptr; }
+  // Ids from here on are special experts.
+  __aicore__ inline int64_t IdLimit() const { return Given() ? input_.logical_expert_num : window_->expert_num; }
+
+  // The physical expert for `token` of this rank, or kNoExpert where the map is not valid.
+  static constexpr int32_t kNoExpert = -1;
+  __aicore__ inline int32_t Physical(int32_t expert, uint32_t token) const {
+    if (!Given()) return expert;
+    const int32_t count = replica_counts_.GetValue(expert);
+    if (count < 1 || count > static_cast<int32_t>(input_.max_replicas)) return kNoExpert;
+    const int32_t physical = physical_ids_.GetValue(static_cast<uint64_t>(expert) * input_.max_replicas +
+                                                    Replica(token, static_cast<uint32_t>(count)));
+    return physical < 0 || physical >= static_cast<int32_t>(window_->expert_num) ? kNoExpert : physical;
+  }
+
+  // Checks the whole map, and returns a hash of it by which the ranks find that they were given the same one.
+  // `owned`: [E] int32, filled with 0.
+  __aicore__ inline uint32_t Check(const AscendC::LocalTensor<int32_t> &owned, uint64_t epoch,
+                                   Failure &failure) const {
+    uint32_t hash = 1;
+    for (uint32_t expert = 0; expert < input_.logical_expert_num; ++expert) {
+      const int32_t count = replica_counts_.GetValue(expert);
+      if (count < 1 || count > static_cast<int32_t>(input_.max_replicas)) {
+        failure.Record(kBadMap, kReadInput, epoch, 1, expert, kReplicaCount, count, input_.max_replicas);
+        return 0;
+      }
+      hash = hash * kHashFactor + static_cast<uint32_t>(count);
+      for (int32_t replica = 0; replica < count; ++replica) {
+        const int32_t physical =
+            physical_ids_.GetValue(static_cast<uint64_t>(expert) * input_.max_replicas + replica);
+        const bool known = physical >= 0 && physical < static_cast<int32_t>(window_->expert_num);
+        if (!known || owned.GetValue(physical) != 0) {
+          failure.Record(kBadMap, kReadInput, epoch, 1, expert, known ? kOwnedTwice : kPhysicalId, physical,
+                         window_->expert_num);
+          return 0;
+        }
+        owned.SetValue(physical, static_cast<int32_t>(1));
+        hash = hash * kHashFactor + static_cast<uint32_t>(physical);
+      }
+    }
+    return hash;
+  }
+
+ private:
+  static constexpr uint32_t kHashFactor = 0x01000193;  // of FNV
+
+  __aicore__ inline uint32_t Replica(uint32_t token, uint32_t count) const {
+    if (input_.replica_policy == kReplicaByRank) return window_->rank * count / window_->world_size;
+    if (input_.replica_policy == kReplicaByToken) return token % count;
+    return (token + window_->rank) % count;
+  }
+
+  const Window *window_;
+  ExpertMapInput input_;
+  AscendC::GlobalTensor<int32_t> physical_ids_;
+  AscendC::GlobalTensor<int32_t> replica_counts_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_EXPERT_MAP_H
