@@ -3,11 +3,13 @@
 #define MOE_COMM_TESTS_SIMULATION_REFERENCE_H
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
 
 #include "common/dtype.h"
+#include "common/replica_policy.h"
 #include "host_twin/numerics.h"
 
 namespace simulation {
@@ -23,39 +25,125 @@ struct Tokens {
   std::vector<uint8_t> residual;    // [T, row bytes], or empty
 };
 
+// Who gets what.
+struct Rules {
+  uint32_t expert_num = 0;  // physical
+  uint32_t top_k = 0;
+  std::vector<std::vector<int32_t>> map;  // of each logical expert its replicas, or none: ids are physical
+  uint32_t replica_policy = moe_comm::kReplicaSpread;
+  uint32_t special_expert_num = 0;
+  uint32_t shared_ranks = 0;
+  uint32_t shared_experts = 0;
+  uint64_t drop_beyond = ~uint64_t{0};  // rows of a rank
+
+  uint32_t Columns() const { return top_k + shared_experts; }
+  uint32_t LogicalNum() const { return map.empty() ? expert_num : static_cast<uint32_t>(map.size()); }
+};
+
 struct Row {
   uint32_t source;
   uint32_t token;
+  uint32_t column;
 };
 
 struct Expected {
-  std::vector<std::vector<Row>> rows;            // of each rank's window
-  std::vector<std::vector<int32_t>> expand_idx;  // [T, K] of each rank
-  std::vector<std::vector<int64_t>> counts;      // [E/R] of each rank
+  std::vector<std::vector<Row>> rows;              // of each rank's window
+  std::vector<std::vector<int32_t>> expand_idx;    // [T, columns] of each rank
+  std::vector<std::vector<int32_t>> physical_ids;  // [T, K] of each rank
+  std::vector<std::vector<int64_t>> counts;        // of each rank's slots
+  std::vector<std::vector<uint64_t>> dropped;      // [source][destination]
   uint64_t most_rows = 0;
 };
 
-// Rows in the order of (expert, source rank, source token).
-inline Expected Dispatch(const std::vector<Tokens> &ranks, uint32_t expert_num, uint32_t top_k) {
+inline int32_t PhysicalId(const Rules &rules, const Tokens &tokens, uint32_t pair, uint32_t rank, uint32_t world_size) {
+  const int64_t id = tokens.expert_ids[pair];
+  if (tokens.active[pair] == 0 || id < 0) return -1;
+  if (id >= rules.LogicalNum()) return static_cast<int32_t>(rules.expert_num + (id - rules.LogicalNum()));
+  if (rules.map.empty()) return static_cast<int32_t>(id);
+  const std::vector<int32_t> &replicas = rules.map[id];
+  const uint32_t token = pair / rules.top_k;
+  const uint32_t count = static_cast<uint32_t>(replicas.size());
+  if (rules.replica_policy == moe_comm::kReplicaByRank) return replicas[rank * count / world_size];
+  if (rules.replica_policy == moe_comm::kReplicaByToken) return replicas[token % count];
+  return replicas[(token + rank) % count];
+}
+
+// Rows in the order of (slot, source rank, source token and column). Slots: a shared expert's ranks, then the experts.
+inline Expected Dispatch(const std::vector<Tokens> &ranks, const Rules &rules) {
   const uint32_t world_size = static_cast<uint32_t>(ranks.size());
-  const uint32_t per_rank = expert_num / world_size;
+  const uint32_t columns = rules.Columns();
+  const uint32_t per_rank = rules.expert_num / (world_size - rules.shared_ranks);
+  const uint32_t slots = rules.shared_ranks + rules.expert_num;
+  const auto owner = [&](uint32_t slot) {
+    return slot < rules.shared_ranks ? slot : rules.shared_ranks + (slot - rules.shared_ranks) / per_rank;
+  };
   Expected out;
   out.rows.resize(world_size);
   out.counts.resize(world_size);
-  for (const Tokens &tokens : ranks) out.expand_idx.emplace_back(tokens.token_num * top_k, -1);
-  for (uint32_t expert = 0; expert < expert_num; ++expert) {
-    std::vector<Row> &rows = out.rows[expert / per_rank];
-    const size_t before = rows.size();
-    for (uint32_t source = 0; source < world_size; ++source) {
-      for (uint32_t pair = 0; pair < ranks[source].token_num * top_k; ++pair) {
-        if (ranks[source].active[pair] == 0 || ranks[source].expert_ids[pair] != expert) continue;
-        out.expand_idx[source][pair] = static_cast<int32_t>(rows.size());
-        rows.push_back({source, pair / top_k});
+  out.dropped.assign(world_size, std::vector<uint64_t>(world_size, 0));
+  std::vector<std::vector<int64_t>> slot_of(world_size);  // [T * columns], or -1
+  std::vector<std::vector<uint64_t>> counts(world_size, std::vector<uint64_t>(slots, 0));
+  for (uint32_t rank = 0; rank < world_size; ++rank) {
+    const Tokens &tokens = ranks[rank];
+    out.expand_idx.emplace_back(tokens.token_num * columns, -1);
+    out.physical_ids.emplace_back();
+    slot_of[rank].assign(tokens.token_num * columns, -1);
+    for (uint32_t token = 0; token < tokens.token_num; ++token) {
+      bool active = false;
+      for (uint32_t k = 0; k < rules.top_k; ++k) {
+        const uint32_t pair = token * rules.top_k + k;
+        const int32_t id = PhysicalId(rules, tokens, pair, rank, world_size);
+        out.physical_ids[rank].push_back(id);
+        active = active || tokens.active[pair] != 0;
+        if (id >= static_cast<int32_t>(rules.expert_num)) {
+          out.expand_idx[rank][token * columns + k] = -3;
+        } else if (id >= 0) {
+          slot_of[rank][token * columns + k] = rules.shared_ranks + id;
+        }
+      }
+      for (uint32_t j = 0; active && j < rules.shared_experts; ++j) {
+        const uint32_t instances = rules.shared_ranks / rules.shared_experts;
+        slot_of[rank][token * columns + rules.top_k + j] = rank % instances + j * instances;
       }
     }
-    out.counts[expert / per_rank].push_back(static_cast<int64_t>(rows.size() - before));
+    for (const int64_t slot : slot_of[rank]) counts[rank][slot < 0 ? 0 : slot] += slot >= 0;
   }
-  for (const std::vector<Row> &rows : out.rows) out.most_rows = std::max<uint64_t>(out.most_rows, rows.size());
+  std::vector<std::vector<uint64_t>> kept = counts;
+  for (uint32_t rank = 0; rank < world_size; ++rank) {  // from the last source and its last expert down
+    uint64_t need = 0;
+    for (uint32_t slot = 0; slot < slots; ++slot) {
+      for (uint32_t source = 0; owner(slot) == rank && source < world_size; ++source) need += counts[source][slot];
+    }
+    out.most_rows = std::max(out.most_rows, need);
+    uint64_t excess = need > rules.drop_beyond ? need - rules.drop_beyond : 0;
+    for (uint32_t source = world_size; source-- > 0;) {
+      for (uint32_t slot = slots; slot-- > 0;) {
+        if (owner(slot) != rank) continue;
+        const uint64_t cut = std::min(counts[source][slot], excess);
+        kept[source][slot] -= cut;
+        excess -= cut;
+        out.dropped[source][rank] += cut;
+      }
+    }
+  }
+  for (uint32_t slot = 0; slot < slots; ++slot) {
+    std::vector<Row> &rows = out.rows[owner(slot)];
+    const size_t before = rows.size();
+    for (uint32_t source = 0; source < world_size; ++source) {
+      uint64_t left = kept[source][slot];
+      for (uint32_t pair = 0; pair < slot_of[source].size(); ++pair) {
+        if (slot_of[source][pair] != slot) continue;
+        if (left == 0) {
+          out.expand_idx[source][pair] = -2;
+          continue;
+        }
+        --left;
+        out.expand_idx[source][pair] = static_cast<int32_t>(rows.size());
+        rows.push_back({source, pair / columns, pair % columns});
+      }
+    }
+    out.counts[owner(slot)].push_back(static_cast<int64_t>(rows.size() - before));
+  }
   return out;
 }
 
@@ -81,9 +169,28 @@ inline void FromFloat(uint8_t *row, uint64_t element, uint32_t dtype, float valu
 
 inline uint64_t ElementBytes(uint32_t dtype) { return dtype == moe_comm::kFloat32 ? 4 : 2; }
 
+// A row as int8, zeros up to a multiple of 32, and its scale. `smooth`: [H], or none.
+inline std::vector<int8_t> Quantise(const uint8_t *row, uint64_t hidden, uint32_t dtype, const float *smooth,
+                                    float *scale) {
+  std::vector<float> values(hidden);
+  float largest = 0;
+  bool finite = true;
+  for (uint64_t i = 0; i < hidden; ++i) {
+    values[i] = ToFloat(row, i, dtype) * (smooth == nullptr ? 1.0f : smooth[i]);
+    finite = finite && std::isfinite(values[i]);
+    largest = std::max(largest, std::fabs(values[i]));
+  }
+  std::vector<int8_t> q((hidden + 31) / 32 * 32, 0);
+  *scale = !finite ? std::nanf("") : largest < std::ldexp(1.0f, -119) ? 0.0f : largest / 127.0f;
+  if (!finite || *scale == 0) return q;
+  for (uint64_t i = 0; i < hidden; ++i) q[i] = static_cast<int8_t>(std::nearbyint(values[i] * (127.0f / largest)));
+  return q;
+}
+
 // y of one token: fp32, in k order, then the shared expert and the residual, rounded once. `outputs`: of each rank's
 // window.
-inline std::vector<uint8_t> Combine(const Tokens &tokens, uint32_t token, const std::vector<int32_t> &expand_idx,
+inline std::vector<uint8_t> Combine(const Tokens &tokens, uint32_t token, const std::vector<int32_t> &physical_ids,
+                                    const std::vector<int32_t> &expand_idx,
                                     const std::vector<std::vector<uint8_t>> &outputs, uint32_t expert_num,
                                     uint32_t top_k, uint64_t row_bytes, uint32_t dtype, uint32_t out_dtype) {
   const uint64_t hidden = row_bytes / ElementBytes(dtype);
@@ -93,7 +200,7 @@ inline std::vector<uint8_t> Combine(const Tokens &tokens, uint32_t token, const 
     float sum = 0;
     for (uint32_t pair = token * top_k; pair < (token + 1) * top_k; ++pair) {
       if (expand_idx[pair] < 0) continue;
-      const uint8_t *row = outputs[tokens.expert_ids[pair] / per_rank].data() + expand_idx[pair] * row_bytes;
+      const uint8_t *row = outputs[physical_ids[pair] / per_rank].data() + expand_idx[pair] * row_bytes;
       const float term = ToFloat(row, i, dtype) * (tokens.scales.empty() ? 1.0f : tokens.scales[pair]);
       sum = sum + term;
     }

@@ -53,6 +53,11 @@ struct Configuration {
   uint32_t combine_cores;
   uint32_t expert_num;
   uint32_t top_k;
+  Rules rules;        // of expert_num and top_k, with all else
+  int32_t max_replicas;
+  uint32_t quant_mode;
+  uint32_t smooth_kind;
+  bool drops;
   uint32_t dtype;
   uint64_t row_bytes;
   uint32_t id_bytes;
@@ -74,6 +79,7 @@ struct Step {
   std::vector<Tokens> tokens;                 // of each rank
   Expected expected;
   std::vector<std::vector<uint8_t>> outputs;  // of the experts, for each rank's rows
+  std::vector<float> smooth;                  // [H] or [experts, H]
   uint32_t out_dtype;                         // of y
 };
 
@@ -176,11 +182,12 @@ class Scenario {
       c.top_k = 1 + Random(4);
       c.row_bytes = kUnit;
     }
+    ConfigureRules();
     // the work split of op_host, or smaller buffers, so that short rows are cut too
     const uint64_t small = kUnit * (1 + Random(c.row_bytes / kUnit));
     c.decode_buffer_bytes = OneIn(2) ? static_cast<uint32_t>(small) : decode_dispatch::RowBufferBytes(c.row_bytes);
     c.decode_buffer_bytes = std::min<uint32_t>(c.decode_buffer_bytes, decode_dispatch::kMaxRowBuffer);
-    c.prefill = prefill_dispatch::Split(c.row_bytes, c.top_k);
+    c.prefill = prefill_dispatch::Split(c.row_bytes, c.rules.Columns());
     if (OneIn(3)) {
       c.prefill = {static_cast<uint32_t>(std::min(small, prefill_dispatch::kMaxRowBuffer)), 0};
     } else if (c.prefill.batch_tokens > 1 && OneIn(2)) {
@@ -193,12 +200,38 @@ class Scenario {
     c.tile_elements = std::min(c.tile_elements, TileElements(hidden));
   }
 
+  // Placement maps, special experts, quantisation and drops, each in some of the seeds.
+  void ConfigureRules() {
+    Configuration &c = config_;
+    c.rules.expert_num = c.expert_num;
+    c.rules.top_k = c.top_k;
+    c.drops = OneIn(4);
+    c.quant_mode = OneIn(3) ? kDynamicInt8 : kNotQuantised;
+    c.smooth_kind = c.quant_mode == kNotQuantised ? kNoSmooth + 0u : Random(3);
+    if (OneIn(4)) c.rules.special_expert_num = 1 + Random(3);
+    if (!OneIn(3)) return;
+    std::vector<int32_t> physical(c.expert_num);
+    for (uint32_t i = 0; i < c.expert_num; ++i) physical[i] = static_cast<int32_t>(i);
+    std::shuffle(physical.begin(), physical.end(), random_);
+    const uint32_t logical = 1 + Random(c.expert_num);
+    for (uint32_t i = 0; i < logical; ++i) c.rules.map.push_back({physical[i]});
+    for (uint32_t i = logical; i < c.expert_num; ++i) {  // the others are replicas, or idle
+      if (!OneIn(4)) c.rules.map[Random(logical)].push_back(physical[i]);
+    }
+    for (const auto &replicas : c.rules.map) {
+      c.max_replicas = std::max(c.max_replicas, static_cast<int32_t>(replicas.size() + Random(2)));
+    }
+    c.rules.replica_policy = Random(3);
+  }
+
   void Configure(const Size &size) {
     Configuration &c = config_;
     c.world_size = size.ranks;
     c.cores = c.combine_cores = size.cores;
     c.expert_num = size.experts;
     c.top_k = size.top_k;
+    c.rules.expert_num = size.experts;
+    c.rules.top_k = size.top_k;
     c.dtype = kBfloat16;
     c.row_bytes = size.row_bytes;
     c.id_bytes = sizeof(int32_t);
@@ -214,7 +247,7 @@ class Scenario {
     for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
       step.tokens.push_back(MakeTokens(token_num, false, true, false));
     }
-    step.expected = Dispatch(step.tokens, config_.expert_num, config_.top_k);
+    step.expected = Dispatch(step.tokens, config_.rules);
     for (const std::vector<Row> &rows : step.expected.rows) step.outputs.push_back(Values(rows.size()));
     steps_.push_back(std::move(step));
   }
@@ -238,15 +271,25 @@ class Scenario {
         step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
         if (residual) step.tokens.back().residual = Values(step.tokens.back().token_num);
       }
-      step.expected = Dispatch(step.tokens, c.expert_num, c.top_k);
-      most_rows = std::max(most_rows, step.expected.most_rows);
-      for (uint32_t rank = 0; rank < c.world_size; ++rank) {
-        step.outputs.push_back(Values(step.expected.rows[rank].size()));
+      if (c.smooth_kind != kNoSmooth) {
+        const uint64_t rows = c.smooth_kind == kSmoothPerColumn ? 1 : c.rules.LogicalNum() + c.rules.shared_experts;
+        for (uint64_t i = 0; i < rows * HiddenSize(); ++i) {
+          step.smooth.push_back(static_cast<float>(1 + Random(64)) / 32);
+        }
       }
+      step.expected = Dispatch(step.tokens, c.rules);
+      most_rows = std::max(most_rows, step.expected.most_rows);
       steps_.push_back(std::move(step));
     }
-    // sometimes the fullest step does not fit: all ranks must find so, and go on
-    config_.capacity = OneIn(6) && most_rows > 1 ? most_rows - 1 : most_rows + (OneIn(2) ? 0 : Random(9));
+    // sometimes the fullest step does not fit: all ranks must find so, and go on, or drop the same rows
+    config_.capacity = OneIn(c.drops ? 2 : 6) && most_rows > 1 ? most_rows - 1 - (c.drops ? Random(most_rows - 1) : 0)
+                                                               : most_rows + (OneIn(2) ? 0 : Random(9));
+    if (c.drops) config_.rules.drop_beyond = config_.capacity;
+    for (Step &step : steps_) {
+      if (c.drops) step.expected = Dispatch(step.tokens, c.rules);
+      if (c.drops) step.expected.most_rows = std::min(step.expected.most_rows, config_.capacity);
+      for (const std::vector<Row> &rows : step.expected.rows) step.outputs.push_back(Values(rows.size()));
+    }
     const Step &last = steps_.back();
     const bool combines = last.combine && last.expected.most_rows <= config_.capacity;
     if (c.fault == Fault::kBadId) PlantBadId();
@@ -268,11 +311,14 @@ class Scenario {
                                                                                             : !OneIn(3));
       tokens.active.push_back(active);
       tokens.expert_ids.push_back(OneIn(12) ? -1 - static_cast<int64_t>(Random(3))
-                                            : static_cast<int64_t>(Random(skewed ? 1 : c.expert_num)));
+                                            : static_cast<int64_t>(Random(skewed ? 1 : IdNum())));
       if (scales) tokens.scales.push_back(static_cast<float>(static_cast<double>(Random(1 << 20)) / (1 << 20)));
     }
     return tokens;
   }
+
+  uint64_t IdNum() const { return config_.rules.LogicalNum() + config_.rules.special_expert_num; }
+  uint64_t HiddenSize() const { return config_.row_bytes / ElementBytes(config_.dtype); }
 
   // Random finite values of the window's dtype.
   std::vector<uint8_t> Values(uint64_t rows) {
@@ -289,7 +335,7 @@ class Scenario {
       Tokens &tokens = step.tokens[config_.fault_rank];
       if (tokens.token_num == 0) continue;
       const uint64_t pair = Random(tokens.expert_ids.size());
-      tokens.expert_ids[pair] = config_.expert_num + Random(1000);
+      tokens.expert_ids[pair] = IdNum() + Random(1000);
       if (config_.mask_kind == kMaskPerToken) {
         std::fill_n(tokens.active.begin() + pair / config_.top_k * config_.top_k, config_.top_k, 1);
       }
@@ -330,6 +376,7 @@ class Scenario {
       words[kBlockDim] = shape.block_dim;
       words[kTopK] = config_.top_k;
       words[kDtype] = config_.dtype;
+      words[kOverflowDrop] = config_.drops;
       words[kTimeoutUs] = kEndlessUs;
       std::memcpy(windows_[rank] + PeersOffset(shape), bases.data(), bases.size() * sizeof(uint64_t));
       const auto part = [&](const std::string &name, uint64_t offset, uint64_t bytes, bool content) {
@@ -354,6 +401,10 @@ class Scenario {
         part("note" + number, NoteOffset(shape, block), kLineBytes, false);
       }
       part("first_rows", FirstRowsOffset(shape), table, false);
+      part("last_rows", LastRowsOffset(shape), table, false);
+      part("dropped_from", DroppedFromOffset(shape), config_.world_size * sizeof(uint64_t), true);
+      part("dropped_to", DroppedToOffset(shape), config_.world_size * sizeof(uint64_t), true);
+      part("scales", ScalesOffset(shape), config_.capacity * sizeof(float), false);
       part("sources", SourcesOffset(shape), config_.world_size * sizeof(int32_t), false);
       part("destinations", DestinationsOffset(shape), config_.world_size * sizeof(int32_t), false);
       part("rows", RowsOffset(shape), config_.capacity * config_.row_bytes, false);
@@ -383,9 +434,7 @@ class Scenario {
 
   // False if nothing more can be done on this rank's window.
   bool RunStep(uint32_t rank, uint64_t number, const Step &step) {
-    const Tokens &tokens = step.tokens[rank];
     const Arguments arguments = MakeArguments(rank, step);
-    const uint64_t pairs = tokens.expert_ids.size();
     const bool faulty = rank == config_.fault_rank;
     const bool last = number + 1 == steps_.size();
     if (config_.fault == Fault::kNoDispatch && faulty) return RunCombine(rank, number, step, arguments);
@@ -416,11 +465,11 @@ class Scenario {
     Compare(rank, number, "received rows", header[kReceivedRows], rows.size());
     CheckCounts(rank, number, arguments.expert_token_nums, step.expected.counts[rank]);
     CheckBytes(rank, number, "expand_idx", arguments.expand_idx, step.expected.expand_idx[rank].data(),
-               pairs * sizeof(int32_t));
-    for (size_t row = 0; row < rows.size(); ++row) {
-      CheckBytes(rank, number, "rows", windows_[rank] + RowOffset(Shape(), row),
-                 step.tokens[rows[row].source].x.data() + rows[row].token * config_.row_bytes, config_.row_bytes);
-    }
+               step.expected.expand_idx[rank].size() * sizeof(int32_t));
+    CheckBytes(rank, number, "physical_expert_ids", arguments.physical_ids, step.expected.physical_ids[rank].data(),
+               step.expected.physical_ids[rank].size() * sizeof(int32_t));
+    CheckRows(rank, number, step);
+    if (config_.drops) CheckDropped(rank, number);
     if (step.prefill) CheckPlan(rank, number, step, arguments.plan);
 
     if (!step.combine) return true;
@@ -436,8 +485,8 @@ class Scenario {
       Overwrite(rank, arguments.expand_idx, RoutedPair(), bad);
     }
     if (config_.fault == Fault::kBadCombineId && last && faulty) {
-      const uint64_t words = config_.id_bytes / sizeof(int32_t);  // the low one comes first
-      Overwrite(rank, arguments.expert_ids, RoutedPair() * words, static_cast<int32_t>(config_.expert_num + Random(9)));
+      const uint64_t words = CombineIdBytes() / sizeof(int32_t);  // the low one comes first
+      Overwrite(rank, CombineIds(arguments), RoutedPair() * words, static_cast<int32_t>(config_.expert_num + Random(9)));
     }
     if (config_.fault == Fault::kBadPlan && last && faulty) {
       const uint64_t field = Random(2) == 0 ? kPlanEpochLow : kPlanTokens;
@@ -453,7 +502,7 @@ class Scenario {
 
   struct Arguments {
     uint8_t *x, *expert_ids, *mask, *scales, *shared, *residual, *expand_idx, *expert_token_nums, *plan;
-    uint8_t *physical_ids, *y;
+    uint8_t *physical_ids, *smooth, *map, *replica_counts, *y;
   };
 
   Arguments MakeArguments(uint32_t rank, const Step &step) {
@@ -484,6 +533,19 @@ class Scenario {
     const uint64_t plan_words =
         step.prefill ? PlanWords(tokens.token_num, config_.top_k) : uint64_t{kPlanHeaderWords};
     a.plan = tensor("plan", plan_words * sizeof(int32_t), nullptr);
+    a.smooth = step.smooth.empty() ? nullptr
+                                   : tensor("scales", step.smooth.size() * sizeof(float), step.smooth.data());
+    std::vector<int32_t> map;
+    std::vector<int32_t> replica_counts;
+    for (const std::vector<int32_t> &replicas : config_.rules.map) {
+      map.insert(map.end(), replicas.begin(), replicas.end());
+      replica_counts.push_back(static_cast<int32_t>(replicas.size()));
+      map.resize(replica_counts.size() * config_.max_replicas, -1);
+    }
+    a.map = map.empty() ? nullptr : tensor("logical_to_physical_map", map.size() * sizeof(int32_t), map.data());
+    a.replica_counts = map.empty() ? nullptr
+                                   : tensor("logical_replica_count", replica_counts.size() * sizeof(int32_t),
+                                            replica_counts.data());
     a.physical_ids = tensor("physical_expert_ids", pairs * sizeof(int32_t), nullptr);
     a.y = tensor("y", tokens.token_num * ResultBytes(step), nullptr);
     return a;
@@ -492,17 +554,28 @@ class Scenario {
   void CallDispatch(uint32_t rank, const Step &step, const Arguments &a) {
     const uint32_t token_num = step.tokens[rank].token_num;
     if (step.prefill) {
-      moe_prefill_dispatch(a.x, a.expert_ids, a.mask, nullptr, nullptr, nullptr, windows_[rank], a.expand_idx,
+      moe_prefill_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, windows_[rank], a.expand_idx,
                            a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
-                           config_.mask_kind, kNotQuantised, kNoSmooth, 0, 0, kReplicaSpread, 0, config_.cumulative,
+                           config_.mask_kind, config_.quant_mode, config_.smooth_kind, LogicalNumArgument(),
+                           config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
+                           config_.cumulative,
                            config_.prefill.row_buffer_bytes, config_.prefill.batch_tokens);
     } else {
-      moe_decode_dispatch(a.x, a.expert_ids, a.mask, nullptr, nullptr, nullptr, windows_[rank], a.expand_idx,
+      moe_decode_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, windows_[rank], a.expand_idx,
                           a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
-                          config_.mask_kind, kNotQuantised, kNoSmooth, 0, 0, kReplicaSpread, 0, config_.cumulative,
+                          config_.mask_kind, config_.quant_mode, config_.smooth_kind, LogicalNumArgument(),
+                           config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
+                           config_.cumulative,
                           config_.decode_buffer_bytes);
     }
   }
+
+  uint32_t LogicalNumArgument() const { return static_cast<uint32_t>(config_.rules.map.size()); }
+
+  // Without map and special experts, the ids as given will do.
+  bool CombinesGivenIds() const { return config_.rules.map.empty() && config_.rules.special_expert_num == 0; }
+  uint8_t *CombineIds(const Arguments &a) const { return CombinesGivenIds() ? a.expert_ids : a.physical_ids; }
+  uint32_t CombineIdBytes() const { return CombinesGivenIds() ? config_.id_bytes : sizeof(int32_t); }
 
   bool RunCombine(uint32_t rank, uint64_t number, const Step &step, const Arguments &a) {
     LaunchCombine(rank, step, a, Experts(rank, step, config_.fault != Fault::kNoDispatch));
@@ -511,8 +584,8 @@ class Scenario {
     Compare(rank, number, "copied bytes", Header(rank)[kCopiedBytes], step.in_place ? 0 : step.outputs[rank].size());
     for (uint32_t token = 0; token < tokens.token_num; ++token) {
       const std::vector<uint8_t> y =
-          Combine(tokens, token, step.expected.expand_idx[rank], step.outputs, config_.expert_num, config_.top_k,
-                  config_.row_bytes, config_.dtype, step.out_dtype);
+          Combine(tokens, token, step.expected.physical_ids[rank], step.expected.expand_idx[rank], step.outputs,
+                  config_.expert_num, config_.top_k, config_.row_bytes, config_.dtype, step.out_dtype);
       CheckBytes(rank, number, "y", a.y + token * ResultBytes(step), y.data(), ResultBytes(step));
     }
     return true;
@@ -541,12 +614,12 @@ class Scenario {
     const Tokens &tokens = step.tokens[rank];
     Launch(rank, step.prefill ? kPrefillCombine : kDecodeCombine, config_.combine_cores, [&, this] {
       if (step.prefill) {
-        moe_prefill_combine(expand_x, a.expert_ids, a.scales, a.expand_idx, a.plan, a.shared, a.residual,
-                            windows_[rank], a.y, tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype,
+        moe_prefill_combine(expand_x, CombineIds(a), a.scales, a.expand_idx, a.plan, a.shared, a.residual,
+                            windows_[rank], a.y, tokens.token_num, config_.top_k, CombineIdBytes(), config_.dtype,
                             step.out_dtype, config_.tile_elements);
       } else {
-        moe_decode_combine(expand_x, a.expert_ids, a.scales, a.expand_idx, a.plan, a.shared, a.residual,
-                           windows_[rank], a.y, tokens.token_num, config_.top_k, config_.id_bytes, config_.dtype,
+        moe_decode_combine(expand_x, CombineIds(a), a.scales, a.expand_idx, a.plan, a.shared, a.residual,
+                           windows_[rank], a.y, tokens.token_num, config_.top_k, CombineIdBytes(), config_.dtype,
                            step.out_dtype, config_.tile_elements);
       }
     });
@@ -619,7 +692,7 @@ class Scenario {
 
   bool HasBadId(uint64_t step) const {
     for (const int64_t id : steps_[step].tokens[config_.fault_rank].expert_ids) {
-      if (id >= static_cast<int64_t>(config_.expert_num)) return true;
+      if (id >= static_cast<int64_t>(IdNum())) return true;
     }
     return false;
   }
@@ -642,6 +715,44 @@ class Scenario {
       rows = config_.cumulative ? counts[i] : rows + counts[i];
     }
     if (rows > static_cast<int64_t>(config_.capacity)) Fail(rank, step, "counts above the capacity after an error");
+  }
+
+  void CheckRows(uint32_t rank, uint64_t number, const Step &step) {
+    const std::vector<Row> &rows = step.expected.rows[rank];
+    for (size_t row = 0; row < rows.size(); ++row) {
+      const uint8_t *x = step.tokens[rows[row].source].x.data() + rows[row].token * config_.row_bytes;
+      if (config_.quant_mode == kNotQuantised) {
+        CheckBytes(rank, number, "rows", windows_[rank] + RowOffset(Shape(), row), x, config_.row_bytes);
+        continue;
+      }
+      const float *smooth = config_.smooth_kind == kNoSmooth ? nullptr : step.smooth.data();
+      if (config_.smooth_kind == kSmoothPerExpert) smooth += SmoothRow(step, rows[row]) * HiddenSize();
+      float scale;
+      const std::vector<int8_t> q = Quantise(x, HiddenSize(), config_.dtype, smooth, &scale);
+      CheckBytes(rank, number, "quantised rows", windows_[rank] + QuantisedRowOffset(Shape(), HiddenSize(), row), q.data(),
+                 q.size());
+      CheckBytes(rank, number, "scales", windows_[rank] + ScaleOffset(Shape(), row), &scale, sizeof(scale));
+    }
+  }
+
+  uint64_t SmoothRow(const Step &step, const Row &row) const {
+    if (row.column >= config_.top_k) return row.column - config_.top_k;
+    return config_.rules.shared_experts + step.tokens[row.source].expert_ids[row.token * config_.top_k + row.column];
+  }
+
+  // Summed over the steps so far.
+  void CheckDropped(uint32_t rank, uint64_t number) {
+    std::vector<uint64_t> from(config_.world_size, 0);
+    std::vector<uint64_t> to(config_.world_size, 0);
+    for (uint64_t step = 0; step <= number; ++step) {
+      for (uint32_t other = 0; other < config_.world_size; ++other) {
+        from[other] += steps_[step].expected.dropped[other][rank];
+        to[other] += steps_[step].expected.dropped[rank][other];
+      }
+    }
+    const uint64_t bytes = config_.world_size * sizeof(uint64_t);
+    CheckBytes(rank, number, "dropped_from", windows_[rank] + DroppedFromOffset(Shape()), from.data(), bytes);
+    CheckBytes(rank, number, "dropped_to", windows_[rank] + DroppedToOffset(Shape()), to.data(), bytes);
   }
 
   // A host that looks at once takes the verdict away; on an NPU the first one stays until it looks.
@@ -679,7 +790,7 @@ class Scenario {
     std::vector<uint64_t> weight(1, 0);  // of all tokens before
     for (size_t token = 0; token < s.tokens[rank].token_num; ++token) {
       const auto row = expand_idx.begin() + token * config_.top_k;
-      const uint64_t moves = std::count_if(row, row + config_.top_k, [](int32_t r) { return r >= 0; });
+      const uint64_t moves = std::count_if(row, row + config_.top_k, [](int32_t r) { return r >= 0 || r == -2; });
       weight.push_back(weight.back() + (moves == 0 ? 0 : moves + 1));
     }
     for (uint32_t block = 0; block < config_.cores; ++block) {
@@ -718,6 +829,10 @@ class Scenario {
       text += step.combine ? (step.in_place ? " in place " : " copied ") : " no combine ";
     }
     text.pop_back();
+    if (!c.rules.map.empty()) text += number(" L=", c.rules.map.size()) + number("x", c.max_replicas);
+    if (c.rules.special_expert_num > 0) text += number(" special=", c.rules.special_expert_num);
+    if (c.quant_mode != kNotQuantised) text += number(" int8, smooth=", c.smooth_kind);
+    if (c.drops) text += " drops";
     if (c.fault != Fault::kNone) {
       text += ", rank " + std::to_string(c.fault_rank) + ": " + kFaults[static_cast<int>(c.fault)].description;
     }
