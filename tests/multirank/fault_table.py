@@ -144,7 +144,7 @@ def victim_as_seen(window):
     """How far the victim came in the step, from what it has written to this rank's window."""
     layout = window._parameters.layout()  # pylint: disable=protected-access
     read = lambda offset: int(window._provider.words(offset, 1)[0])  # noqa: E731  pylint: disable=protected-access
-    counts = layout["counts"] + ((EPOCH & 1) * RANKS + VICTIM) * EXPERTS * traps.WORD_BYTES
+    counts = layout["counts"] + ((EPOCH & 1) * RANKS + VICTIM) * layout["counts_row_bytes"]
     flags = {part: read(layout[part] + VICTIM * traps.LINE_BYTES) for part in ("arrived", "ready")}
     return {"counts": read(counts) >> 32, **flags}
 

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-LINE_BYTES, WORD_BYTES = 64, 8
+LINE_BYTES = 64
 
 # step -> what of the peers' windows is touched first there, and in which operator
 STEPS = {"before counts": ("counts", "dispatch"), "between counts and rows": ("rows", "dispatch"),
@@ -49,7 +49,7 @@ class Traps:
         part, _ = STEPS[step]
         rank, size = self._window.ep_rank_id, self._window.ep_world_size
         rows = self._window.capacity * self._window.hidden_size * self._window.rows.itemsize
-        row = self._window.moe_expert_num * WORD_BYTES
+        row = self._layout["counts_row_bytes"]
         assert part != "arrived" or row >= mmap.PAGESIZE and rank + 1 < size, \
             "the last rank's counts row, or a short one, shares a page with the flags"
         pieces = {"counts": [((parity * size + rank) * row, row) for parity in (0, 1)], "rows": [(0, rows)],

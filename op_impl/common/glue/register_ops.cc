@@ -196,6 +196,7 @@ pybind11::dict LayoutOf(uint64_t world_size, uint64_t expert_num, uint64_t block
   d["records"] = RecordsOffset();
   d["peers"] = PeersOffset(s);
   d["counts"] = CountsOffset(s);
+  d["counts_row_bytes"] = CountsRowBytes(s);
   d["arrived"] = ArrivedOffset(s);
   d["ready"] = ReadyOffset(s);
   d["aborted"] = AbortedOffset(s);
