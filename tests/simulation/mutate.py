@@ -9,9 +9,11 @@ Prints who was killed by what; exit status 1 if one survives that equivalent_mut
 """
 
 import collections
+import concurrent.futures
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -20,7 +22,7 @@ from pathlib import Path
 SOURCES = ["common/kernel/*.h", "moe_*/op_kernel/*.cpp"]
 EXPLAINED = Path(__file__).resolve().parent / "equivalent_mutants.txt"
 SEEDS = 300
-SECONDS = 120  # a mutant that runs longer than the unchanged kernels ever do has hung
+SECONDS = 120  # of processor time: a mutant that takes more than the unchanged kernels ever do has hung
 
 # Calls that synchronise, move, or keep the protocol's state; dropped where they stand as a statement.
 CALLS = (r"(?:Sync<[^;]*?>|[\w.>:-]*?\b(?:PipeBarrier<\w+>|SyncAll|Store\w*|Load\w*|Clear|Publish|Await|Collect\w*|"
@@ -159,15 +161,31 @@ def explanations():
     return known
 
 
+def trial(program, number):
+    """(was it reported, by what, under which seed) of one mutant."""
+    limited = ["bash", "-c", 'ulimit -t "$0" && exec "$@"', str(SECONDS), program, "--seeds", str(SEEDS)]
+    result = subprocess.run(limited, env={**os.environ, "MUTANT": str(number)}, capture_output=True, text=True,
+                            check=False)
+    if result.returncode == 0:
+        return False, "", 0
+    lines = result.stdout.splitlines()
+    if -result.returncode in (signal.SIGXCPU, signal.SIGKILL):
+        return True, "no end", 0
+    seed = re.search(r"^seed (\d+)", result.stdout, re.M)
+    return True, lines[1] if len(lines) > 1 else f"exit status {result.returncode}", int(seed[1]) if seed else 0
+
+
 def run(folder, program):
     described = json.loads((folder / "mutants.json").read_text(encoding="utf-8"))
     known = explanations()
     only = [int(n) for n in os.environ.get("MUTANTS", "").split(",") if n]
     unexplained, used, equivalent, reports, most_seeds = [], [], 0, collections.Counter(), 0
     start = time.monotonic()
-    for number, mutant in enumerate(described):
-        if only and number not in only:
-            continue
+    chosen = [(n, m) for n, m in enumerate(described) if not only or n in only]
+    pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    trials = {number: pool.submit(trial, program, number) for number, mutant in chosen
+              if (mutant["file"], mutant["kind"], mutant["source"]) not in known}
+    for number, mutant in chosen:
         name = f"{number:3} {mutant['file']}:{mutant['line']} {mutant['kind']}: {mutant['source'][:70]}"
         key = (mutant["file"], mutant["kind"], mutant["source"])
         used.append(key)
@@ -176,15 +194,7 @@ def run(folder, program):
             equivalent += 1
             print(f"{name}\n    equivalent: {why}", flush=True)
             continue
-        try:
-            result = subprocess.run([program, "--seeds", str(SEEDS)], env={**os.environ, "MUTANT": str(number)},
-                                    capture_output=True, text=True, timeout=SECONDS, check=False)
-            lines = result.stdout.splitlines()
-            killed = result.returncode != 0
-            by = (lines[1] if len(lines) > 1 else f"exit status {result.returncode}") if killed else ""
-            seed = int(re.search(r"^seed (\d+)", result.stdout, re.M)[1]) if killed and lines else 0
-        except subprocess.TimeoutExpired:
-            killed, by, seed = True, "no end", 0
+        killed, by, seed = trials[number].result()
         if not killed:
             unexplained.append(name)
             print(f"{name}\n    SURVIVED {SEEDS} seeds", flush=True)
