@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from ms_moe_comm.parameters import WindowParameters
 
 _MIB = 1 << 20
+# of the layout: sizes, and what lies inside a part
+_NOT_PARTS = {"control_bytes", "window_bytes", "counts_row_bytes", "dropped_from", "dropped_to"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class MemoryReport:
         """The report of a window with these parameters; needs no window and no group."""
         layout = parameters.layout()
         total = layout["window_bytes"]
-        names = sorted(layout.keys() - {"control_bytes", "window_bytes", "dropped_from", "dropped_to"}, key=layout.get)
+        names = sorted(layout.keys() - _NOT_PARTS, key=layout.get)
         ends = [layout[name] for name in names[1:]] + [total]
         parts = {name: end - layout[name] for name, end in zip(names, ends)}
         relay_buffers = {product: formula(parameters) for product, formula in _RELAY_BUFFERS.items()}
