@@ -19,7 +19,8 @@ class MoEDispatcher(nn.Cell):
         quant_mode (int): 0 sends rows as they are; 2 quantises each token's row to int8 on the way (numbered as CANN's
             MoeDistributeDispatch does).
         zero_expert_num, copy_expert_num, const_expert_num (int): special experts, whose ids follow those of the (logical)
-            experts in this order. They take no traffic; combine computes them.
+            experts in this order. They take no traffic, combine computes them: zero experts give nothing, copy experts
+            the token, constant expert c a blend of the token and v[c].
         replica_policy (str): which replica of a logical expert a token goes to: "spread" (token + rank) mod replicas,
             "rank" rank * replicas // ranks, "token" token mod replicas.
 
@@ -90,7 +91,8 @@ class MoEDispatcher(nn.Cell):
             return (expand_x, dynamic_scales), expert_token_nums, handle
         return expand_x, expert_token_nums, handle
 
-    def combine(self, expert_outputs, expert_scales, handle, shared_expert_x=None, residual_x=None, out_dtype=None):
+    def combine(self, expert_outputs, expert_scales, handle, shared_expert_x=None, residual_x=None, ori_x=None,
+                const_expert_alpha_1=None, const_expert_alpha_2=None, const_expert_v=None, out_dtype=None):
         """Sums each token's expert outputs, weighted, in fp32 and in k order.
 
         Args:
@@ -100,6 +102,10 @@ class MoEDispatcher(nn.Cell):
             handle (tuple): what :meth:`dispatch` returned.
             shared_expert_x (Tensor, optional): [T, H] added unweighted.
             residual_x (Tensor, optional): [T, H] added last, before the one rounding.
+            ori_x (Tensor, optional): [T, H] the tokens as dispatched, for copy and constant experts.
+            const_expert_alpha_1, const_expert_alpha_2 (Tensor, optional): of constant experts: [V] coefficients of the
+                token and of v, or [V, H], whose dot products with the token give them by a softmax.
+            const_expert_v (Tensor, optional): [V, H] of constant experts.
             out_dtype (mindspore.dtype, optional): of the result: float32, float16 or bfloat16. Default: that of
                 `expert_outputs`.
 
@@ -108,13 +114,18 @@ class MoEDispatcher(nn.Cell):
 
         Raises:
             TypeError: another `out_dtype`.
+            ValueError: a tensor of the special experts that is missing or has no effect.
             RuntimeError: a rank that did not answer in time, a handle of an earlier dispatch, or one that was combined
                 before: a dispatch has one combine.
         """
         expert_ids, expand_idx, plan, control = handle
         code = ops.dtype_code("MoEDispatcher.combine", "out_dtype", out_dtype, ops.SAME_DTYPE)
         if self.schedule == "prefill":
-            return ops.moe_prefill_combine(expert_outputs, expert_ids, expand_idx, plan, control, expert_scales,
-                                           shared_expert_x, residual_x, code)[0]
-        return ops.moe_decode_combine(expert_outputs, expert_ids, expand_idx, plan, control, expert_scales,
-                                      shared_expert_x, residual_x, code)[0]
+            return ops.moe_prefill_combine(
+                expert_outputs, expert_ids, expand_idx, plan, control, expert_scales, shared_expert_x, residual_x, ori_x,
+                const_expert_alpha_1, const_expert_alpha_2, const_expert_v, self.zero_expert_num, self.copy_expert_num,
+                self.const_expert_num, code)[0]
+        return ops.moe_decode_combine(
+            expert_outputs, expert_ids, expand_idx, plan, control, expert_scales, shared_expert_x, residual_x, ori_x,
+            const_expert_alpha_1, const_expert_alpha_2, const_expert_v, self.zero_expert_num, self.copy_expert_num,
+            self.const_expert_num, code)[0]

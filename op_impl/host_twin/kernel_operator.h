@@ -210,6 +210,13 @@ void Add(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTenso
 }
 
 template <typename T>
+void Exp(const LocalTensor<T> &target, const LocalTensor<T> &source, const int32_t &count, Site site = Site::Here()) {
+  static_assert(std::is_same<T, float>::value, "types of the kernels");
+  backend::Vector("Exp", site, [target, source, count] { numerics::Exp(target.Data(), source.Data(), count); },
+                  target.First(count), source.First(count));
+}
+
+template <typename T>
 void Muls(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &factor, const int32_t &count,
           Site site = Site::Here()) {
   static_assert(std::is_same<T, float>::value, "types of the kernels");

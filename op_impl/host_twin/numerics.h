@@ -132,6 +132,9 @@ void Add(T *target, const T *a, const T *b, int32_t count) {
   MOE_COMM_RUN_WIDE(AddWide(target, a, b, count));
   MOE_COMM_ADD;
 }
+inline void Exp(float *target, const float *source, int32_t count) {
+  for (int32_t i = 0; i < count; ++i) target[i] = std::exp(source[i]);
+}
 inline void Scale(float *target, const float *a, float factor, int32_t count) {
   MOE_COMM_RUN_WIDE(ScaleWide(target, a, factor, count));
   MOE_COMM_SCALE;

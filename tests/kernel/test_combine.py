@@ -45,7 +45,7 @@ def test_addends_and_out_dtype(phase, dtype, out_dtype, hidden):
             _, _, handle = dispatcher.dispatch(x_tensor, Tensor(ids))
             outputs, output_tensor = rows_of(rng, len(expand_x[0]), hidden, dtype)
             y = dispatcher.combine(output_tensor, Tensor(scales), handle, shared_tensor, residual_tensor,
-                                   out_dtype and DTYPES[out_dtype])
+                                   out_dtype=out_dtype and DTYPES[out_dtype])
             assert y.dtype == DTYPES[out_dtype or dtype]
             expected = reference.combine([outputs], ids, scales, expand_idx[0], E, out_dtype or dtype, shared_x,
                                          residual_x)

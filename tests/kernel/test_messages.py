@@ -115,8 +115,49 @@ def test_arguments_of_combine_after_a_dispatch(window):
     message(combine(out_dtype=3), ValueError, "'out_dtype' must be -1 or 0 or 1 or 2, but got 3.")
     message(combine(plan=Tensor(np.zeros(17, np.int32))), ValueError,
             "dimension 0 of 'plan' must be the plan's length for these T and K = 16, but its shape is [17].")
+    def special(copies=0, constants=0, hidden=H, alpha_1=(1,), alpha_2=(1,), **options):
+        tensors = {"ori_x": x_of(2, hidden), "const_expert_alpha_1": Tensor(np.zeros(alpha_1, np.float32)),
+                   "const_expert_alpha_2": Tensor(np.zeros(alpha_2, np.float32)), "const_expert_v": x_of(1, hidden)}
+        return combine(copy_expert_num=copies, const_expert_num=constants, **{**tensors, **options})
+
+    no_constants = {"const_expert_alpha_1": None, "const_expert_alpha_2": None, "const_expert_v": None}
+    message(combine(zero_expert_num=-1), ValueError, "'zero_expert_num' must be 0 to 2147483647, but got -1.")
+    message(combine(zero_expert_num=2**31 - 3), ValueError,
+            "the window's 4 experts and the special ones are 2147483649, more than the 2147483647 that an int32 id can "
+            "name.")
+    message(special(copies=1, ori_x=None, **no_constants), ValueError,
+            "'ori_x' is None, but copy experts (copy_expert_num) and constant experts (const_expert_num) need it.")
+    message(special(**no_constants), ValueError,
+            "'ori_x' has no effect without copy experts (copy_expert_num) and constant experts (const_expert_num): pass "
+            "None, or the number of them.")
+    message(special(copies=1), ValueError, "'const_expert_alpha_1' has no effect without constant experts "
+            "(const_expert_num): pass None, or the number of them.")
+    message(special(constants=1, const_expert_v=None), ValueError,
+            "'const_expert_v' is None, but constant experts (const_expert_num) need it.")
+    message(special(constants=1, alpha_2=(1, H)), ValueError,
+            "'const_expert_alpha_2' must have 1 dimensions, but its shape is [1, 32].")
+    message(special(constants=1, alpha_1=(1, H, 1)), ValueError,
+            "'const_expert_alpha_1' must be [V] or [V, H], but its shape is [1, 32, 1].")
+    message(special(constants=2), ValueError,
+            "dimension 0 of 'const_expert_alpha_1' must be const_expert_num = 2, but its shape is [1].")
+    message(special(constants=1, hidden=64), ValueError, "dimension 1 of 'ori_x' must be H = 32")
+    message(special(constants=1, const_expert_v=x_of(1, H, np.float16)), TypeError,
+            "'const_expert_v' and 'expand_x' must have the same dtype, but got float16 and float32.")
     message(combine(index=Tensor(np.full((2, K), 99, np.int32))), RuntimeError,
             "'expand_idx' holds 99 (token 0, k 0), but the window has 16 rows.")
+
+
+@pytest.mark.parametrize("expert, place, text", [
+    (E + 3, -3, "'expert_ids' holds 7 (token 0, k 0), but the window has the experts 0 to 3 and special ones, 3 in all, up "
+     "to 6."),
+    (E + 2, 0, "'expand_idx' holds 0 (token 0, k 0), but the expert id there has another place."),
+    (E - 1, -3, "'expand_idx' holds -3 (token 0, k 0), but the expert id there has another place."),
+])
+def test_special_experts_and_their_place_in_combine(window, expert, place, text):
+    _, _, _, plan, control = moe_decode_dispatch(x_of(), ids_of(), window.rows, window.control, E)
+    index = Tensor(np.full((2, K), place, np.int32))
+    message(lambda: moe_decode_combine(window.outputs, ids_of(value=expert), index, plan, control,
+                                       zero_expert_num=3)[:1], RuntimeError, text)
 
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])

@@ -10,6 +10,7 @@
 
 #include "common/dtype.h"
 #include "common/replica_policy.h"
+#include "common/special_experts.h"
 #include "host_twin/numerics.h"
 
 namespace simulation {
@@ -38,6 +39,15 @@ struct Rules {
 
   uint32_t Columns() const { return top_k + shared_experts; }
   uint32_t LogicalNum() const { return map.empty() ? expert_num : static_cast<uint32_t>(map.size()); }
+};
+
+// The special experts of one step and their parameters, equal on all ranks.
+struct Special {
+  moe_comm::SpecialExperts number{};
+  uint32_t alpha_rank = 0;
+  std::vector<uint8_t> alpha_1;  // [V] or [V, row bytes]
+  std::vector<uint8_t> alpha_2;
+  std::vector<uint8_t> v;        // [V, row bytes]
 };
 
 struct Row {
@@ -187,22 +197,82 @@ inline std::vector<int8_t> Quantise(const uint8_t *row, uint64_t hidden, uint32_
   return q;
 }
 
+// Lane i mod 256 gets product i; then the upper half of the lanes is added to the lower one until 8 are left.
+inline float Dot(const uint8_t *a, const uint8_t *b, uint64_t hidden, uint32_t dtype) {
+  std::vector<float> lanes(256, 0.0f);
+  for (uint64_t i = 0; i < hidden; ++i) {
+    const float product = ToFloat(a, i, dtype) * ToFloat(b, i, dtype);
+    lanes[i % 256] = lanes[i % 256] + product;
+  }
+  for (; lanes.size() > 8; lanes.resize(lanes.size() / 2)) {
+    for (size_t i = 0; i < lanes.size() / 2; ++i) lanes[i] = lanes[i] + lanes[lanes.size() / 2 + i];
+  }
+  float sum = lanes[0];
+  for (size_t i = 1; i < lanes.size(); ++i) sum = sum + lanes[i];
+  return sum;
+}
+
+struct Blend {
+  float x;
+  float v;
+};
+
+// The coefficients of constant expert `c` for token `x`.
+inline Blend Coefficients(const Special &special, uint32_t c, const uint8_t *x, uint64_t row_bytes, uint32_t dtype) {
+  if (special.alpha_rank == 1) {
+    return {ToFloat(special.alpha_1.data(), c, dtype), ToFloat(special.alpha_2.data(), c, dtype)};
+  }
+  const uint64_t hidden = row_bytes / ElementBytes(dtype);
+  const float first = Dot(x, special.alpha_1.data() + c * row_bytes, hidden, dtype);
+  const float second = Dot(x, special.alpha_2.data() + c * row_bytes, hidden, dtype);
+  const float largest = std::max(first, second);
+  const float exp_1 = std::exp(first - largest);
+  const float exp_2 = std::exp(second - largest);
+  return {exp_1 / (exp_1 + exp_2), exp_2 / (exp_1 + exp_2)};
+}
+
 // y of one token: fp32, in k order, then the shared expert and the residual, rounded once. `outputs`: of each rank's
 // window.
 inline std::vector<uint8_t> Combine(const Tokens &tokens, uint32_t token, const std::vector<int32_t> &physical_ids,
                                     const std::vector<int32_t> &expand_idx,
                                     const std::vector<std::vector<uint8_t>> &outputs, uint32_t expert_num,
-                                    uint32_t top_k, uint64_t row_bytes, uint32_t dtype, uint32_t out_dtype) {
+                                    const Special &special, uint32_t top_k, uint64_t row_bytes, uint32_t dtype,
+                                    uint32_t out_dtype) {
   const uint64_t hidden = row_bytes / ElementBytes(dtype);
   const uint64_t per_rank = expert_num / outputs.size();
+  const uint8_t *x = tokens.x.data() + token * row_bytes;
+  const int64_t first_copy = expert_num + special.number.zero;
+  const int64_t first_constant = first_copy + special.number.copy;
+  std::vector<std::vector<float>> terms;  // unweighted, [number, H]
+  std::vector<float> weights;
+  for (uint32_t pair = token * top_k; pair < (token + 1) * top_k; ++pair) {
+    const int64_t id = physical_ids[pair];
+    const int32_t place = expand_idx[pair];
+    if (place == -1 || place == -2 || (place == -3 && id < first_copy)) continue;
+    std::vector<float> term(hidden);
+    if (place >= 0) {
+      const uint8_t *row = outputs[id / per_rank].data() + place * row_bytes;
+      for (uint64_t i = 0; i < hidden; ++i) term[i] = ToFloat(row, i, dtype);
+    } else if (id < first_constant) {
+      for (uint64_t i = 0; i < hidden; ++i) term[i] = ToFloat(x, i, dtype);
+    } else {
+      const uint32_t c = static_cast<uint32_t>(id - first_constant);
+      const Blend blend = Coefficients(special, c, x, row_bytes, dtype);
+      for (uint64_t i = 0; i < hidden; ++i) {
+        const float of_x = blend.x * ToFloat(x, i, dtype);
+        const float of_v = blend.v * ToFloat(special.v.data() + c * row_bytes, i, dtype);
+        term[i] = of_x + of_v;
+      }
+    }
+    terms.push_back(term);
+    weights.push_back(tokens.scales.empty() ? 1.0f : tokens.scales[pair]);
+  }
   std::vector<uint8_t> y(hidden * ElementBytes(out_dtype));
   for (uint64_t i = 0; i < hidden; ++i) {
     float sum = 0;
-    for (uint32_t pair = token * top_k; pair < (token + 1) * top_k; ++pair) {
-      if (expand_idx[pair] < 0) continue;
-      const uint8_t *row = outputs[physical_ids[pair] / per_rank].data() + expand_idx[pair] * row_bytes;
-      const float term = ToFloat(row, i, dtype) * (tokens.scales.empty() ? 1.0f : tokens.scales[pair]);
-      sum = sum + term;
+    for (size_t n = 0; n < terms.size(); ++n) {
+      const float product = weights[n] * terms[n][i];
+      sum = sum + product;
     }
     if (!tokens.shared.empty()) sum = sum + ToFloat(tokens.shared.data() + token * row_bytes, i, dtype);
     if (!tokens.residual.empty()) sum = sum + ToFloat(tokens.residual.data() + token * row_bytes, i, dtype);

@@ -67,6 +67,7 @@ struct Configuration {
   uint32_t decode_buffer_bytes;
   prefill_dispatch::Tiling prefill;
   uint32_t tile_elements;
+  SpecialExperts special;
   Fault fault;
   uint32_t fault_rank;
   bool asynchronous;
@@ -81,6 +82,7 @@ struct Step {
   std::vector<std::vector<uint8_t>> outputs;  // of the experts, for each rank's rows
   std::vector<float> smooth;                  // [H] or [experts, H]
   uint32_t out_dtype;                         // of y
+  Special special;
 };
 
 // Memory that the simulator knows, kept for the whole run.
@@ -165,6 +167,10 @@ class Scenario {
     c.row_bytes = kUnit * (1 + Random(OneIn(4) ? 40 : 6));
     if (OneIn(64)) c.row_bytes = 28 * 1024 + kUnit * Random(200);
     c.id_bytes = OneIn(2) ? sizeof(int32_t) : sizeof(int64_t);
+    if (OneIn(3)) {
+      c.special = {static_cast<uint32_t>(Random(3)), static_cast<uint32_t>(Random(3)),
+                   static_cast<uint32_t>(Random(3))};
+    }
     c.mask_kind = OneIn(2) ? kNoMask + 0u : 1 + Random(2);
     c.cumulative = OneIn(3);
     c.fault = c.world_size > 1 && OneIn(6) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
@@ -208,7 +214,7 @@ class Scenario {
     c.drops = OneIn(4);
     c.quant_mode = OneIn(3) ? kDynamicInt8 : kNotQuantised;
     c.smooth_kind = c.quant_mode == kNotQuantised ? kNoSmooth + 0u : Random(3);
-    if (OneIn(4)) c.rules.special_expert_num = 1 + Random(3);
+    c.rules.special_expert_num = Total(c.special);
     if (!OneIn(3)) return;
     std::vector<int32_t> physical(c.expert_num);
     for (uint32_t i = 0; i < c.expert_num; ++i) physical[i] = static_cast<int32_t>(i);
@@ -267,6 +273,7 @@ class Scenario {
       const bool shared = OneIn(3);
       const bool residual = OneIn(3);
       step.out_dtype = OneIn(2) ? c.dtype : static_cast<uint32_t>(Random(kDtypeCount));
+      step.special = MakeSpecial();
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
         step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
         if (residual) step.tokens.back().residual = Values(step.tokens.back().token_num);
@@ -299,6 +306,21 @@ class Scenario {
     if (any_combine && !combines) config_.fault = Fault::kNone;
   }
 
+  Special MakeSpecial() {
+    Special special;
+    special.number = config_.special;
+    if (special.number.constant == 0) return special;
+    special.alpha_rank = 1 + Random(2);
+    special.v = Values(special.number.constant);
+    special.alpha_1 = Values(special.number.constant);
+    special.alpha_2 = Values(special.number.constant);
+    if (special.alpha_rank == 1) {
+      special.alpha_1.resize(special.number.constant * ElementBytes(config_.dtype));
+      special.alpha_2.resize(special.alpha_1.size());
+    }
+    return special;
+  }
+
   Tokens MakeTokens(uint32_t token_num, bool skewed, bool scales, bool shared) {
     const Configuration &c = config_;
     Tokens tokens;
@@ -329,6 +351,8 @@ class Scenario {
     }
     return values;
   }
+
+  int64_t FirstBadId() const { return config_.expert_num + Total(config_.special); }
 
   void PlantBadId() {
     for (Step &step : steps_) {
@@ -481,12 +505,12 @@ class Scenario {
       return false;
     }
     if (config_.fault == Fault::kBadRow && last && faulty) {
-      const int32_t bad = static_cast<int32_t>(config_.capacity + Random(1000));
+      const int32_t bad = OneIn(3) ? kSpecialExpert : static_cast<int32_t>(config_.capacity + Random(1000));
       Overwrite(rank, arguments.expand_idx, RoutedPair(), bad);
     }
     if (config_.fault == Fault::kBadCombineId && last && faulty) {
       const uint64_t words = CombineIdBytes() / sizeof(int32_t);  // the low one comes first
-      Overwrite(rank, CombineIds(arguments), RoutedPair() * words, static_cast<int32_t>(config_.expert_num + Random(9)));
+      Overwrite(rank, CombineIds(arguments), RoutedPair() * words, static_cast<int32_t>(FirstBadId() + Random(9)));
     }
     if (config_.fault == Fault::kBadPlan && last && faulty) {
       const uint64_t field = Random(2) == 0 ? kPlanEpochLow : kPlanTokens;
@@ -502,13 +526,14 @@ class Scenario {
 
   struct Arguments {
     uint8_t *x, *expert_ids, *mask, *scales, *shared, *residual, *expand_idx, *expert_token_nums, *plan;
-    uint8_t *physical_ids, *smooth, *map, *replica_counts, *y;
+    uint8_t *physical_ids, *smooth, *map, *replica_counts, *alpha_1, *alpha_2, *v, *y;
   };
 
   Arguments MakeArguments(uint32_t rank, const Step &step) {
     const Tokens &tokens = step.tokens[rank];
     const uint64_t pairs = tokens.expert_ids.size();
-    const std::vector<int32_t> narrow(tokens.expert_ids.begin(), tokens.expert_ids.end());
+    const std::vector<int64_t> &ids = tokens.expert_ids;
+    const std::vector<int32_t> narrow(ids.begin(), ids.end());
     std::vector<uint8_t> per_token;
     for (uint64_t pair = 0; pair < pairs; pair += config_.top_k) per_token.push_back(tokens.active[pair]);
     const auto tensor = [&](const char *name, uint64_t bytes, const void *content) {
@@ -517,7 +542,7 @@ class Scenario {
     Arguments a;
     a.x = tensor("x", tokens.x.size(), tokens.x.data());
     a.expert_ids = config_.id_bytes == sizeof(int64_t)
-                       ? tensor("expert_ids", pairs * sizeof(int64_t), tokens.expert_ids.data())
+                       ? tensor("expert_ids", pairs * sizeof(int64_t), ids.data())
                        : tensor("expert_ids", pairs * sizeof(int32_t), narrow.data());
     a.mask = config_.mask_kind == kNoMask          ? nullptr
              : config_.mask_kind == kMaskPerToken ? tensor("x_active_mask", per_token.size(), per_token.data())
@@ -527,6 +552,12 @@ class Scenario {
     a.shared = tokens.shared.empty() ? nullptr : tensor("shared_expert_x", tokens.shared.size(), tokens.shared.data());
     a.residual = tokens.residual.empty() ? nullptr
                                          : tensor("residual_x", tokens.residual.size(), tokens.residual.data());
+    const auto parameter = [&](const char *name, const std::vector<uint8_t> &content) {
+      return content.empty() ? nullptr : tensor(name, content.size(), content.data());
+    };
+    a.alpha_1 = parameter("const_expert_alpha_1", step.special.alpha_1);
+    a.alpha_2 = parameter("const_expert_alpha_2", step.special.alpha_2);
+    a.v = parameter("const_expert_v", step.special.v);
     a.expand_idx = tensor("expand_idx", pairs * sizeof(int32_t), nullptr);
     a.expert_token_nums =
         tensor("expert_token_nums", config_.expert_num / config_.world_size * sizeof(int64_t), nullptr);
@@ -585,7 +616,7 @@ class Scenario {
     for (uint32_t token = 0; token < tokens.token_num; ++token) {
       const std::vector<uint8_t> y =
           Combine(tokens, token, step.expected.physical_ids[rank], step.expected.expand_idx[rank], step.outputs,
-                  config_.expert_num, config_.top_k, config_.row_bytes, config_.dtype, step.out_dtype);
+                  config_.expert_num, step.special, config_.top_k, config_.row_bytes, config_.dtype, step.out_dtype);
       CheckBytes(rank, number, "y", a.y + token * ResultBytes(step), y.data(), ResultBytes(step));
     }
     return true;
@@ -612,15 +643,19 @@ class Scenario {
 
   void LaunchCombine(uint32_t rank, const Step &step, const Arguments &a, uint8_t *expand_x) {
     const Tokens &tokens = step.tokens[rank];
+    const SpecialExperts special = step.special.number;
+    uint8_t *ori_x = special.copy + special.constant > 0 ? a.x : nullptr;
     Launch(rank, step.prefill ? kPrefillCombine : kDecodeCombine, config_.combine_cores, [&, this] {
       if (step.prefill) {
-        moe_prefill_combine(expand_x, CombineIds(a), a.scales, a.expand_idx, a.plan, a.shared, a.residual,
-                            windows_[rank], a.y, tokens.token_num, config_.top_k, CombineIdBytes(), config_.dtype,
-                            step.out_dtype, config_.tile_elements);
+        moe_prefill_combine(expand_x, CombineIds(a), a.scales, a.expand_idx, a.plan, a.shared, a.residual, ori_x,
+                            a.alpha_1, a.alpha_2, a.v, windows_[rank], a.y, tokens.token_num, config_.top_k,
+                            CombineIdBytes(), config_.dtype, step.out_dtype, config_.tile_elements, special.zero,
+                            special.copy, special.constant, step.special.alpha_rank);
       } else {
-        moe_decode_combine(expand_x, CombineIds(a), a.scales, a.expand_idx, a.plan, a.shared, a.residual,
-                           windows_[rank], a.y, tokens.token_num, config_.top_k, CombineIdBytes(), config_.dtype,
-                           step.out_dtype, config_.tile_elements);
+        moe_decode_combine(expand_x, CombineIds(a), a.scales, a.expand_idx, a.plan, a.shared, a.residual, ori_x,
+                           a.alpha_1, a.alpha_2, a.v, windows_[rank], a.y, tokens.token_num, config_.top_k,
+                           CombineIdBytes(), config_.dtype, step.out_dtype, config_.tile_elements, special.zero,
+                           special.copy, special.constant, step.special.alpha_rank);
       }
     });
   }

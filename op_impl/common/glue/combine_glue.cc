@@ -1,5 +1,7 @@
 #include "common/glue/combine_glue.h"
 
+#include <cstdint>
+
 #include "common/combine_tiling.h"
 #include "common/dtype.h"
 #include "common/glue/launch.h"
@@ -19,6 +21,12 @@ void CheckCombine(const Checker &check, const WindowParameters &window, void *np
                (npu_stream != nullptr ? "can receive " : "received ") + std::to_string(received) +
                ". Pass the expert outputs of all rows of dispatch's expand_x.");
   }
+  const int64_t ids = static_cast<int64_t>(window.shape.expert_num) + check[combine::zero_expert_num].scalar +
+                      check[combine::copy_expert_num].scalar + check[combine::const_expert_num].scalar;
+  if (ids > INT32_MAX) {
+    check.Fail("the window's " + std::to_string(window.shape.expert_num) + " experts and the special ones are " +
+               std::to_string(ids) + ", more than the " + std::to_string(INT32_MAX) + " that an int32 id can name.");
+  }
 }
 
 // A [T, H] tensor that is added to the sum of the experts.
@@ -28,6 +36,41 @@ void CheckAddend(const Checker &check, size_t addend, int64_t token_num, int64_t
   check.Rank(addend, 2);
   check.Dimension(addend, 0, token_num, "T");
   check.Dimension(addend, 1, hidden, "H");
+}
+
+// Copy and constant experts need their tensors; one that has no effect is refused.
+void CheckSpecialExperts(const Checker &check, int64_t token_num, int64_t hidden) {
+  for (const size_t number : {combine::zero_expert_num, combine::copy_expert_num, combine::const_expert_num}) {
+    const int64_t given = check[number].scalar;
+    if (given >= 0 && given <= INT32_MAX) continue;
+    check.Fail("'" + std::string(combine::kArgumentNames[number]) + "' must be 0 to " + std::to_string(INT32_MAX) +
+               ", but got " + std::to_string(given) + ".");
+  }
+  const auto require = [&](size_t tensor, bool needed, const std::string &experts) {
+    if (check[tensor].given == needed) return;
+    const std::string name = combine::kArgumentNames[tensor];
+    check.Fail(needed ? "'" + name + "' is None, but " + experts + " need it."
+                      : "'" + name + "' has no effect without " + experts + ": pass None, or the number of them.");
+  };
+  const int64_t constants = check[combine::const_expert_num].scalar;
+  require(combine::ori_x, check[combine::copy_expert_num].scalar + constants > 0,
+          "copy experts (copy_expert_num) and constant experts (const_expert_num)");
+  CheckAddend(check, combine::ori_x, token_num, hidden);
+  for (const size_t tensor : {combine::const_expert_alpha_1, combine::const_expert_alpha_2, combine::const_expert_v}) {
+    require(tensor, constants > 0, "constant experts (const_expert_num)");
+  }
+  if (constants == 0) return;
+  const Shape &alpha = check[combine::const_expert_alpha_1].shape;
+  if (alpha.size() != 1 && alpha.size() != 2) {
+    check.Fail("'const_expert_alpha_1' must be [V] or [V, H], but its shape is " + ToString(alpha) + ".");
+  }
+  check.Rank(combine::const_expert_alpha_2, alpha.size());
+  check.Rank(combine::const_expert_v, 2);
+  for (const size_t tensor : {combine::const_expert_alpha_1, combine::const_expert_alpha_2, combine::const_expert_v}) {
+    check.SameDtype(tensor, combine::expand_x);
+    check.Dimension(tensor, 0, constants, "const_expert_num");
+    if (check[tensor].shape.size() == 2) check.Dimension(tensor, 1, hidden, "H");
+  }
 }
 
 DataType OutType(const Checker &check) {
@@ -68,6 +111,7 @@ std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const A
   }
   CheckAddend(check, combine::shared_expert_x, token_num, hidden);
   CheckAddend(check, combine::residual_x, token_num, hidden);
+  CheckSpecialExperts(check, token_num, hidden);
   return {{{token_num, hidden}, OutType(check)},
           {in[combine::window_control].shape, DataType::kInt32}};
 }
@@ -84,10 +128,16 @@ void LaunchCombine(const char *op, PlanWordsOf plan_words, CombineKernel kernel,
   const LaunchTimer timer(npu_stream, control, kCombineCalls);
   LaunchKernel(npu_stream, window.blocks, op, kernel, in[combine::expand_x].data, ids.data,
                in[combine::expert_scales].data, in[combine::expand_idx].data, in[combine::plan].data,
-               in[combine::shared_expert_x].data, in[combine::residual_x].data, control, out[combine::out_y],
-               static_cast<uint32_t>(ids.shape[0]), static_cast<uint32_t>(ids.shape[1]),
-               static_cast<uint32_t>(ElementBytes(ids.dtype)), static_cast<uint32_t>(window.dtype),
-               static_cast<uint32_t>(out_dtype), TileElements(in[combine::expand_x].shape[1]));
+               in[combine::shared_expert_x].data, in[combine::residual_x].data, in[combine::ori_x].data,
+               in[combine::const_expert_alpha_1].data, in[combine::const_expert_alpha_2].data,
+               in[combine::const_expert_v].data, control, out[combine::out_y], static_cast<uint32_t>(ids.shape[0]),
+               static_cast<uint32_t>(ids.shape[1]), static_cast<uint32_t>(ElementBytes(ids.dtype)),
+               static_cast<uint32_t>(window.dtype), static_cast<uint32_t>(out_dtype),
+               TileElements(in[combine::expand_x].shape[1]),
+               static_cast<uint32_t>(in[combine::zero_expert_num].scalar),
+               static_cast<uint32_t>(in[combine::copy_expert_num].scalar),
+               static_cast<uint32_t>(in[combine::const_expert_num].scalar),
+               static_cast<uint32_t>(in[combine::const_expert_alpha_1].shape.size()));
   RaiseWindowError(npu_stream, control, op);
 }
 

@@ -139,6 +139,13 @@ Origin FindOrigin(const int64_t *detail, const uint8_t *aborted, uint64_t world_
   return origin;
 }
 
+// `limit`: the first id that names nothing.
+std::string SpecialExpertsUpTo(int64_t limit, const WindowParameters &w) {
+  const int64_t special = limit - static_cast<int64_t>(w.shape.expert_num);
+  if (special == 0) return "";
+  return " and special ones, " + std::to_string(special) + " in all, up to " + std::to_string(limit - 1);
+}
+
 std::string Describe(const int64_t *record, const WindowParameters &w, const uint8_t *base) {
   const int64_t *detail = record + kDetail;
   const std::string where = "token " + std::to_string(detail[2]) + ", k " + std::to_string(detail[3]);
@@ -157,8 +164,10 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
       return "'expert_ids' holds " + std::to_string(detail[0]) + " (" + where + "), but the experts are 0 to " +
              std::to_string(detail[1] - 1) + ". Pass a negative id for a (token, k) that goes to no expert.";
     case kRowIndexRange:
-      return "'expand_idx' holds " + std::to_string(detail[0]) + " (" + where + "), but the window has " +
-             std::to_string(detail[1]) + " rows. Pass expert_ids and expand_idx of the last dispatch unchanged.";
+      return "'expand_idx' holds " + std::to_string(detail[0]) + " (" + where + "), but " +
+             (detail[0] < detail[1] ? "the expert id there has another place"
+                                    : "the window has " + std::to_string(detail[1]) + " rows") +
+             ". Pass expert_ids and expand_idx of the last dispatch unchanged.";
     case kNoDispatch:
       if (detail[0] != 0 && detail[0] == detail[2]) {
         return "dispatch number " + std::to_string(detail[0]) + " was combined already, and peers may have gone on. "

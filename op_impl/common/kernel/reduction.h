@@ -3,7 +3,8 @@
 #define MOE_COMM_KERNEL_REDUCTION_H
 
 #include "../dtype.h"
-#include "pieces.h"
+#include "../special_experts.h"
+#include "constant_experts.h"
 #include "routing.h"
 
 namespace moe_comm {
@@ -16,6 +17,8 @@ struct CombineArguments {
   GM_ADDR plan;             // of the dispatch, see plan_layout.h
   GM_ADDR shared_expert_x;  // [T, H], or none
   GM_ADDR residual_x;       // [T, H], or none
+  GM_ADDR ori_x;            // [T, H] the tokens, for copy and constant experts, or none
+  ConstantExpertArguments constant_experts;
   GM_ADDR window;
   GM_ADDR y;                // [T, H] of `out_dtype`
   uint32_t token_num;
@@ -23,10 +26,12 @@ struct CombineArguments {
   uint32_t id_bytes;
   uint32_t out_dtype;
   uint32_t tile_elements;
+  SpecialExperts special_experts;
 };
 
 // fp32 throughout: start at +0; multiply, round, add, round for each row in k order; then the shared expert and the
-// residual; one rounding to the result's type at the end. Rows without a place (expand_idx < 0) are skipped.
+// residual; one rounding to the result's type at the end. Special experts count at their k; what has no row otherwise
+// (expand_idx < 0) is skipped.
 template <typename T>
 class Reduction {
  public:
@@ -43,14 +48,21 @@ class Reduction {
     pipe->InitBuffer(scales_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(float));
     pipe->InitBuffer(sum_buffer_, arguments.tile_elements * sizeof(float));
     pipe->InitBuffer(term_buffer_, arguments.tile_elements * sizeof(float));
+    pipe->InitBuffer(blend_buffer_, arguments.tile_elements * sizeof(float));
+    pipe->InitBuffer(lanes_buffer_, ConstantExperts<T>::kBufferBytes);
+    pipe->InitBuffer(coefficients_buffer_, 2 * kMaxTopK * sizeof(float));
     const uint32_t out_bytes = arguments.out_dtype == kFloat32 ? sizeof(float) : sizeof(half);
     pipe->InitBuffer(out_, 2, arguments.tile_elements * out_bytes);
     pieces_.Init(arguments.tile_elements, pipe);
-    routing_.Init(input, window->expert_num, routing_buffer_.Get<uint8_t>());
+    routing_.Init(input, window->expert_num + Total(arguments.special_experts), routing_buffer_.Get<uint8_t>());
     indices_ = indices_buffer_.Get<int32_t>();
     scales_ = scales_buffer_.Get<float>();
     sum_ = sum_buffer_.Get<float>();
     term_ = term_buffer_.Get<float>();
+    blend_ = blend_buffer_.Get<float>();
+    coefficients_ = coefficients_buffer_.Get<float>();
+    constant_experts_.Init(arguments.constant_experts, hidden_, arguments.tile_elements, &pieces_, sum_, term_,
+                           lanes_buffer_.Get<float>());
   }
 
   // Tiles of a token's row: a block may be given some tiles of a token and its neighbour the others.
@@ -69,7 +81,9 @@ class Reduction {
       LoadTokens(first, tokens);
       if (!Check(first, tokens)) return;
       for (; tile < end && tile / tiles < first + tokens; ++tile) {
-        ReduceTile(first, static_cast<uint32_t>(tile / tiles) - first, static_cast<uint32_t>(tile % tiles));
+        const uint32_t token = static_cast<uint32_t>(tile / tiles) - first;
+        if (tile == begin || tile % tiles == 0) LoadCoefficients(first, token);
+        ReduceTile(first, token, static_cast<uint32_t>(tile % tiles));
       }
     }
   }
@@ -88,15 +102,39 @@ class Reduction {
     for (uint32_t token = 0; token < tokens; ++token) {
       for (uint32_t k = 0; k < arguments_.top_k; ++k) {
         const int64_t row = indices_.GetValue(token * arguments_.top_k + k);
-        if (row < 0) continue;
+        if (row < 0 && row != kSpecialExpert) continue;
         if (!routing_.Check(first, token, k, window_->epoch, *failure_)) return false;
-        if (routing_.GivenId(token, k) >= 0 && row < static_cast<int64_t>(window_->shape.capacity)) continue;
+        const int64_t id = routing_.GivenId(token, k);
+        const bool has_row = id >= 0 && id < static_cast<int64_t>(window_->expert_num);
+        if (has_row && row >= 0 && row < static_cast<int64_t>(window_->shape.capacity)) continue;
+        if (!has_row && id >= 0 && row == kSpecialExpert) continue;
         failure_->Record(kRowIndexRange, kReadInput, window_->epoch, 1, row,
                          static_cast<int64_t>(window_->shape.capacity), first + token, k);
         return false;
       }
     }
     return true;
+  }
+
+  // The place of pair (token, k)'s id behind the experts. The pair is a special expert's.
+  __aicore__ inline uint32_t Special(uint32_t token, uint32_t k) const {
+    return static_cast<uint32_t>(routing_.GivenId(token, k)) - window_->expert_num;
+  }
+
+  // Of the constant experts of a token, once for its tiles.
+  __aicore__ inline void LoadCoefficients(uint32_t first, uint32_t token) {
+    const SpecialExperts &special = arguments_.special_experts;
+    if (special.constant == 0) return;
+    GM_ADDR x = arguments_.ori_x + (static_cast<uint64_t>(first) + token) * window_->shape.row_bytes;
+    for (uint32_t k = 0; k < arguments_.top_k; ++k) {
+      if (indices_.GetValue(token * arguments_.top_k + k) != kSpecialExpert) continue;
+      if (!IsConstant(special, Special(token, k))) continue;
+      float a1 = 0.0f;
+      float a2 = 0.0f;
+      constant_experts_.Coefficients(ConstantIndex(special, Special(token, k)), x, a1, a2);
+      coefficients_.SetValue(2 * k, a1);
+      coefficients_.SetValue(2 * k + 1, a2);
+    }
   }
 
   __aicore__ inline void ReduceTile(uint32_t first, uint32_t token, uint32_t tile) {
@@ -106,10 +144,11 @@ class Reduction {
     const uint64_t own_row = (static_cast<uint64_t>(first) + token) * hidden_ + offset;
     AscendC::Duplicate(sum_, 0.0f, static_cast<int32_t>(elements));
     AscendC::PipeBarrier<PIPE_V>();
-    waiting_ = false;
+    waiting_ = kNothing;
     for (uint32_t k = 0; k < arguments_.top_k; ++k) {
       const uint32_t pair = token * arguments_.top_k + k;
       const int32_t row = indices_.GetValue(pair);
+      if (row == kSpecialExpert) AddSpecial(token, k, own_row, offset, elements);
       if (row < 0) continue;
       const uint32_t owner = window_->OwnerOfExpert(routing_.GivenId(token, k));
       const uint64_t output = OutputOffset(window_->shape, static_cast<uint64_t>(row)) + in_row;
@@ -117,26 +156,59 @@ class Reduction {
     }
     if (arguments_.shared_expert_x != nullptr) AddRow(arguments_.shared_expert_x + own_row * sizeof(T), 1.0f, elements);
     if (arguments_.residual_x != nullptr) AddRow(arguments_.residual_x + own_row * sizeof(T), 1.0f, elements);
-    AddWaiting(elements);
+    UseWaiting(elements);
     StoreSum(own_row, elements);
+  }
+
+  __aicore__ inline void AddSpecial(uint32_t token, uint32_t k, uint64_t own_row, uint32_t offset, uint32_t elements) {
+    const SpecialExperts &special = arguments_.special_experts;
+    const uint32_t expert = Special(token, k);
+    const float weight = Weight(token * arguments_.top_k + k);
+    GM_ADDR x = arguments_.ori_x + own_row * sizeof(T);
+    if (IsCopy(special, expert)) AddRow(x, weight, elements);
+    if (!IsConstant(special, expert)) return;
+    const uint64_t at = static_cast<uint64_t>(ConstantIndex(special, expert)) * hidden_ + offset;
+    Bring(x, kToken, coefficients_.GetValue(2 * k), elements);
+    Bring(arguments_.constant_experts.v + at * sizeof(T), kConstant, coefficients_.GetValue(2 * k + 1), elements);
+    blend_weight_ = weight;
   }
 
   __aicore__ inline float Weight(uint32_t pair) const {
     return arguments_.expert_scales == nullptr ? 1.0f : scales_.GetValue(pair);
   }
 
-  // Fetches a piece of a row, and adds the one before meanwhile.
+  // What becomes of a piece once it is there, times its factor.
+  enum Use : uint32_t {
+    kNothing,
+    kTerm,      // it is added to the sum
+    kToken,     // a1 * x of a constant expert: it waits for
+    kConstant,  // a2 * v, and both together, times their weight, are added to the sum
+  };
+
   __aicore__ inline void AddRow(GM_ADDR source, float weight, uint32_t elements) {
-    pieces_.Fetch(source, elements);
-    AddWaiting(elements);
-    waiting_ = true;
-    waiting_weight_ = weight;
+    Bring(source, kTerm, weight, elements);
   }
 
-  __aicore__ inline void AddWaiting(uint32_t elements) {
-    if (!waiting_) return;
-    pieces_.Take(term_, waiting_weight_, elements);
-    AscendC::Add(sum_, sum_, term_, static_cast<int32_t>(elements));
+  // Fetches a piece of a row, and uses the one before meanwhile.
+  __aicore__ inline void Bring(GM_ADDR source, Use use, float factor, uint32_t elements) {
+    pieces_.Fetch(source, elements);
+    UseWaiting(elements);
+    waiting_ = use;
+    waiting_factor_ = factor;
+  }
+
+  __aicore__ inline void UseWaiting(uint32_t elements) {
+    const int32_t count = static_cast<int32_t>(elements);
+    if (waiting_ == kNothing) return;
+    pieces_.Take(waiting_ == kToken ? blend_ : term_, waiting_factor_, elements);
+    if (waiting_ == kToken) return;
+    if (waiting_ == kConstant) {
+      AscendC::Add(term_, blend_, term_, count);
+      AscendC::PipeBarrier<PIPE_V>();
+      AscendC::Muls(term_, term_, blend_weight_, count);
+      AscendC::PipeBarrier<PIPE_V>();
+    }
+    AscendC::Add(sum_, sum_, term_, count);
     AscendC::PipeBarrier<PIPE_V>();
   }
 
@@ -170,18 +242,25 @@ class Reduction {
   uint32_t hidden_;
   Routing routing_;
   Pieces<T> pieces_;
-  bool waiting_;  // a piece is fetched and not added yet
-  float waiting_weight_;
+  ConstantExperts<T> constant_experts_;
+  Use waiting_;  // of the piece that is fetched and not used yet
+  float waiting_factor_;
+  float blend_weight_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> routing_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> indices_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> scales_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> sum_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> term_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> blend_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> lanes_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> coefficients_buffer_;
   AscendC::TQue<AscendC::TPosition::VECOUT, 2> out_;
   AscendC::LocalTensor<int32_t> indices_;
   AscendC::LocalTensor<float> scales_;
   AscendC::LocalTensor<float> sum_;
   AscendC::LocalTensor<float> term_;
+  AscendC::LocalTensor<float> blend_;
+  AscendC::LocalTensor<float> coefficients_;
 };
 
 }  // namespace moe_comm

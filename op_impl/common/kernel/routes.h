@@ -3,6 +3,7 @@
 #ifndef MOE_COMM_KERNEL_ROUTES_H
 #define MOE_COMM_KERNEL_ROUTES_H
 
+#include "../special_experts.h"
 #include "expert_map.h"
 #include "routing.h"
 
@@ -14,9 +15,7 @@ struct RoutesInput {
   uint32_t special_expert_num;  // zero, copy and constant experts, whose ids follow those of the experts
 };
 
-// Values of expand_idx that are no row.
-constexpr int32_t kDropped = -2;
-constexpr int32_t kSpecialExpert = -3;
+constexpr int32_t kDropped = -2;  // in expand_idx
 
 class Routes {
  public:

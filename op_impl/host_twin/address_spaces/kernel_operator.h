@@ -137,6 +137,8 @@ void Duplicate(const LocalTensor<T> &target, const T &value, const int32_t &coun
 template <typename T>
 void Add(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTensor<T> &b, const int32_t &count);
 template <typename T>
+void Exp(const LocalTensor<T> &target, const LocalTensor<T> &source, const int32_t &count);
+template <typename T>
 void Muls(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &factor, const int32_t &count);
 template <typename T>
 void Mul(const LocalTensor<T> &target, const LocalTensor<T> &a, const LocalTensor<T> &b, const int32_t &count);
