@@ -106,7 +106,8 @@ class SharedExpert(nn.Cell):
 class MoELayer(nn.Cell):
     """The expert-parallel layer: dispatch, grouped matmul, SwiGLU, grouped matmul into the window, combine.
 
-    Every rank of the window's group must call it equally often, with any number of tokens.
+    Every rank of the window's group must call it equally often, with any number of tokens. With int8 weights the rows
+    travel as int8, too.
 
     Args:
         window (ExpertWindow): its hidden size, dtype, top_k and experts are the layer's.
@@ -143,13 +144,17 @@ class MoELayer(nn.Cell):
         self.router = TopKRouter(weights.router, window.top_k)
         self.experts = SwigluExperts(weights.gate_up, weights.down, weights.gate_up_scale, weights.down_scale)
         self.shared_expert = SharedExpert(weights) if weights.shared_down is not None else None
-        self.dispatcher = MoEDispatcher(window, phase)
+        self.quantised = weights.is_quantised
+        self.dispatcher = MoEDispatcher(window, phase, quant_mode=2 if self.quantised else 0)
         self.outputs = window.outputs
 
     def construct(self, x, x_active_mask=None):
         expert_scales, expert_ids = self.router(x)
         expand_x, expert_token_nums, handle = self.dispatcher.dispatch(x, expert_ids, x_active_mask)
-        outputs = self.experts(expand_x, expert_token_nums, self.outputs)
+        dynamic_scales = None
+        if self.quantised:  # the rows came as int8
+            expand_x, dynamic_scales = expand_x
+        outputs = self.experts(expand_x, expert_token_nums, self.outputs, dynamic_scales)
         shared_expert_x = None
         if self.shared_expert is not None:
             shared_expert_x = self.shared_expert(x)
