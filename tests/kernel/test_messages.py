@@ -72,7 +72,7 @@ def test_arguments_of_dispatch(window):
             "'window_control' is not the control tensor of an ExpertWindow, or its window was closed.")
     assert window.stats()["epoch"] == 0  # nothing of this reached a kernel, and the window is still good
     message(dispatch(x_of(), ids_of(value=E)), RuntimeError,
-            "'expert_ids' holds 4 (token 0, k 0), but the experts are 0 to 3. Pass a negative id for a (token, k) "
+            "'expert_ids' holds 4 (token 0, k 0), but the window has the experts 0 to 3. Pass a negative id for a (token, k) "
             "that goes to no expert. The window cannot be used any more: create a new one on all ranks.")
 
 
@@ -148,13 +148,12 @@ def test_arguments_of_combine_after_a_dispatch(window):
 
 
 @pytest.mark.parametrize("expert, place, text", [
-    (E + 3, -3, "'expert_ids' holds 7 (token 0, k 0), but the window has the experts 0 to 3 and special ones, 3 in all, up "
-     "to 6."),
+    (E + 3, -3, "'expert_ids' holds 7 (token 0, k 0), but the logical and special experts are 0 to 6."),
     (E + 2, 0, "'expand_idx' holds 0 (token 0, k 0), but the expert id there has another place."),
     (E - 1, -3, "'expand_idx' holds -3 (token 0, k 0), but the expert id there has another place."),
 ])
 def test_special_experts_and_their_place_in_combine(window, expert, place, text):
-    _, _, _, plan, control = moe_decode_dispatch(x_of(), ids_of(), window.rows, window.control, E)
+    _, _, _, _, plan, _, control = moe_decode_dispatch(x_of(), ids_of(), window.rows, window.scales, window.control, E)
     index = Tensor(np.full((2, K), place, np.int32))
     message(lambda: moe_decode_combine(window.outputs, ids_of(value=expert), index, plan, control,
                                        zero_expert_num=3)[:1], RuntimeError, text)

@@ -139,11 +139,11 @@ Origin FindOrigin(const int64_t *detail, const uint8_t *aborted, uint64_t world_
   return origin;
 }
 
-// `limit`: the first id that names nothing.
-std::string SpecialExpertsUpTo(int64_t limit, const WindowParameters &w) {
-  const int64_t special = limit - static_cast<int64_t>(w.shape.expert_num);
-  if (special == 0) return "";
-  return " and special ones, " + std::to_string(special) + " in all, up to " + std::to_string(limit - 1);
+// `limit`: the first id that names nothing. Under a placement map ids are logical.
+std::string KnownExperts(int64_t limit, const WindowParameters &w) {
+  const std::string range = " 0 to " + std::to_string(limit - 1);
+  if (limit == static_cast<int64_t>(w.shape.expert_num)) return "the window has the experts" + range;
+  return "the logical and special experts are" + range;
 }
 
 std::string Describe(const int64_t *record, const WindowParameters &w, const uint8_t *base) {
@@ -161,8 +161,8 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
              " gave up: " + Cause(origin.code, origin.phase, origin.missed) + ".";
     }
     case kExpertIdRange:
-      return "'expert_ids' holds " + std::to_string(detail[0]) + " (" + where + "), but the experts are 0 to " +
-             std::to_string(detail[1] - 1) + ". Pass a negative id for a (token, k) that goes to no expert.";
+      return "'expert_ids' holds " + std::to_string(detail[0]) + " (" + where + "), but " + KnownExperts(detail[1], w) +
+             ". Pass a negative id for a (token, k) that goes to no expert.";
     case kRowIndexRange:
       return "'expand_idx' holds " + std::to_string(detail[0]) + " (" + where + "), but " +
              (detail[0] < detail[1] ? "the expert id there has another place"
