@@ -231,27 +231,32 @@ inline Blend Coefficients(const Special &special, uint32_t c, const uint8_t *x, 
   return {exp_1 / (exp_1 + exp_2), exp_2 / (exp_1 + exp_2)};
 }
 
-// y of one token: fp32, in k order, then the shared expert and the residual, rounded once. `outputs`: of each rank's
-// window.
+// y of one token of `rank`: fp32, in k order, then the shared experts of other ranks, the shared expert and the residual,
+// rounded once. `outputs`: of each rank's window.
 inline std::vector<uint8_t> Combine(const Tokens &tokens, uint32_t token, const std::vector<int32_t> &physical_ids,
                                     const std::vector<int32_t> &expand_idx,
-                                    const std::vector<std::vector<uint8_t>> &outputs, uint32_t expert_num,
-                                    const Special &special, uint32_t top_k, uint64_t row_bytes, uint32_t dtype,
-                                    uint32_t out_dtype) {
+                                    const std::vector<std::vector<uint8_t>> &outputs, const Rules &rules,
+                                    const Special &special, uint64_t row_bytes, uint32_t dtype, uint32_t out_dtype,
+                                    uint32_t rank) {
   const uint64_t hidden = row_bytes / ElementBytes(dtype);
-  const uint64_t per_rank = expert_num / outputs.size();
+  const uint64_t per_rank = rules.expert_num / (outputs.size() - rules.shared_ranks);
   const uint8_t *x = tokens.x.data() + token * row_bytes;
-  const int64_t first_copy = expert_num + special.number.zero;
+  const int64_t first_copy = rules.expert_num + special.number.zero;
   const int64_t first_constant = first_copy + special.number.copy;
   std::vector<std::vector<float>> terms;  // unweighted, [number, H]
   std::vector<float> weights;
-  for (uint32_t pair = token * top_k; pair < (token + 1) * top_k; ++pair) {
-    const int64_t id = physical_ids[pair];
-    const int32_t place = expand_idx[pair];
+  for (uint32_t column = 0; column < rules.Columns(); ++column) {
+    const bool shared = column >= rules.top_k;
+    const uint32_t pair = token * rules.top_k + column;
+    const int64_t id = shared ? 0 : physical_ids[pair];
+    const int32_t place = expand_idx[token * rules.Columns() + column];
     if (place == -1 || place == -2 || (place == -3 && id < first_copy)) continue;
     std::vector<float> term(hidden);
     if (place >= 0) {
-      const uint8_t *row = outputs[id / per_rank].data() + place * row_bytes;
+      const uint32_t instances = shared ? rules.shared_ranks / rules.shared_experts : 1;
+      const uint64_t owner = shared ? rank % instances + (column - rules.top_k) * instances
+                                    : rules.shared_ranks + id / per_rank;
+      const uint8_t *row = outputs[owner].data() + place * row_bytes;
       for (uint64_t i = 0; i < hidden; ++i) term[i] = ToFloat(row, i, dtype);
     } else if (id < first_constant) {
       for (uint64_t i = 0; i < hidden; ++i) term[i] = ToFloat(x, i, dtype);
@@ -265,7 +270,7 @@ inline std::vector<uint8_t> Combine(const Tokens &tokens, uint32_t token, const 
       }
     }
     terms.push_back(term);
-    weights.push_back(tokens.scales.empty() ? 1.0f : tokens.scales[pair]);
+    weights.push_back(shared || tokens.scales.empty() ? 1.0f : tokens.scales[pair]);
   }
   std::vector<uint8_t> y(hidden * ElementBytes(out_dtype));
   for (uint64_t i = 0; i < hidden; ++i) {

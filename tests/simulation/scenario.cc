@@ -30,7 +30,9 @@ constexpr uint64_t kUnit = 32;                      // of rows and buffers
 
 // What one rank does wrong. All but kBadId and kNoDispatch happen in the last step,
 // those from kBadRow on in its combine.
-enum class Fault { kNone, kAbsent, kAbsentCombine, kBadId, kNoDispatch, kTwice, kBadRow, kBadCombineId, kBadPlan, kCount };
+enum class Fault {
+  kNone, kAbsent, kAbsentCombine, kBadId, kNoDispatch, kTwice, kBadRow, kBadCombineId, kBadPlan, kCount
+};
 struct FaultKind {
   const char *description;
   int64_t code;  // of the rank's own record
@@ -161,7 +163,11 @@ class Scenario {
     c.cores = 1 + Random(OneIn(3) ? 8 : 3);
     c.combine_cores = OneIn(8) ? 1 + Random(c.cores) : c.cores;
     const bool many_experts = OneIn(64);
-    c.expert_num = c.world_size * (many_experts ? 500 + Random(200) : 1 + Random(OneIn(4) ? 24 : 4));
+    const bool late_tiles = many_experts && OneIn(2);  // a rank is missing where one look does not show all ranks
+    if (late_tiles) c.world_size = 5 + Random(4);
+    ConfigureSharedRanks();
+    c.expert_num = (c.world_size - c.rules.shared_ranks) *
+                   (many_experts ? 500 + Random(200) : 1 + Random(OneIn(4) ? 24 : 4));
     c.top_k = 1 + Random(OneIn(4) ? kMaxTopK : 4);
     c.dtype = Random(kDtypeCount);
     c.row_bytes = kUnit * (1 + Random(OneIn(4) ? 40 : 6));
@@ -175,6 +181,7 @@ class Scenario {
     c.cumulative = OneIn(3);
     c.fault = c.world_size > 1 && OneIn(6) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
                                           : Fault::kNone;
+    if (late_tiles) c.fault = Fault::kAbsent;
     c.fault_rank = Random(c.world_size);
     c.asynchronous = OneIn(3);
     if (c.fault != Fault::kNone || c.asynchronous) c.combine_cores = c.cores;
@@ -184,6 +191,7 @@ class Scenario {
       if (OneIn(2)) c.fault = Fault::kBadId;
       c.fault_rank = c.world_size - 1;
       c.cores = c.combine_cores = 1;
+      c.rules = Rules();
       c.expert_num = c.world_size;
       c.top_k = 1 + Random(4);
       c.row_bytes = kUnit;
@@ -204,6 +212,13 @@ class Scenario {
     const uint64_t hidden = c.row_bytes / element;
     c.tile_elements = OneIn(2) ? TileElements(hidden) : static_cast<uint32_t>(small / element);
     c.tile_elements = std::min(c.tile_elements, TileElements(hidden));
+  }
+
+  void ConfigureSharedRanks() {
+    Configuration &c = config_;
+    if (c.world_size < 2 || !OneIn(4)) return;
+    c.rules.shared_experts = 1 + Random(std::min<uint64_t>(kMaxSharedExperts, c.world_size - 1));
+    c.rules.shared_ranks = c.rules.shared_experts * (1 + Random((c.world_size - 1) / c.rules.shared_experts));
   }
 
   // Placement maps, special experts, quantisation and drops, each in some of the seeds.
@@ -369,15 +384,23 @@ class Scenario {
     config_.fault = Fault::kNone;
   }
 
-  // A pair of the last step's tokens that has a row, or -1.
+  // The place in expand_idx of an expert's pair of the last step's tokens that has a row, or -1.
   int64_t RoutedPair() const {
     const std::vector<int32_t> &expand_idx = steps_.back().expected.expand_idx[config_.fault_rank];
-    const auto routed = std::find_if(expand_idx.begin(), expand_idx.end(), [](int32_t row) { return row >= 0; });
-    return routed == expand_idx.end() ? -1 : routed - expand_idx.begin();
+    for (size_t i = 0; i < expand_idx.size(); ++i) {
+      if (expand_idx[i] >= 0 && i % config_.rules.Columns() < config_.top_k) return static_cast<int64_t>(i);
+    }
+    return -1;
+  }
+  // Its place in the ids.
+  int64_t RoutedId() const {
+    const uint32_t columns = config_.rules.Columns();
+    return RoutedPair() / columns * config_.top_k + RoutedPair() % columns;
   }
 
   WindowShape Shape() const {
-    return {config_.world_size, config_.expert_num, config_.cores, config_.capacity, config_.row_bytes};
+    return {config_.world_size, config_.expert_num, config_.cores, config_.capacity, config_.row_bytes,
+            config_.rules.shared_ranks};
   }
 
   void MakeWindows() {
@@ -399,6 +422,8 @@ class Scenario {
       words[kRowBytes] = shape.row_bytes;
       words[kBlockDim] = shape.block_dim;
       words[kTopK] = config_.top_k;
+      words[kSharedRankNum] = config_.rules.shared_ranks;
+      words[kSharedExpertNum] = config_.rules.shared_experts;
       words[kDtype] = config_.dtype;
       words[kOverflowDrop] = config_.drops;
       words[kTimeoutUs] = kEndlessUs;
@@ -406,13 +431,13 @@ class Scenario {
       const auto part = [&](const std::string &name, uint64_t offset, uint64_t bytes, bool content) {
         simulator_->Register(rank, "window." + name, windows_[rank] + offset, bytes, content);
       };
-      const uint64_t table = config_.expert_num * sizeof(int32_t);
+      const uint64_t table = SlotNum(shape) * sizeof(int32_t);
       part("header", 0, kFieldCount * sizeof(uint64_t), true);
       part("peers", PeersOffset(shape), config_.world_size * sizeof(uint64_t), true);
       for (uint64_t parity = 0; parity < 2; ++parity) {
         for (uint64_t source = 0; source < config_.world_size; ++source) {
           part("counts[" + std::to_string(parity) + "][" + std::to_string(source) + "]",
-               CountsRowOffset(shape, parity, source), (config_.expert_num + 1) * sizeof(uint64_t), true);
+               CountsRowOffset(shape, parity, source), (SlotNum(shape) + 1) * sizeof(uint64_t), true);
         }
       }
       part("arrived", ArrivedOffset(shape), config_.world_size * kLineBytes, true);
@@ -510,7 +535,7 @@ class Scenario {
     }
     if (config_.fault == Fault::kBadCombineId && last && faulty) {
       const uint64_t words = CombineIdBytes() / sizeof(int32_t);  // the low one comes first
-      Overwrite(rank, CombineIds(arguments), RoutedPair() * words, static_cast<int32_t>(FirstBadId() + Random(9)));
+      Overwrite(rank, CombineIds(arguments), RoutedId() * words, static_cast<int32_t>(FirstBadId() + Random(9)));
     }
     if (config_.fault == Fault::kBadPlan && last && faulty) {
       const uint64_t field = Random(2) == 0 ? kPlanEpochLow : kPlanTokens;
@@ -558,11 +583,11 @@ class Scenario {
     a.alpha_1 = parameter("const_expert_alpha_1", step.special.alpha_1);
     a.alpha_2 = parameter("const_expert_alpha_2", step.special.alpha_2);
     a.v = parameter("const_expert_v", step.special.v);
-    a.expand_idx = tensor("expand_idx", pairs * sizeof(int32_t), nullptr);
+    a.expand_idx = tensor("expand_idx", tokens.token_num * config_.rules.Columns() * sizeof(int32_t), nullptr);
     a.expert_token_nums =
-        tensor("expert_token_nums", config_.expert_num / config_.world_size * sizeof(int64_t), nullptr);
+        tensor("expert_token_nums", SlotsOf(Shape(), rank) * sizeof(int64_t), nullptr);
     const uint64_t plan_words =
-        step.prefill ? PlanWords(tokens.token_num, config_.top_k) : uint64_t{kPlanHeaderWords};
+        step.prefill ? PlanWords(tokens.token_num, config_.rules.Columns()) : uint64_t{kPlanHeaderWords};
     a.plan = tensor("plan", plan_words * sizeof(int32_t), nullptr);
     a.smooth = step.smooth.empty() ? nullptr
                                    : tensor("scales", step.smooth.size() * sizeof(float), step.smooth.data());
@@ -616,7 +641,7 @@ class Scenario {
     for (uint32_t token = 0; token < tokens.token_num; ++token) {
       const std::vector<uint8_t> y =
           Combine(tokens, token, step.expected.physical_ids[rank], step.expected.expand_idx[rank], step.outputs,
-                  config_.expert_num, step.special, config_.top_k, config_.row_bytes, config_.dtype, step.out_dtype);
+                  config_.rules, step.special, config_.row_bytes, config_.dtype, step.out_dtype, rank);
       CheckBytes(rank, number, "y", a.y + token * ResultBytes(step), y.data(), ResultBytes(step));
     }
     return true;
@@ -734,14 +759,14 @@ class Scenario {
 
   void CheckCounts(uint32_t rank, uint64_t step, const uint8_t *got, const std::vector<int64_t> &counts) {
     std::vector<int64_t> expected = counts;
-    expected.resize(config_.expert_num / config_.world_size, 0);  // without any: zeros
+    expected.resize(SlotsOf(Shape(), rank), 0);  // without any: zeros
     for (size_t i = 1; config_.cumulative && i < expected.size(); ++i) expected[i] += expected[i - 1];
     CheckBytes(rank, step, "expert_token_nums", got, expected.data(), expected.size() * sizeof(int64_t));
   }
 
   // A grouped matmul may be queued behind a dispatch that failed: it must find no more rows than the window has.
   void CheckCountsAfterError(uint32_t rank, uint64_t step, const uint8_t *got) {
-    const uint64_t experts = config_.expert_num / config_.world_size;
+    const uint64_t experts = SlotsOf(Shape(), rank);
     const int64_t *counts = reinterpret_cast<const int64_t *>(got);
     simulator_->Touch(rank, got, experts * sizeof(int64_t), false);
     int64_t rows = 0;
@@ -822,17 +847,18 @@ class Scenario {
     const int32_t *words = reinterpret_cast<const int32_t *>(plan);
     const std::vector<int32_t> &expand_idx = s.expected.expand_idx[rank];
     simulator_->Touch(rank, words + kPlanStarts, (config_.cores + 1) * sizeof(int32_t), false);
+    const uint32_t columns = config_.rules.Columns();
     std::vector<uint64_t> weight(1, 0);  // of all tokens before
     for (size_t token = 0; token < s.tokens[rank].token_num; ++token) {
-      const auto row = expand_idx.begin() + token * config_.top_k;
-      const uint64_t moves = std::count_if(row, row + config_.top_k, [](int32_t r) { return r >= 0 || r == -2; });
+      const auto row = expand_idx.begin() + token * columns;
+      const uint64_t moves = std::count_if(row, row + columns, [](int32_t r) { return r >= 0 || r == -2; });
       weight.push_back(weight.back() + (moves == 0 ? 0 : moves + 1));
     }
     for (uint32_t block = 0; block < config_.cores; ++block) {
       const int32_t begin = words[kPlanStarts + block];
       const int32_t end = words[kPlanStarts + block + 1];
       if (begin > end) Fail(rank, step, "the plan's starts go back");
-      if (weight[end] - weight[begin] > weight.back() / config_.cores + config_.top_k + 2) {
+      if (weight[end] - weight[begin] > weight.back() / config_.cores + columns + 2) {
         Fail(rank, step, "the plan is not balanced");
       }
     }
@@ -864,6 +890,9 @@ class Scenario {
       text += step.combine ? (step.in_place ? " in place " : " copied ") : " no combine ";
     }
     text.pop_back();
+    if (c.rules.shared_ranks > 0) {
+      text += number(" shared experts=", c.rules.shared_experts) + number(" on ranks=", c.rules.shared_ranks);
+    }
     if (!c.rules.map.empty()) text += number(" L=", c.rules.map.size()) + number("x", c.max_replicas);
     if (c.rules.special_expert_num > 0) text += number(" special=", c.rules.special_expert_num);
     if (c.quant_mode != kNotQuantised) text += number(" int8, smooth=", c.smooth_kind);

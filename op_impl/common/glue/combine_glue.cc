@@ -21,6 +21,13 @@ void CheckCombine(const Checker &check, const WindowParameters &window, void *np
                (npu_stream != nullptr ? "can receive " : "received ") + std::to_string(received) +
                ". Pass the expert outputs of all rows of dispatch's expand_x.");
   }
+  check.Dimension(combine::expand_idx, 1,
+                  check[combine::expert_ids].shape[1] + static_cast<int64_t>(window.shared_experts),
+                  window.shared_experts == 0 ? "K" : "K and the window's shared experts");
+  if (check[combine::shared_expert_x].given && window.shared_experts != 0) {
+    check.Fail("'shared_expert_x' is for a window without shared experts on ranks of their own, but this one has " +
+               std::to_string(window.shared_experts) + ". Pass None.");
+  }
   const int64_t ids = static_cast<int64_t>(window.shape.expert_num) + check[combine::zero_expert_num].scalar +
                       check[combine::copy_expert_num].scalar + check[combine::const_expert_num].scalar;
   if (ids > INT32_MAX) {
@@ -98,9 +105,13 @@ std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const A
   const int64_t hidden = in[combine::expand_x].shape[1];
   CheckTopK(check, combine::expert_ids);
   check.Dimension(combine::expand_idx, 0, token_num, "T");
-  check.Dimension(combine::expand_idx, 1, top_k, "K");
-  if (token_num != kUnknown && top_k != kUnknown) {
-    check.Dimension(combine::plan, 0, static_cast<int64_t>(plan_words(token_num, top_k)),
+  const int64_t columns = in[combine::expand_idx].shape[1];
+  const int64_t shared = columns == kUnknown || top_k == kUnknown ? 0 : columns - top_k;
+  if (shared < 0 || shared > static_cast<int64_t>(kMaxSharedExperts)) {
+    check.Dimension(combine::expand_idx, 1, top_k, "K");
+  }
+  if (token_num != kUnknown && columns != kUnknown) {
+    check.Dimension(combine::plan, 0, static_cast<int64_t>(plan_words(token_num, columns)),
                     "the plan's length for these T and K");
   }
   if (in[combine::expert_scales].given) {

@@ -41,10 +41,11 @@ class Reduction {
     failure_ = failure;
     arguments_ = arguments;
     hidden_ = static_cast<uint32_t>(window->shape.row_bytes / sizeof(T));
+    columns_ = arguments.top_k + window->shared_expert_num;
     const RoutingInput input = {arguments.expert_ids, nullptr,            arguments.token_num,
                                 arguments.top_k,      arguments.id_bytes, kNoMask};
     pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
-    pipe->InitBuffer(indices_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(int32_t));
+    pipe->InitBuffer(indices_buffer_, Routing::kTileTokens * (kMaxTopK + kMaxSharedExperts) * sizeof(int32_t));
     pipe->InitBuffer(scales_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(float));
     pipe->InitBuffer(sum_buffer_, arguments.tile_elements * sizeof(float));
     pipe->InitBuffer(term_buffer_, arguments.tile_elements * sizeof(float));
@@ -90,30 +91,44 @@ class Reduction {
 
  private:
   __aicore__ inline void LoadTokens(uint32_t first, uint32_t tokens) {
-    const uint32_t pairs = tokens * arguments_.top_k;
-    const uint64_t at = static_cast<uint64_t>(first) * arguments_.top_k * sizeof(int32_t);
+    const uint64_t word = static_cast<uint64_t>(first) * sizeof(int32_t);
     routing_.LoadTile(first, tokens);
-    Load(indices_, arguments_.expand_idx + at, pairs);
-    if (arguments_.expert_scales != nullptr) Load(scales_, arguments_.expert_scales + at, pairs);
+    Load(indices_, arguments_.expand_idx + word * columns_, tokens * columns_);
+    if (arguments_.expert_scales == nullptr) return;
+    Load(scales_, arguments_.expert_scales + word * arguments_.top_k, tokens * arguments_.top_k);
   }
 
   // No address is formed from an id or a row that dispatch cannot have given.
   __aicore__ inline bool Check(uint32_t first, uint32_t tokens) {
     for (uint32_t token = 0; token < tokens; ++token) {
       for (uint32_t k = 0; k < arguments_.top_k; ++k) {
-        const int64_t row = indices_.GetValue(token * arguments_.top_k + k);
+        const int64_t row = Row(token, k);
         if (row < 0 && row != kSpecialExpert) continue;
         if (!routing_.Check(first, token, k, window_->epoch, *failure_)) return false;
         const int64_t id = routing_.GivenId(token, k);
         const bool has_row = id >= 0 && id < static_cast<int64_t>(window_->expert_num);
         if (has_row && row >= 0 && row < static_cast<int64_t>(window_->shape.capacity)) continue;
         if (!has_row && id >= 0 && row == kSpecialExpert) continue;
-        failure_->Record(kRowIndexRange, kReadInput, window_->epoch, 1, row,
-                         static_cast<int64_t>(window_->shape.capacity), first + token, k);
+        RecordRow(first, token, k);
+        return false;
+      }
+      for (uint32_t k = arguments_.top_k; k < columns_; ++k) {
+        if (Row(token, k) < static_cast<int64_t>(window_->shape.capacity)) continue;
+        RecordRow(first, token, k);
         return false;
       }
     }
     return true;
+  }
+
+  __aicore__ inline void RecordRow(uint32_t first, uint32_t token, uint32_t k) {
+    failure_->Record(kRowIndexRange, kReadInput, window_->epoch, 1, Row(token, k),
+                     static_cast<int64_t>(window_->shape.capacity), first + token, k);
+  }
+
+  // expand_idx; the columns from K on are the shared experts on ranks of their own.
+  __aicore__ inline int32_t Row(uint32_t token, uint32_t column) const {
+    return indices_.GetValue(token * columns_ + column);
   }
 
   // The place of pair (token, k)'s id behind the experts. The pair is a special expert's.
@@ -127,7 +142,7 @@ class Reduction {
     if (special.constant == 0) return;
     GM_ADDR x = arguments_.ori_x + (static_cast<uint64_t>(first) + token) * window_->shape.row_bytes;
     for (uint32_t k = 0; k < arguments_.top_k; ++k) {
-      if (indices_.GetValue(token * arguments_.top_k + k) != kSpecialExpert) continue;
+      if (Row(token, k) != kSpecialExpert) continue;
       if (!IsConstant(special, Special(token, k))) continue;
       float a1 = 0.0f;
       float a2 = 0.0f;
@@ -146,18 +161,26 @@ class Reduction {
     AscendC::PipeBarrier<PIPE_V>();
     waiting_ = kNothing;
     for (uint32_t k = 0; k < arguments_.top_k; ++k) {
-      const uint32_t pair = token * arguments_.top_k + k;
-      const int32_t row = indices_.GetValue(pair);
+      const int32_t row = Row(token, k);
       if (row == kSpecialExpert) AddSpecial(token, k, own_row, offset, elements);
       if (row < 0) continue;
       const uint32_t owner = window_->OwnerOfExpert(routing_.GivenId(token, k));
-      const uint64_t output = OutputOffset(window_->shape, static_cast<uint64_t>(row)) + in_row;
-      AddRow(window_->Peer(owner, output), Weight(pair), elements);
+      AddRow(window_->Peer(owner, Output(row) + in_row), Weight(token * arguments_.top_k + k), elements);
+    }
+    for (uint32_t k = arguments_.top_k; k < columns_; ++k) {
+      const int32_t row = Row(token, k);
+      if (row < 0) continue;
+      const uint32_t owner = window_->Owner(window_->SharedSlot(k - arguments_.top_k));
+      AddRow(window_->Peer(owner, Output(row) + in_row), 1.0f, elements);
     }
     if (arguments_.shared_expert_x != nullptr) AddRow(arguments_.shared_expert_x + own_row * sizeof(T), 1.0f, elements);
     if (arguments_.residual_x != nullptr) AddRow(arguments_.residual_x + own_row * sizeof(T), 1.0f, elements);
     UseWaiting(elements);
     StoreSum(own_row, elements);
+  }
+
+  __aicore__ inline uint64_t Output(int32_t row) const {
+    return OutputOffset(window_->shape, static_cast<uint64_t>(row));
   }
 
   __aicore__ inline void AddSpecial(uint32_t token, uint32_t k, uint64_t own_row, uint32_t offset, uint32_t elements) {
@@ -240,6 +263,7 @@ class Reduction {
   Failure *failure_;
   CombineArguments arguments_;
   uint32_t hidden_;
+  uint32_t columns_;  // of expand_idx
   Routing routing_;
   Pieces<T> pieces_;
   ConstantExperts<T> constant_experts_;
