@@ -1,0 +1,52 @@
+"""A case: one window and a few steps on it, drawn by hypothesis; the numbers in its tensors follow from its seed."""
+
+from hypothesis import strategies as st
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+@st.composite
+def steps(draw, world_size, max_tokens):
+    return {
+        "phase": draw(st.sampled_from(["decode", "prefill"])),
+        "tokens": draw(st.lists(st.integers(0, max_tokens), min_size=world_size, max_size=world_size)),
+        "ids": draw(st.sampled_from(["distinct", "any", "hot", "none"])),
+        "id_dtype": draw(st.sampled_from(["int32", "int64"])),
+        "mask": draw(st.sampled_from([None, "token", "expert"])),
+        "cumulative": draw(st.booleans()),
+        "weights": draw(st.booleans()),
+        "shared_expert_x": draw(st.booleans()),
+        "residual_x": draw(st.booleans()),
+        "out_dtype": draw(st.sampled_from([None, *DTYPES])),
+        "in_place": draw(st.booleans()),
+        "combine": draw(st.sampled_from([True, True, True, False])),
+        "odd_rows": draw(st.booleans()),  # of zeros, with NaN, with infinity
+    }
+
+
+@st.composite
+def cases(draw, max_ranks=4):
+    world_size = draw(st.integers(1, max_ranks))
+    max_tokens = draw(st.sampled_from([1, 5, 40]))
+    quant_mode = draw(st.sampled_from([0, 2]))
+    shared = (0, 0)
+    if world_size > 1 and draw(st.booleans()):
+        shared_expert_num = draw(st.integers(1, world_size - 1))
+        shared = (shared_expert_num, shared_expert_num * draw(st.integers(1, (world_size - 1) // shared_expert_num)))
+    return {
+        "world_size": world_size,
+        "dtype": draw(st.sampled_from(DTYPES)),
+        "row_units": draw(st.sampled_from([1, 2, 3, 7, 150])),  # of 32 bytes
+        "block_dim": draw(st.integers(1, 4)),
+        "top_k": draw(st.sampled_from([1, 2, 3, 8, 16])),
+        "experts_per_rank": draw(st.sampled_from([1, 2, 3, 9])),
+        "shared": shared,
+        "quant_mode": quant_mode,
+        "smooth": draw(st.sampled_from([None, "column", "expert"])) if quant_mode else None,
+        "map": draw(st.sampled_from([None, "spread", "rank", "token"])),
+        "special": draw(st.sampled_from([(0, 0, 0), (2, 0, 0), (0, 1, 0), (1, 1, 2)])),
+        "room": draw(st.sampled_from(["exact", "more", "overflow", "drop"])),
+        "max_tokens": max_tokens,
+        "steps": draw(st.lists(steps(world_size, max_tokens), min_size=1, max_size=3)),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+    }
