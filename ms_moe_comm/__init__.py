@@ -6,6 +6,7 @@ import mindspore  # the operator library links to its libraries: they must be lo
 
 _EXPORTS = {
     "DenseMoELayer": "layer",
+    "ExpertPlacement": "placement",
     "ExpertWindow": "window",
     "LocalGroup": "group",
     "MemoryReport": "memory",

@@ -113,6 +113,9 @@ class MoELayer(nn.Cell):
         window (ExpertWindow): its hidden size, dtype, top_k and experts are the layer's.
         weights (MoEWeights): this rank's experts, `window.local_expert_num` of them in order of their global ids.
         phase (str): "prefill" or "decode", which primitives the graph is built from.
+        placement (ExpertPlacement, optional): redundant experts. The window's experts are the physical ones then, those
+            of the router and of `weights.router` the logical ones.
+        zero_expert_num (int): so many more outputs of the router are experts that give nothing.
 
     Inputs:
         x (Tensor): [T, H], dtype of the window; T at most `window.max_tokens_per_rank`.
@@ -124,10 +127,11 @@ class MoELayer(nn.Cell):
         ValueError: at construction, when the weights do not fit the window.
     """
 
-    def __init__(self, window, weights, phase="prefill"):
+    def __init__(self, window, weights, phase="prefill", placement=None, zero_expert_num=0):
         super().__init__(auto_prefix=False)
+        logical = window.moe_expert_num if placement is None else placement.logical_expert_num
         needed = {
-            "router": (window.hidden_size, window.moe_expert_num),
+            "router": (window.hidden_size, logical + zero_expert_num),
             "gate_up": (window.local_expert_num, window.hidden_size, weights.gate_up.shape[2]),
         }
         for key, shape in needed.items():
@@ -145,12 +149,16 @@ class MoELayer(nn.Cell):
         self.experts = SwigluExperts(weights.gate_up, weights.down, weights.gate_up_scale, weights.down_scale)
         self.shared_expert = SharedExpert(weights) if weights.shared_down is not None else None
         self.quantised = weights.is_quantised
-        self.dispatcher = MoEDispatcher(window, phase, quant_mode=2 if self.quantised else 0)
+        self.dispatcher = MoEDispatcher(window, phase, quant_mode=2 if self.quantised else 0,
+                                        zero_expert_num=zero_expert_num)
+        self.logical_to_physical_map = None if placement is None else placement.logical_to_physical_map
+        self.logical_replica_count = None if placement is None else placement.logical_replica_count
         self.outputs = window.outputs
 
     def construct(self, x, x_active_mask=None):
         expert_scales, expert_ids = self.router(x)
-        expand_x, expert_token_nums, handle = self.dispatcher.dispatch(x, expert_ids, x_active_mask)
+        expand_x, expert_token_nums, handle = self.dispatcher.dispatch(
+            x, expert_ids, x_active_mask, None, self.logical_to_physical_map, self.logical_replica_count)
         dynamic_scales = None
         if self.quantised:  # the rows came as int8
             expand_x, dynamic_scales = expand_x
@@ -169,13 +177,15 @@ class DenseMoELayer(nn.Cell):
     Args:
         weights (MoEWeights): all experts.
         top_k (int): experts per token.
+        zero_expert_num (int): so many more outputs of the router are experts that give nothing.
 
     Inputs and outputs: as `MoELayer`.
     """
 
-    def __init__(self, weights, top_k):
+    def __init__(self, weights, top_k, zero_expert_num=0):
         super().__init__(auto_prefix=False)
         self.router = TopKRouter(weights.router, top_k)
+        self.zero_expert_num = zero_expert_num
         self.experts = SwigluExperts(weights.gate_up, weights.down, weights.gate_up_scale, weights.down_scale)
         self.shared_expert = SharedExpert(weights) if weights.shared_down is not None else None
         self.expert_num = weights.gate_up.shape[0]
@@ -191,8 +201,12 @@ class DenseMoELayer(nn.Cell):
 
         y = ops.zeros_like(ops.cast(x, ms.float32))
         for k in range(self.top_k):
-            row = expert_ids[:, k] * tokens + ops.arange(tokens, dtype=ms.int32)
-            y = y + expert_scales[:, k:k + 1] * ops.gather(outputs, row, 0)
+            expert = ops.minimum(expert_ids[:, k], self.expert_num - 1)
+            row = expert * tokens + ops.arange(tokens, dtype=ms.int32)
+            term = expert_scales[:, k:k + 1] * ops.gather(outputs, row, 0)
+            if self.zero_expert_num > 0:
+                term = ops.where(expert_ids[:, k:k + 1] < self.expert_num, term, ops.zeros_like(term))
+            y = y + term
         if x_active_mask is not None:
             y = ops.where(ops.expand_dims(x_active_mask, 1), y, ops.zeros_like(y))
         if self.shared_expert is not None:

@@ -1,6 +1,6 @@
 """The parameters of one mixture-of-experts layer, and their quantisation to int8."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import mindspore as ms
 import numpy as np
@@ -106,6 +106,24 @@ class MoEWeights:
     def is_quantised(self):
         """bool: the experts' weights are int8."""
         return self.gate_up_scale is not None
+
+    def copy_from(self, other):
+        """Takes the values of `other`, of the same shapes and dtypes, without a new compilation.
+
+        Args:
+            other (MoEWeights): for instance this rank's experts after a new placement.
+
+        Raises:
+            ValueError: a parameter is absent in one of the two, or differs in shape or dtype.
+        """
+        for field in fields(self):
+            own, given = getattr(self, field.name), getattr(other, field.name)
+            described = [None if p is None else (p.shape, p.dtype) for p in (own, given)]
+            if described[0] != described[1]:
+                raise ValueError(f"{field.name} is {described[0]} here, but {described[1]} in the weights to copy.")
+        for field in fields(self):
+            if getattr(self, field.name) is not None:
+                getattr(self, field.name).set_data(getattr(other, field.name))
 
     def __post_init__(self):
         hidden_size, intermediate_size = self.gate_up.shape[1], self.down.shape[1]

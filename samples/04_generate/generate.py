@@ -44,7 +44,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import communication
 
-from ms_moe_comm import DenseMoELayer, ExpertWindow, MoELayer
+from ms_moe_comm import DenseMoELayer, ExpertPlacement, ExpertWindow, MoELayer
 from ms_moe_comm.group import open_group
 
 from greedy import EOS, Batch, Generation, GreedyGenerator
@@ -73,6 +73,10 @@ def parse_arguments():
     parser.add_argument("--intermediate-size", type=int, default=default.moe_intermediate_size)
     parser.add_argument("--shared-expert-size", type=int, default=default.shared_expert_intermediate_size,
                         help="width of a shared expert; 0 for none")
+    parser.add_argument("--zero-experts", type=int, default=0, help="outputs of the router that are no experts")
+    parser.add_argument("--redundant-experts", type=int, default=0,
+                        help="physical experts more than logical ones; what they replicate changes half way")
+    parser.add_argument("--int8", action="store_true", help="int8 experts, and rows that travel as int8")
     parser.add_argument("--tie-embeddings", action="store_true")
     arguments = parser.parse_args()
     if arguments.max_new_tokens < 2:
@@ -83,7 +87,8 @@ def parse_arguments():
             num_attention_heads=arguments.heads, num_key_value_heads=arguments.kv_heads, head_dim=arguments.head_dim,
             num_experts=arguments.experts, num_experts_per_tok=arguments.top_k,
             moe_intermediate_size=arguments.intermediate_size,
-            shared_expert_intermediate_size=arguments.shared_expert_size,
+            shared_expert_intermediate_size=arguments.shared_expert_size, zero_experts=arguments.zero_experts,
+            int8=arguments.int8,
             tie_word_embeddings=arguments.tie_embeddings, dtype=arguments.dtype)
         arguments.texts = [line for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line]
         if not arguments.texts:
@@ -106,6 +111,42 @@ def build_generator(weights, batch, new_tokens, prefill_layers, decode_layers):
 def moe_weights(weights, experts):
     """The given experts of every layer."""
     return [weights.moe(f"layers.{index}.moe", experts) for index in range(weights.config.num_hidden_layers)]
+
+
+class Redundancy:
+    """Physical experts beyond the logical ones, and the change of what they replicate between two decode steps.
+
+    Without any, each logical expert has one slot, and there is no map.
+    """
+
+    def __init__(self, config, redundant, ranks, rank):
+        self.config = config
+        self.redundant = redundant
+        self.local = (config.num_experts + redundant) // ranks
+        self.own = slice(rank * self.local, (rank + 1) * self.local)
+        self.placements = None
+        if redundant:
+            self.placements = [ExpertPlacement(self.slots(0), config.num_experts, name=f"layers.{index}.placement")
+                               for index in range(config.num_hidden_layers)]
+
+    def slots(self, first_replica):
+        """The logical expert in each slot: all in order, then replicas of `redundant` of them."""
+        replicas = [(first_replica + i) % self.config.num_experts for i in range(self.redundant)]
+        return [*range(self.config.num_experts), *replicas]
+
+    def experts(self, first_replica=0):
+        """The logical experts in this rank's slots."""
+        return self.slots(first_replica)[self.own]
+
+    def placement(self, layer):
+        return None if self.placements is None else self.placements[layer]
+
+    def change(self, weights, layers, first_replica):
+        """First the weights of the slots, then the maps."""
+        for layer, new in zip(layers, moe_weights(weights, self.experts(first_replica))):
+            layer.copy_from(new)
+        for placement in self.placements:
+            placement.update(self.slots(first_replica))
 
 
 class Report:
@@ -157,7 +198,7 @@ def check(config, seed, batches, generations, new_tokens, report):
     report("", f"Check: replaying each rank's batch on rank 0 with all {config.num_experts} experts and no window.")
     weights = RandomWeights(config, seed)
     experts = moe_weights(weights, range(config.num_experts))
-    layers = [DenseMoELayer(layer, config.num_experts_per_tok) for layer in experts]
+    layers = [DenseMoELayer(layer, config.num_experts_per_tok, config.zero_experts) for layer in experts]
     differences = compared = 0
     for rank, (batch, expected) in enumerate(zip(batches, generations)):
         dense = build_generator(weights, batch, new_tokens, layers, layers).run()
@@ -191,7 +232,7 @@ def generate(arguments, group):
 
     def window(tokens_of):
         return ExpertWindow.create(
-            moe_expert_num=config.num_experts, hidden_size=config.hidden_size, top_k=config.num_experts_per_tok,
+            moe_expert_num=config.num_experts + arguments.redundant_experts, hidden_size=config.hidden_size, top_k=config.num_experts_per_tok,
             max_tokens_per_rank=max(tokens_of(each) for each in batches), dtype=DTYPES[config.dtype], group=group,
             timeout=arguments.timeout)
 
@@ -205,10 +246,15 @@ def generate(arguments, group):
                f"and {decode_window.capacity} rows (decode).",
                f"Prompts: {len(arguments.texts)}, of {min(prompt_lengths)} to {max(prompt_lengths)} tokens.")
         weights = RandomWeights(config, arguments.seed)
-        experts = moe_weights(weights, range(group.rank * local, (group.rank + 1) * local))
-        generator = build_generator(weights, batch, new_tokens,
-                                    [MoELayer(prefill_window, layer, "prefill") for layer in experts],
-                                    [MoELayer(decode_window, layer, "decode") for layer in experts])
+        redundancy = Redundancy(config, arguments.redundant_experts, group.size, group.rank)
+        experts = moe_weights(weights, redundancy.experts())
+
+        def layers(window, phase):
+            return [MoELayer(window, layer, phase, redundancy.placement(index), config.zero_experts)
+                    for index, layer in enumerate(experts)]
+
+        generator = build_generator(weights, batch, new_tokens, layers(prefill_window, "prefill"),
+                                    layers(decode_window, "decode"))
         start = time.perf_counter()
         generator.compile()
         group.all_gather([0])  # nobody waits inside a window while others compile
@@ -216,7 +262,19 @@ def generate(arguments, group):
         generator.run(steps=2)  # warm-up of both graphs
         group.all_gather([0])
         before = [each.timers() for each in (prefill_window, decode_window)]
-        generation = generator.run(on_token=report.progress(new_tokens))
+        progress = report.progress(new_tokens)
+        graphs = len(generator.decode.compile_cache)
+
+        def on_token(count):
+            progress(count)
+            if redundancy.redundant and count == new_tokens // 2:  # on all ranks before their next step
+                redundancy.change(weights, experts, first_replica=config.num_experts // 2)
+
+        generation = generator.run(on_token=on_token)
+        if redundancy.redundant:
+            compiled = len(generator.decode.compile_cache) - graphs
+            report(f"Placement: {redundancy.redundant} slots replicated the logical experts from 0 on, and those from "
+                   f"{config.num_experts // 2} on after token {new_tokens // 2}; graphs compiled for the change: {compiled}.")
         after = [each.timers() for each in (prefill_window, decode_window)]
 
     generations = gather(group, generation, max(len(each.texts) for each in batches))

@@ -21,6 +21,8 @@ class ModelConfig:
 
     Attributes:
         shared_expert_intermediate_size: 0 for no shared expert (Qwen3-MoE has none).
+        zero_experts: so many more outputs of the router are experts that give nothing.
+        int8: experts with int8 weights and activations (W8A8), rows that travel as int8.
         dtype: activations between blocks and expert weights, a key of `DTYPES`; attention, norms and router are fp32.
     """
 
@@ -34,6 +36,8 @@ class ModelConfig:
     num_experts_per_tok: int = 4
     moe_intermediate_size: int = 128
     shared_expert_intermediate_size: int = 0
+    zero_experts: int = 0
+    int8: bool = False
     tie_word_embeddings: bool = False
     rope_theta: float = 10000.0
     rms_norm_eps: float = 1e-6
@@ -57,7 +61,7 @@ class ModelConfig:
         attention = self.hidden_size * self.head_dim * 2 * (self.num_attention_heads + self.num_key_value_heads)
         experts = 3 * self.hidden_size * (self.num_experts * self.moe_intermediate_size
                                           + self.shared_expert_intermediate_size)
-        router = self.hidden_size * self.num_experts
+        router = self.hidden_size * (self.num_experts + self.zero_experts)
         norms = 2 * self.hidden_size + 2 * self.head_dim
         tables = (1 if self.tie_word_embeddings else 2) * self.vocab_size * self.hidden_size + self.hidden_size
         return self.num_hidden_layers * (attention + experts + router + norms) + tables
@@ -120,11 +124,12 @@ class RandomWeights:
 
         stacked = [swiglu(f"{name}.experts.{expert}", config.moe_intermediate_size) for expert in experts]
         arrays = {
-            "router": self._projection(f"{name}.router", hidden_size, config.num_experts),
+            "router": self._projection(f"{name}.router", hidden_size, config.num_experts + config.zero_experts),
             "gate_up": np.stack([gate_up for gate_up, _ in stacked]),
             "down": np.stack([down for _, down in stacked]),
         }
         if config.shared_expert_intermediate_size:
             gate_up, down = swiglu(f"{name}.shared_expert", config.shared_expert_intermediate_size)
             arrays["shared_gate_up"], arrays["shared_down"] = gate_up[None], down[None]
-        return MoEWeights.from_numpy(name, arrays, DTYPES[config.dtype])
+        make = MoEWeights.quantised if config.int8 else MoEWeights.from_numpy
+        return make(name, arrays, DTYPES[config.dtype])

@@ -1,0 +1,74 @@
+"""Which physical experts serve each logical one: the map that dispatch takes, as parameters that may change."""
+
+import mindspore as ms
+import numpy as np
+from mindspore import Parameter, Tensor
+
+
+class ExpertPlacement:
+    """Redundant experts of one layer, after the maps of EPLB (github.com/deepseek-ai/EPLB).
+
+    A change needs no compilation: the graph reads the two parameters. Change the weights of the slots first, then the
+    map, between two steps and on all ranks alike.
+
+    Args:
+        physical_to_logical (sequence of int): [E], the logical expert in each physical slot, or -1 for an idle one. Slot
+            p is on rank p // (E / ranks).
+        logical_expert_num (int): L, at most E.
+        max_replicas (int, optional): X, the most replicas of one expert that any later map has; None for E - L + 1, the
+            most that there can be.
+        name (str): prefix of the parameters' names, unique in the model.
+
+    Attributes:
+        logical_to_physical_map (Parameter): [L, X] int32, padded with -1.
+        logical_replica_count (Parameter): [L] int32.
+        physical_to_logical (numpy.ndarray): [E].
+
+    Raises:
+        ValueError: a logical expert without a slot, with more than `max_replicas`, or that does not exist.
+    """
+
+    def __init__(self, physical_to_logical, logical_expert_num, max_replicas=None, name="placement"):
+        self.logical_expert_num = logical_expert_num
+        slots = len(physical_to_logical)
+        self.max_replicas = max_replicas or slots - logical_expert_num + 1
+        self.physical_to_logical = None
+        shape = (logical_expert_num, self.max_replicas)
+        self.logical_to_physical_map = Parameter(Tensor(np.full(shape, -1, np.int32)), requires_grad=False,
+                                                 name=f"{name}.logical_to_physical_map")
+        self.logical_replica_count = Parameter(Tensor(np.zeros(logical_expert_num, np.int32)), requires_grad=False,
+                                               name=f"{name}.logical_replica_count")
+        self._slots = slots
+        self.update(physical_to_logical)
+
+    def update(self, physical_to_logical):
+        """Takes another map of as many slots, for the steps from now on.
+
+        Args:
+            physical_to_logical (sequence of int): see the class.
+
+        Raises:
+            ValueError: see the class; the old map stays.
+        """
+        logical = np.asarray(physical_to_logical, np.int64)
+        if logical.shape != (self._slots,):
+            raise ValueError(f"physical_to_logical must have a logical expert for each of {self._slots} slots, but its "
+                             f"shape is {logical.shape}.")
+        if logical.max() >= self.logical_expert_num:
+            raise ValueError(f"physical_to_logical names logical expert {logical.max()}, but there are 0 to "
+                             f"{self.logical_expert_num - 1}.")
+        table = np.full((self.logical_expert_num, self.max_replicas), -1, np.int32)
+        count = np.zeros(self.logical_expert_num, np.int32)
+        for slot, expert in enumerate(logical):
+            if expert < 0:
+                continue
+            if count[expert] == self.max_replicas:
+                raise ValueError(f"logical expert {expert} has more replicas than the {self.max_replicas} that there is "
+                                 "room for: make the placement with a larger max_replicas.")
+            table[expert, count[expert]] = slot
+            count[expert] += 1
+        if not count.all():
+            raise ValueError(f"logical expert {int(count.argmin())} has no slot: every expert needs one.")
+        self.physical_to_logical = logical
+        self.logical_to_physical_map.set_data(Tensor(table, ms.int32))
+        self.logical_replica_count.set_data(Tensor(count, ms.int32))
