@@ -31,7 +31,8 @@ constexpr uint64_t kUnit = 32;                      // of rows and buffers
 // What one rank does wrong. All but kBadId and kNoDispatch happen in the last step,
 // those from kBadRow on in its combine.
 enum class Fault {
-  kNone, kAbsent, kAbsentCombine, kBadId, kNoDispatch, kTwice, kBadRow, kBadCombineId, kBadPlan, kCount
+  kNone, kAbsent, kAbsentCombine, kBadId, kBadMap, kOtherQuantMode, kOtherMap, kNoDispatch, kTwice, kBadRow,
+  kBadCombineId, kBadPlan, kCount
 };
 struct FaultKind {
   const char *description;
@@ -42,6 +43,9 @@ const FaultKind kFaults[] = {
     {"absent from the last dispatch", kOk},
     {"absent from the last combine", kOk},
     {"an expert id out of range", kExpertIdRange},
+    {"a placement map that is not valid", kBadMap},
+    {"another quant_mode", kDisagree},
+    {"another placement map", kDisagree},
     {"combine before dispatch", kNoDispatch},
     {"a second combine", kNoDispatch},
     {"an expand_idx out of range", kRowIndexRange},
@@ -162,8 +166,8 @@ class Scenario {
     c.world_size = 1 + Random(OneIn(3) ? 8 : 4);
     c.cores = 1 + Random(OneIn(3) ? 8 : 3);
     c.combine_cores = OneIn(8) ? 1 + Random(c.cores) : c.cores;
-    const bool many_experts = OneIn(64);
-    const bool late_tiles = many_experts && OneIn(2);  // a rank is missing where one look does not show all ranks
+    const bool many_experts = OneIn(32);
+    const bool late_tiles = many_experts && OneIn(3);  // a rank is missing where one look does not show all ranks
     if (late_tiles) c.world_size = 5 + Random(4);
     ConfigureSharedRanks();
     c.expert_num = (c.world_size - c.rules.shared_ranks) *
@@ -179,13 +183,14 @@ class Scenario {
     }
     c.mask_kind = OneIn(2) ? kNoMask + 0u : 1 + Random(2);
     c.cumulative = OneIn(3);
-    c.fault = c.world_size > 1 && OneIn(6) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
+    c.fault = c.world_size > 1 && OneIn(4) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
                                           : Fault::kNone;
+    two_absent_ = late_tiles;
     if (late_tiles) c.fault = Fault::kAbsent;
-    c.fault_rank = Random(c.world_size);
+    c.fault_rank = Random(late_tiles ? c.world_size - 1 : c.world_size);
     c.asynchronous = OneIn(3);
     if (c.fault != Fault::kNone || c.asynchronous) c.combine_cores = c.cores;
-    many_ranks_ = OneIn(50);
+    many_ranks_ = !late_tiles && OneIn(50);
     if (many_ranks_) {  // more than a kernel looks at in one go
       c.world_size = kMaxBlocks + 1 + Random(4);
       if (OneIn(2)) c.fault = Fault::kBadId;
@@ -229,8 +234,9 @@ class Scenario {
     c.drops = OneIn(4);
     c.quant_mode = OneIn(3) ? kDynamicInt8 : kNotQuantised;
     c.smooth_kind = c.quant_mode == kNotQuantised ? kNoSmooth + 0u : Random(3);
+    if (c.quant_mode != kNotQuantised && !many_ranks_ && OneIn(6)) c.row_bytes = 8192 + kUnit * (1 + Random(100));
     c.rules.special_expert_num = Total(c.special);
-    if (!OneIn(3)) return;
+    if (c.fault != Fault::kBadMap && c.fault != Fault::kOtherMap && !OneIn(3)) return;
     std::vector<int32_t> physical(c.expert_num);
     for (uint32_t i = 0; i < c.expert_num; ++i) physical[i] = static_cast<int32_t>(i);
     std::shuffle(physical.begin(), physical.end(), random_);
@@ -315,6 +321,8 @@ class Scenario {
     const Step &last = steps_.back();
     const bool combines = last.combine && last.expected.most_rows <= config_.capacity;
     if (c.fault == Fault::kBadId) PlantBadId();
+    const bool of_map = c.fault == Fault::kBadMap || c.fault == Fault::kOtherMap;
+    if (of_map && c.rules.map.size() < 2) config_.fault = Fault::kNone;
     const bool in_combine = c.fault == Fault::kBadRow || c.fault == Fault::kBadCombineId;
     if (in_combine && !(combines && RoutedPair() >= 0)) config_.fault = Fault::kNone;
     const bool any_combine = c.fault == Fault::kBadPlan || c.fault == Fault::kTwice;
@@ -389,6 +397,14 @@ class Scenario {
     const std::vector<int32_t> &expand_idx = steps_.back().expected.expand_idx[config_.fault_rank];
     for (size_t i = 0; i < expand_idx.size(); ++i) {
       if (expand_idx[i] >= 0 && i % config_.rules.Columns() < config_.top_k) return static_cast<int64_t>(i);
+    }
+    return -1;
+  }
+  // The place of a shared expert's row, or -1.
+  int64_t SharedPair() const {
+    const std::vector<int32_t> &expand_idx = steps_.back().expected.expand_idx[config_.fault_rank];
+    for (size_t i = 0; i < expand_idx.size(); ++i) {
+      if (expand_idx[i] >= 0 && i % config_.rules.Columns() >= config_.top_k) return static_cast<int64_t>(i);
     }
     return -1;
   }
@@ -469,7 +485,7 @@ class Scenario {
       const Step &step = steps_[number];
       if (observer_ == nullptr && simulator_->Random(3) == 0) simulator_->Pause(1 + simulator_->Random(2000));
       const bool last = number + 1 == steps_.size();
-      if (config_.fault == Fault::kAbsent && last && rank == config_.fault_rank) return;
+      if (config_.fault == Fault::kAbsent && last && IsAbsent(rank)) return;
       if (!RunStep(rank, number, step)) return;
     }
   }
@@ -479,6 +495,11 @@ class Scenario {
     ++result_.rank_steps;
     simulator_->Launch(rank, cores, std::move(body));
     if (observer_ != nullptr) observer_->OnEnd(*simulator_, rank, kernel);
+  }
+
+  // Sometimes the last rank is absent, too.
+  bool IsAbsent(uint32_t rank) const {
+    return rank == config_.fault_rank || (two_absent_ && rank + 1 == config_.world_size);
   }
 
   // False if nothing more can be done on this rank's window.
@@ -531,7 +552,8 @@ class Scenario {
     }
     if (config_.fault == Fault::kBadRow && last && faulty) {
       const int32_t bad = OneIn(3) ? kSpecialExpert : static_cast<int32_t>(config_.capacity + Random(1000));
-      Overwrite(rank, arguments.expand_idx, RoutedPair(), bad);
+      const int64_t shared = SharedPair();
+      Overwrite(rank, arguments.expand_idx, bad >= 0 && shared >= 0 && OneIn(2) ? shared : RoutedPair(), bad);
     }
     if (config_.fault == Fault::kBadCombineId && last && faulty) {
       const uint64_t words = CombineIdBytes() / sizeof(int32_t);  // the low one comes first
@@ -598,6 +620,7 @@ class Scenario {
       replica_counts.push_back(static_cast<int32_t>(replicas.size()));
       map.resize(replica_counts.size() * config_.max_replicas, -1);
     }
+    if (rank == config_.fault_rank && &step == &steps_.back()) PlantBadMap(&map, &replica_counts);
     a.map = map.empty() ? nullptr : tensor("logical_to_physical_map", map.size() * sizeof(int32_t), map.data());
     a.replica_counts = map.empty() ? nullptr
                                    : tensor("logical_replica_count", replica_counts.size() * sizeof(int32_t),
@@ -612,18 +635,35 @@ class Scenario {
     if (step.prefill) {
       moe_prefill_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, windows_[rank], a.expand_idx,
                            a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
-                           config_.mask_kind, config_.quant_mode, config_.smooth_kind, LogicalNumArgument(),
+                           config_.mask_kind, QuantMode(rank, step), config_.smooth_kind, LogicalNumArgument(),
                            config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
                            config_.cumulative,
                            config_.prefill.row_buffer_bytes, config_.prefill.batch_tokens);
     } else {
       moe_decode_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, windows_[rank], a.expand_idx,
                           a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
-                          config_.mask_kind, config_.quant_mode, config_.smooth_kind, LogicalNumArgument(),
+                          config_.mask_kind, QuantMode(rank, step), config_.smooth_kind, LogicalNumArgument(),
                            config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
                            config_.cumulative,
                           config_.decode_buffer_bytes);
     }
+  }
+
+  void PlantBadMap(std::vector<int32_t> *map, std::vector<int32_t> *replica_counts) {
+    std::vector<int32_t> &first = *map;
+    if (config_.fault == Fault::kOtherMap) std::swap(first[0], first[config_.max_replicas]);
+    if (config_.fault != Fault::kBadMap) return;
+    switch (Random(3)) {
+      case 0: (*replica_counts)[Random(replica_counts->size())] = Random(2) == 0 ? 0 : config_.max_replicas + 1; return;
+      case 1: first[0] = Random(2) == 0 ? -1 : static_cast<int32_t>(config_.expert_num); return;
+      default: first[0] = first[config_.max_replicas];  // one physical expert for two
+    }
+  }
+
+  // Of the rank that has another.
+  uint32_t QuantMode(uint32_t rank, const Step &step) const {
+    const bool other = config_.fault == Fault::kOtherQuantMode && rank == config_.fault_rank && &step == &steps_.back();
+    return other ? kDynamicInt8 - config_.quant_mode : config_.quant_mode;
   }
 
   uint32_t LogicalNumArgument() const { return static_cast<uint32_t>(config_.rules.map.size()); }
@@ -720,23 +760,28 @@ class Scenario {
     const bool last = step + 1 == steps_.size();
     const bool faulty = rank == config_.fault_rank;
     const Fault fault = config_.fault;
+    const int64_t own_code = kFaults[static_cast<int>(fault)].code;
     const int64_t *record = Record(rank);
     if (record == nullptr) {
       const bool must_fail = (fault == Fault::kAbsent && last) || (fault == Fault::kBadId && HasBadId(step)) ||
-                             fault == Fault::kNoDispatch || (fault >= Fault::kBadRow && last && combine && faulty);
+                             fault == Fault::kNoDispatch || (fault >= Fault::kBadRow && last && combine && faulty) ||
+                             (last && (fault == Fault::kBadMap || own_code == kDisagree));
       if (must_fail) Fail(rank, step, "no error although rank " + std::to_string(config_.fault_rank) + " failed");
       return true;
     }
     const int64_t *detail = record + kDetail;
     const bool absent = fault == Fault::kAbsent || fault == Fault::kAbsentCombine;
-    const int64_t own_code = kFaults[static_cast<int>(fault)].code;
     bool right = false;
     if (fault == Fault::kNone) {
       right = false;
+    } else if (own_code == kDisagree) {  // each differs from the one, and that one from all
+      right = (record[kCode] == kDisagree && (faulty || (record[kCount] == 1 && detail[0] == config_.fault_rank))) ||
+              (record[kCode] == kPeerAborted && (detail[1] == kDisagree || detail[1] == kPeerAborted));
     } else if (faulty) {
       right = record[kCode] == own_code;
     } else if (record[kCode] == kTimedOut) {  // all others take part, so that only the absent one can be missing
-      right = absent && record[kCount] == 1 && detail[0] == config_.fault_rank;
+      right = absent && record[kCount] == 1 + two_absent_ && detail[0] == config_.fault_rank &&
+              (!two_absent_ || detail[1] == config_.world_size - 1);
     } else if (record[kCode] == kPeerAborted && detail[0] == config_.fault_rank) {
       right = !absent && detail[1] == own_code;
     } else if (record[kCode] == kPeerAborted) {
@@ -908,6 +953,7 @@ class Scenario {
   Configuration config_{};
   Observer *observer_ = nullptr;
   bool many_ranks_ = false;
+  bool two_absent_ = false;
   std::vector<Step> steps_;
   std::vector<uint8_t *> windows_;
   std::vector<uint64_t> untold_verdict_;  // of each rank: the step, or kNoStep

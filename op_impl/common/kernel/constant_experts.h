@@ -44,8 +44,7 @@ class ConstantExperts {
       return;
     }
     const uint64_t row = static_cast<uint64_t>(c) * hidden_ * sizeof(T);
-    AscendC::Duplicate(lanes_, 0.0f, static_cast<int32_t>(2 * kLanes));
-    AscendC::PipeBarrier<PIPE_V>();
+    AscendC::Duplicate(lanes_, 0.0f, static_cast<int32_t>(2 * kLanes));  // complete before the pieces are, which wait
     for (uint32_t offset = 0; offset < hidden_; offset += tile_elements_) {
       const uint32_t elements = Min(tile_elements_, hidden_ - offset);
       const uint64_t in_row = static_cast<uint64_t>(offset) * sizeof(T);

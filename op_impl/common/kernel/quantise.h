@@ -64,7 +64,7 @@ class Quantiser {
     }
     AscendC::LocalTensor<int8_t> result = out_.template AllocTensor<int8_t>();
     AscendC::Cast(result, narrow, AscendC::RoundMode::CAST_RINT, padded);
-    AscendC::PipeBarrier<PIPE_V>();
+    AscendC::PipeBarrier<PIPE_V>();  // the next tile is made in the same place
     out_.EnQue(result);
     return out_.template DeQue<int8_t>();
   }
@@ -82,7 +82,6 @@ class Quantiser {
   __aicore__ inline uint32_t LargestMagnitude() {
     Sync<AscendC::HardEvent::S_V>();  // the row before was read by the scalar unit
     AscendC::Duplicate(largest_, static_cast<int32_t>(0), static_cast<int32_t>(kFold));
-    AscendC::PipeBarrier<PIPE_V>();
     for (uint32_t offset = 0; offset < hidden_size_; offset += kTile) {
       const uint32_t count = Min(kTile, hidden_size_ - offset);
       LoadValues(offset, count);
