@@ -25,13 +25,17 @@ class ExpertPlacement:
         physical_to_logical (numpy.ndarray): [E].
 
     Raises:
-        ValueError: a logical expert without a slot, with more than `max_replicas`, or that does not exist.
+        ValueError: a logical expert without a slot, with more than `max_replicas`, or that does not exist; or
+            `max_replicas` below 1.
     """
 
     def __init__(self, physical_to_logical, logical_expert_num, max_replicas=None, name="placement"):
         self.logical_expert_num = logical_expert_num
         slots = len(physical_to_logical)
-        self.max_replicas = max_replicas or slots - logical_expert_num + 1
+        self.max_replicas = slots - logical_expert_num + 1 if max_replicas is None else max_replicas
+        if self.max_replicas < 1:
+            raise ValueError(f"'max_replicas' must be at least 1, but is {self.max_replicas} for {logical_expert_num} "
+                             f"logical experts in {slots} slots: every expert needs a slot.")
         self.physical_to_logical = None
         shape = (logical_expert_num, self.max_replicas)
         self.logical_to_physical_map = Parameter(Tensor(np.full(shape, -1, np.int32)), requires_grad=False,

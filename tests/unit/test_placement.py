@@ -32,3 +32,10 @@ def test_an_update_of_another_length_is_refused_and_changes_nothing():
     with pytest.raises(ValueError, match="must have a logical expert for each of 3 slots"):
         placement.update([0, 1])
     np.testing.assert_array_equal(placement.logical_replica_count.asnumpy(), [1, 2])
+
+
+@pytest.mark.parametrize("max_replicas", [0, -1])
+def test_no_room_for_any_replica(max_replicas):
+    """Field report 24 (sgl-kernel-npu's documents): 0 is no other way to say None."""
+    with pytest.raises(ValueError, match=f"'max_replicas' must be at least 1, but is {max_replicas} for 2 logical"):
+        ExpertPlacement([0, 1, 1], 2, max_replicas)
