@@ -84,7 +84,8 @@ def ids_everywhere(rng, tokens, top_k, world_size, local):
 
 
 def check(name, got, expected):
-    """Raises AssertionError unless the bits are equal."""
+    """Raises AssertionError unless shape, dtype and bits are equal."""
+    assert (got.shape, got.dtype) == (expected.shape, expected.dtype), (name, got.shape, got.dtype)
     if got.tobytes() != expected.tobytes():
         np.testing.assert_array_equal(got, expected, name)
         raise AssertionError(f"{name}: the bits differ")

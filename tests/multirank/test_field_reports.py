@@ -8,9 +8,9 @@ PHASES = pytest.mark.parametrize("phase", ["prefill", "decode"])
 
 
 def test_one_rank_has_no_tokens():
-    """Field reports 5 (sgl-kernel-npu PR 385, DeepEP PR 374) and 6 (vllm 43547): a rank without tokens takes part.
+    """Field report 5 (sgl-kernel-npu PR 385, DeepEP PR 374): a rank without tokens takes part; its result is [0, H].
 
-    For many steps while the others work, without drift; its own result is [0, H].
+    Field report 6 (vllm 43547): for many steps while the others work, without drift.
     """
     run_ranks(3, MODULE, "one_rank_has_no_tokens", steps=300)
 
@@ -34,3 +34,34 @@ def test_more_cores_than_there_are():
     number of them comes through.
     """
     run_ranks(2, MODULE, "more_cores_than_there_are", block_dim=16)
+
+
+@PHASES
+def test_rows_beyond_the_capacity_are_dropped(phase):
+    """Field report 2 (vllm-ascend PR 15640): if dropping is asked for, the same rows every time, each counted."""
+    run_ranks(2, MODULE, "rows_beyond_the_capacity_are_dropped", phase=phase, capacity=10)
+
+
+@PHASES
+def test_everybody_to_the_experts_of_one_rank(phase):
+    """Field report 3 (vllm-ascend PR 4512): the default capacity holds the worst that the limits allow."""
+    run_ranks(3, MODULE, "everybody_to_the_experts_of_one_rank", phase=phase)
+
+
+def test_any_mix_on_one_window():
+    """Field report 16 (vllm-ascend's ZBAL notes: clearing by the host between prefill and decode): none is needed."""
+    run_ranks(3, MODULE, "any_mix_on_one_window", steps=200)
+
+
+def test_nothing_is_allocated_after_creation():
+    """Field report 17 (vllm-ascend's ZBAL notes: buffers made lazily inside graph capture).
+
+    Launches that are captured and replayed: tests/kernel/test_replay.py.
+    """
+    run_ranks(2, MODULE, "nothing_is_allocated_after_creation")
+
+
+@PHASES
+def test_y_is_complete(phase):
+    """Field report 20 (vllm-ascend 6710: the model reduces again what combine has reduced): y needs no reduction."""
+    run_ranks(3, MODULE, "y_is_complete", phase=phase)
