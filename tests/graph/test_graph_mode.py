@@ -197,6 +197,7 @@ def test_dynamic_number_of_tokens_in_one_graph(window, phase):
 
 
 def test_rows_and_outputs_lie_in_the_window(window):
+    """Field report 23 (DeepEP 655: users ask to drop the copy out of the receive buffer): nothing is copied."""
     class Experts(nn.Cell):
         def __init__(self):
             super().__init__()

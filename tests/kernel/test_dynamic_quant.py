@@ -57,6 +57,7 @@ def test_bits_of_the_reference(dtype, with_smooth, rows, hidden):
 
 @pytest.mark.parametrize("dtype", list(DTYPES))
 def test_rows_that_are_not_regular(dtype):
+    """Field report 26 (public kernels: 127 / absmax of zeros): scale 0 and zeros; NaN and infinity are not hidden."""
     hidden = 48
     rng = np.random.default_rng(0)
     x = rows_of_all_sizes(rng, 40, hidden, dtype)

@@ -60,6 +60,7 @@ def test_bits_of_a_row_do_not_depend_on_the_other_rows(dtype):
 
 
 def test_lists_that_do_not_fit_are_refused():
+    """Field report 11 (sgl-kernel-npu PR 49, 221): sums where counts are expected, and the switch itself."""
     x, weight = operands([2, 2], 16, 16, "float32")
     with pytest.raises(ValueError, match="'x' has 4 rows. Is it of another group_list_type"):
         moe_grouped_matmul(Tensor(x), Tensor(weight), Tensor(np.array([2, 4], np.int64))).asnumpy()

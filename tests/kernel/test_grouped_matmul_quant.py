@@ -55,6 +55,7 @@ def assert_same_bits(actual, expected):
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("list_type", [0, 1])
 def test_bits_of_the_reference(scale_dtype, dtype, groups, with_bias, list_type):
+    """Field report 25 (afd-plugin 210): empty groups, and nothing else, are among them."""
     inner, columns, spare, total = 1050, 1100, 3, sum(groups)
     x, weight, scale, per_token_scale, bias = operands(groups, inner, columns, scale_dtype, spare)
     per_token_scale[total // 2] = np.nan

@@ -41,7 +41,10 @@ def round_trip(token_num, hidden, experts, top_k, dtype, phase, block_dim, seed,
 @pytest.mark.parametrize("dtype", list(DTYPES))
 @pytest.mark.parametrize("hidden", [16, 32, 1008, 4096, 4112, 7168, 20480])
 def test_row_lengths(phase, dtype, hidden):
-    """From one 32-byte block to rows longer than any buffer of the kernels."""
+    """From one 32-byte block to rows longer than any buffer of the kernels.
+
+    Field report 14 (DeepEP PR 413, sglang PR 19468): H need be no multiple of 128, in fp16 either.
+    """
     if hidden == 16 and dtype == "float32":
         hidden = 8
     round_trip(token_num=5, hidden=hidden, experts=6, top_k=3, dtype=dtype, phase=phase, block_dim=1, seed=hidden)
@@ -56,7 +59,10 @@ def test_every_k(phase, top_k):
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 @pytest.mark.parametrize("experts", [1, 2, 3, 511, 513, 4097, 8192])
 def test_numbers_of_experts(phase, experts):
-    """Around the sizes of the tiles in which the counts are read, to the limit."""
+    """Around the sizes of the tiles in which the counts are read, to the limit.
+
+    Field report 30 (public kernels: tables for at most 512 experts). Many ranks: tests/multirank/test_long_runs.py.
+    """
     round_trip(token_num=40, hidden=16, experts=experts, top_k=min(4, experts), dtype="float16", phase=phase,
                block_dim=1, seed=experts)
 

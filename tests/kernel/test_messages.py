@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor
 
-from ms_moe_comm import ExpertWindow, MoEDispatcher, moe_decode_combine, moe_decode_dispatch
+from ms_moe_comm import ExpertWindow, MoEDispatcher, moe_decode_combine, moe_decode_dispatch, moe_prefill_dispatch
 
 E, H, K, T_MAX = 4, 32, 2, 8
 
@@ -40,6 +40,7 @@ def message(function, kind, text):
 
 
 def test_arguments_of_dispatch(window):
+    """Field report 9 (vllm-ascend PR 15827: a mask of another length) is among them."""
     def dispatch(x, ids, rows=window.rows, control=window.control, experts=E, **options):
         return lambda: moe_decode_dispatch(x, ids, rows, window.scales, control, experts, **options)[2:3]
 
@@ -76,11 +77,12 @@ def test_arguments_of_dispatch(window):
             "that goes to no expert. The window cannot be used any more: create a new one on all ranks.")
 
 
-def test_cumulative_sums_of_expert_token_nums(window):
+@pytest.mark.parametrize("dispatch", [moe_prefill_dispatch, moe_decode_dispatch])
+def test_cumulative_sums_of_expert_token_nums(window, dispatch):
+    """Field report 11 (sgl-kernel-npu PR 49, 221): one explicit switch between counts and sums."""
     ids = Tensor(np.array([[0, 2], [2, 3]], np.int32))
     for kind, expected in ((1, [1, 0, 2, 1]), (0, [1, 1, 3, 4])):
-        nums = moe_decode_dispatch(x_of(), ids, window.rows, window.scales, window.control, E,
-                                   expert_token_nums_type=kind)[3]
+        nums = dispatch(x_of(), ids, window.rows, window.scales, window.control, E, expert_token_nums_type=kind)[3]
         assert nums.asnumpy().tolist() == expected
 
 

@@ -20,7 +20,7 @@ def run(script, *arguments):
 def test_a_rank_that_is_late_killed_or_aborted_at_a_step():
     """Field report 22 (DeepEP PR 370, vllm 27774): a dead rank ends no other, waits are bounded, the peer is named.
 
-    And 18 (vllm-ascend 12430, 8960): the error of a timeout names phase, epoch and the peer that was waited for.
+    Field report 18 (vllm-ascend 12430, 8960): the error of a timeout names phase, epoch and the peer that was waited for.
     """
     assert "0 failed" in run("fault_table.py", "--short")
 
@@ -33,3 +33,8 @@ def test_killed_at_random_moments():
 def test_many_steps_across_the_wrap_of_the_epoch():
     """Field report 27 (public kernels): round numbers are integers, and their wrap harms nothing."""
     assert "no mismatch; no leak" in run("soak.py", "--steps", "6000")
+
+
+def test_many_ranks_with_many_experts():
+    """Field report 30 (public kernels: tables of the whole group for at most 64 ranks x 512 experts)."""
+    assert "66 ranks, 594 experts: all bits equal" in run("many_ranks.py")

@@ -13,6 +13,7 @@ def print_all(outputs):
 
 @pytest.mark.parametrize("ranks, dtype", [(1, "float32"), (2, "bfloat16"), (4, "float16"), (8, "bfloat16")])
 def test_thousand_steps(ranks, dtype):
+    """Field report 16 (vllm-ascend's ZBAL notes): prefill and decode in any order on one window."""
     print_all(run_ranks(ranks, MODULE, "run", seconds=900, seed=1000 + ranks, steps=1000, experts=16, top_k=6,
                         max_tokens=12, hidden=32, dtype=dtype))
 
