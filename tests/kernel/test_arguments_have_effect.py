@@ -29,7 +29,8 @@ def int32(values):
 X, OUTPUTS, WEIGHT = normal(T, H), normal(T * K, H), normal(2, H, 16)
 IDS, SPECIAL_IDS = int32([[0, 1], [1, 3], [2, 0]]), int32([[0, 4], [1, 3], [5, 0]])
 MAP, COUNT = int32([[0, 2], [1, 3]]), int32([2, 2])
-LOGICAL = {"expert_ids": int32([[0, 1], [1, 0], [0, 0]]), "logical_to_physical_map": MAP, "logical_replica_count": COUNT}
+LOGICAL = {"expert_ids": int32([[0, 1], [1, 0], [0, 0]]), "logical_to_physical_map": MAP,
+           "logical_replica_count": COUNT}
 COPIES = {"expert_ids": SPECIAL_IDS, "copy_expert_num": 2, "ori_x": X}
 CONSTANT = {"const_expert_alpha_1": normal(1), "const_expert_alpha_2": normal(1), "const_expert_v": normal(1, H)}
 CONSTANTS = {"expert_ids": SPECIAL_IDS, "zero_expert_num": 1, "const_expert_num": 1, "ori_x": X, **CONSTANT}
@@ -78,10 +79,10 @@ ALONE = "'logical_to_physical_map' and 'logical_replica_count' belong together, 
 NO_CONSTANTS = "has no effect without constant experts (const_expert_num): pass None, or the number of them."
 # the kind of operator, arguments of which the first has no effect, and what is said
 REFUSED = [
-    ("dispatch", {"scales": SMOOTH}, "'scales' are the smooth factors of quantisation and have no effect with quant_mode 0. "
-                                     "Pass None, or quant_mode 2."),
-    ("dispatch", {"replica_policy": 2}, "'replica_policy' has no effect without 'logical_to_physical_map'. Pass a map, or "
-                                        "leave it at 0."),
+    ("dispatch", {"scales": SMOOTH}, "'scales' are the smooth factors of quantisation and have no effect with "
+                                     "quant_mode 0. Pass None, or quant_mode 2."),
+    ("dispatch", {"replica_policy": 2}, "'replica_policy' has no effect without 'logical_to_physical_map'. Pass a "
+                                        "map, or leave it at 0."),
     ("dispatch", {"logical_to_physical_map": MAP}, f"{ALONE} first was given."),
     ("dispatch", {"logical_replica_count": COUNT}, f"{ALONE} second was given."),
     ("dispatch", {"shared_expert_num": 1}, "'shared_expert_num' is 1, but the window has 0 shared experts"),

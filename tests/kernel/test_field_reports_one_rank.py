@@ -210,8 +210,8 @@ def test_the_dtype_of_rows_follows_the_request(phase, dtype):
 
 @PHASES
 @pytest.mark.parametrize("text, expert, change", [
-    ("'logical_to_physical_map' gives logical expert 0 the physical expert 6, but the window has 0 to 5", 0, {(0, 1): E}),
-    ("'logical_to_physical_map' gives logical expert 0 the physical expert -1, but the window has 0 to 5", 0, {(0, 0): -1}),
+    ("gives logical expert 0 the physical expert 6, but the window has 0 to 5", 0, {(0, 1): E}),
+    ("gives logical expert 0 the physical expert -1, but the window has 0 to 5", 0, {(0, 0): -1}),
     ("gives physical expert 3 to logical expert 3, but it serves another already. Give each", 1, {(1, 0): 3}),
     ("'expert_ids' holds 4 (token 0, k 0), but the logical and special experts are 0 to 3. Pass a negative id", 4, {}),
 ])

@@ -20,7 +20,7 @@ def run(script, *arguments):
 def test_a_rank_that_is_late_killed_or_aborted_at_a_step():
     """Field report 22 (DeepEP PR 370, vllm 27774): a dead rank ends no other, waits are bounded, the peer is named.
 
-    Field report 18 (vllm-ascend 12430, 8960): the error of a timeout names phase, epoch and the peer that was waited for.
+    Field report 18 (vllm-ascend 12430, 8960): the error of a timeout names phase, epoch and the peer waited for.
     """
     assert "0 failed" in run("fault_table.py", "--short")
 

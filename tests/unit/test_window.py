@@ -170,8 +170,8 @@ def test_copying_mindspore_is_noticed(monkeypatch):
 def test_refused_parameters(change, error, text):
     """Field report 21 (UCCL 923: a deadlock without a word at 256 experts): limits are checked at creation, and named.
 
-    Hundreds of experts work: tests/multirank/test_routing.py, tests/multirank/test_long_runs.py. Field report 14 (DeepEP
-    PR 413) and Field report 28 (public kernels): an H whose row is no whole number of 32 bytes gets no window.
+    Hundreds of experts work: tests/multirank/test_routing.py, tests/multirank/test_long_runs.py. Field report 14
+    (DeepEP PR 413), Field report 28 (public kernels): an H whose row is no whole number of 32 bytes gets no window.
     """
     with pytest.raises(error, match=f"For 'ExpertWindow', .*{text}"):
         ExpertWindow.create(**{**SHAPE, **change})
@@ -208,9 +208,10 @@ def test_lack_of_space():
     that says needed and free bytes, before anything is launched.
     """
     shape = {**SHAPE, "hidden_size": 8192, "capacity": 2**31 - 1}
-    with pytest.raises(MemoryError, match=r"1 ranks need \d+ bytes .* but \d+ bytes are free. Lower max_tokens") as error:
+    text = r"1 ranks need (\d+) bytes .* but (\d+) bytes are free. Lower max_tokens"
+    with pytest.raises(MemoryError, match=text) as error:
         ExpertWindow.create(**shape)
-    needed, free = (int(re.search(rf"(\d+) bytes{after}", str(error.value)).group(1)) for after in (" [^a]", " are free"))
+    needed, free = map(int, re.search(text, str(error.value)).groups())
     assert needed >= WindowParameters(ep_world_size=1, dtype=ms.bfloat16, **shape).layout()["window_bytes"] > free > 0
 
 
