@@ -86,7 +86,7 @@ enum NoteField : uint32_t { kNoteCode = 0, kNoteRank, kNoteNeed, kNoteSource, kN
 enum ErrorCode : int64_t {
   kOk = 0,
   kTimedOut = 1,       // count = how many ranks are missing, detail = the first of them
-  kPeerAborted = 2,    // detail = {peer, its code, its phase, the first rank that it missed}
+  kPeerAborted = 2,    // count = a rank waited for, detail = {peer, its code, its phase, the first rank that it missed}
   kExpertIdRange = 3,  // detail = {id, E and special experts, token, k}
   kRowIndexRange = 4,  // detail = {expand_idx, capacity, token, k}
   kNoDispatch = 5,     // a combine without a dispatch that placed rows; detail = {last epoch, last placed, last combined}

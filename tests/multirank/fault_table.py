@@ -196,7 +196,7 @@ def check_cell(cell, seen):
         if rank not in cell.witnesses:
             continue
         if cell.fault == "aborted":
-            awaited = r"was waiting for .* \(phase '\w+'\) (of rank \d )?when rank \d gave up: "
+            awaited = r"was waiting for .* \(phase '\w+'\) of rank \d when rank \d gave up: "
             told = rf"rank {VICTIM} gave up: {GIVES_UP[cell.step]}|rank \d gave up: rank {VICTIM} had given up"
             expect(re.search(where + awaited, report["text"]) and re.search(told, report["text"]), cell,
                    f"rank {rank}: {report['text']}")

@@ -25,6 +25,11 @@ def test_a_rank_that_is_late_killed_or_aborted_at_a_step():
     assert "0 failed" in run("fault_table.py", "--short")
 
 
+def test_a_rank_that_waits_for_the_dead_says_so():
+    """Field report 22: the dead rank is named, also where those who miss it are missed first."""
+    run("chain.py")
+
+
 def test_killed_at_random_moments():
     """Field report 22 (flashinfer PR 4183): no hang and no wrong result, wherever a rank dies."""
     assert "0 failed" in run("random_kills.py", "--kills", "6", "--jobs", "2")

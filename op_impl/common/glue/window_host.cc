@@ -157,8 +157,9 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
     case kPeerAborted: {
       const Memory aborted(base + AbortedOffset(w.shape), w.shape.world_size * kLineBytes, w.on_npu);
       const Origin origin = FindOrigin(detail, aborted.Bytes(), w.shape.world_size);
-      return "was waiting for " + AwaitedThing(record[kPhase]) + " when rank " + std::to_string(origin.rank) +
-             " gave up: " + Cause(origin.code, origin.phase, origin.missed) + ".";
+      return "was waiting for " + AwaitedThing(record[kPhase]) + " of rank " + std::to_string(record[kCount]) +
+             " when rank " + std::to_string(origin.rank) + " gave up: " +
+             Cause(origin.code, origin.phase, origin.missed) + ".";
     }
     case kExpertIdRange:
       return "'expert_ids' holds " + std::to_string(detail[0]) + " (" + where + "), but " + KnownExperts(detail[1], w) +

@@ -238,11 +238,12 @@ class Exchange {
     for (;;) {
       LoadStrided(stage_, window_->Own(row), experts, sources, CountsRowBytes(window_->shape));
       bool all = true;
-      for (uint32_t s = 0; s < sources && all; ++s) {
-        for (uint32_t e = 0; e < experts && all; ++e) all = IsCurrent(stage_.GetValue(s * pitch + e));
+      uint32_t looked_at = 0;
+      for (; looked_at < sources && all; ++looked_at) {
+        for (uint32_t e = 0; e < experts && all; ++e) all = IsCurrent(stage_.GetValue(looked_at * pitch + e));
       }
       if (all) return true;
-      if (!wait.Expired()) continue;
+      if (!wait.Expired(source + looked_at - 1)) continue;
       if (!failure_->Failed()) RecordMissing(expert, experts, source, sources, pitch);
       return false;
     }

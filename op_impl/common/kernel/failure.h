@@ -38,13 +38,13 @@ class Failure {
     for (uint32_t peer = 0; peer < window_->world_size; ++peer) Store(window_->Peer(peer, line), buffer_, kRecordWords);
   }
 
-  // Adopts the error of a peer that has given up, if there is one.
-  __aicore__ inline void CheckPeers(int64_t phase, uint64_t epoch) {
+  // Adopts the error of a peer that has given up, if there is one. `missing`: a rank that this one waits for.
+  __aicore__ inline void CheckPeers(int64_t phase, uint64_t epoch, uint32_t missing) {
     for (uint32_t first = 0; first < window_->world_size && !failed_; first += kMaxBlocks) {
       const uint32_t lines = Min(kMaxBlocks, window_->world_size - first);
       LoadStrided(buffer_, window_->Own(AbortedOffset(window_->shape) + first * kLineBytes), 1, lines, kLineBytes);
       for (uint32_t i = 0; i < lines && !failed_; ++i) {
-        if (buffer_.GetValue(i * kWordPitch) != kOk) Adopt(first + i, phase, epoch);
+        if (buffer_.GetValue(i * kWordPitch) != kOk) Adopt(first + i, phase, epoch, missing);
       }
     }
   }
@@ -67,7 +67,7 @@ class Failure {
     return false;
   }
 
-  __aicore__ inline void Adopt(uint32_t peer, int64_t phase, uint64_t epoch) {
+  __aicore__ inline void Adopt(uint32_t peer, int64_t phase, uint64_t epoch, uint32_t missing) {
     if (peer == window_->rank) {  // another block of this rank, whose record says what happened
       failed_ = true;
       return;
@@ -76,7 +76,7 @@ class Failure {
     const int64_t code = buffer_.GetValue(kCode);
     const int64_t peer_phase = buffer_.GetValue(kPhase);
     const int64_t missed = buffer_.GetValue(kDetail);
-    Record(kPeerAborted, phase, epoch, 1, peer, code, peer_phase, missed);
+    Record(kPeerAborted, phase, epoch, missing, peer, code, peer_phase, missed);
   }
 
   const Window *window_;

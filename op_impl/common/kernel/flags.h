@@ -45,10 +45,10 @@ class Flags {
       Load(rows_, window_->Own(table + first * sizeof(int32_t)), ranks);
       for (;;) {
         LoadStrided(words_, window_->Own(flags + first * kLineBytes), 1, ranks, kLineBytes);
-        bool all = true;
-        for (uint32_t i = 0; i < ranks && all; ++i) all = Here(i, epoch);
-        if (all) break;
-        expired = expired || wait.Expired();
+        uint32_t here = 0;
+        while (here < ranks && Here(here, epoch)) ++here;
+        if (here == ranks) break;
+        expired = expired || wait.Expired(first + here);
         if (!expired) continue;
         if (failure_->Failed()) return;
         for (uint32_t i = 0; i < ranks; ++i) {

@@ -6,7 +6,7 @@
 
 namespace moe_comm {
 
-// One wait: call Expired() after each look that found something missing, until it says true.
+// One wait: call Expired() after each look that found something of a rank missing, until it says true.
 class Wait {
  public:
   __aicore__ inline Wait(const Window &window, Failure &failure, int64_t phase, uint64_t epoch)
@@ -15,8 +15,8 @@ class Wait {
   }
 
   // True if a peer has given up or the deadline has passed; in the latter case the caller names the missing ranks.
-  __aicore__ inline bool Expired() {
-    if (++looks_ % kLooksPerPeerCheck == 0) failure_.CheckPeers(phase_, epoch_);
+  __aicore__ inline bool Expired(uint32_t missing) {
+    if (++looks_ % kLooksPerPeerCheck == 0) failure_.CheckPeers(phase_, epoch_, missing);
     return failure_.Failed() || AscendC::GetSystemCycle() > end_;
   }
 
