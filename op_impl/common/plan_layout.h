@@ -13,6 +13,13 @@ enum PlanField : uint32_t {
   kPlanTokens,
   kPlanTopK,
   kPlanBlocks,
+  // for a second dispatch that keeps the plan
+  kPlanExchangeLow,  // the counts exchange whose tables it needs
+  kPlanExchangeHigh,
+  kPlanColumns,
+  kPlanQuantMode,
+  kPlanRouting,  // a hash
+  kPlanFields,
   kPlanHeaderWords = 16,
   kPlanStarts = kPlanHeaderWords,  // [blocks + 1] first token of each block: equal shares of the bytes to move, not of the tokens
   // [T * K] the (token, k) pairs in the order of their moves, -1 for those without a row

@@ -37,7 +37,7 @@ constexpr uint64_t kRowAlign = 32;  // the unit of UB and of aligned moves: a ro
 constexpr uint32_t kMaxBlocks = 64;
 constexpr uint32_t kMaxTopK = 16;
 constexpr uint32_t kMaxSharedExperts = 4;
-constexpr uint32_t kMaxExperts = 8192;  // two [E] int32 tables and a row buffer must fit the unified buffer
+constexpr uint32_t kMaxExperts = 65536;
 constexpr uint32_t kMaxRanks = 1024;
 
 // 64-bit words at the start of a region. Written once by the host, but for the last group.
@@ -81,7 +81,17 @@ enum RecordField : uint32_t { kCode = 0, kPhase, kRecordEpoch, kCount, kDetail, 
 constexpr uint32_t kDetailWords = kRecordWords - kDetail;
 
 // A block's line of scratch. The verdict words stand as in the header.
-enum NoteField : uint32_t { kNoteCode = 0, kNoteRank, kNoteNeed, kNoteSource, kNoteEpoch, kVerdictWords, kNoteWeight = 5, kNoteHash };
+enum NoteField : uint32_t {
+  kNoteCode = 0,
+  kNoteRank,
+  kNoteNeed,
+  kNoteSource,
+  kNoteEpoch,
+  kVerdictWords,
+  kNoteWeight = kVerdictWords,  // of the tokens that the block counted
+  kNoteRouting,                 // a hash of where they go
+  kNoteMap                      // of the placement map, in the first block's line
+};
 
 enum ErrorCode : int64_t {
   kOk = 0,
@@ -94,6 +104,11 @@ enum ErrorCode : int64_t {
   kOverflow = 7,       // in the verdict words only
   kDisagree = 8,       // count = how many ranks, detail = {the first of them, its agreement word, the own one}
   kBadMap = 9,         // detail = {logical expert, MapFault, the value, its limit}
+  kKeptPlan = 10,      // a kept plan that does not hold; detail = {PlanFault, what the plan says, what is so}
+};
+
+enum PlanFault : int64_t {
+  kOtherExchange = 0, kNotCombined, kOtherTokenNum, kOtherColumns, kOtherQuantMode, kOtherRouting
 };
 
 enum MapFault : int64_t { kReplicaCount = 0, kPhysicalId = 1, kOwnedTwice = 2 };
@@ -169,9 +184,14 @@ __aicore__ inline uint64_t TableRowBytes(uint64_t entries) { return RoundUp(entr
 __aicore__ inline uint64_t HistogramOffset(const WindowShape &s, uint64_t block) {
   return AbortedOffset(s) + RegionSize(s.world_size * kLineBytes) + block * TableRowBytes(SlotNum(s));
 }
+// [blocks][slots] int32: the row of a block's next token for each slot, while the block places its tokens.
+__aicore__ inline uint64_t NextRowsOffset(const WindowShape &s, uint64_t block) {
+  return HistogramOffset(s, 0) + RegionSize(s.block_dim * TableRowBytes(SlotNum(s))) +
+         block * TableRowBytes(SlotNum(s));
+}
 // [slots] int32: the row of this rank's first token for each slot, in the window of the slot's rank.
 __aicore__ inline uint64_t FirstRowsOffset(const WindowShape &s) {
-  return HistogramOffset(s, 0) + RegionSize(s.block_dim * TableRowBytes(SlotNum(s)));
+  return NextRowsOffset(s, 0) + RegionSize(s.block_dim * TableRowBytes(SlotNum(s)));
 }
 // [slots] int32: one past the row of this rank's last token that is not dropped.
 __aicore__ inline uint64_t LastRowsOffset(const WindowShape &s) {
@@ -196,9 +216,16 @@ __aicore__ inline uint64_t DroppedFromOffset(const WindowShape &s) {
 __aicore__ inline uint64_t DroppedToOffset(const WindowShape &s) {
   return DroppedFromOffset(s) + RegionSize(s.world_size * sizeof(uint64_t));
 }
+// [R] int32 each: the same of the last exchange alone. Only if the window drops.
+__aicore__ inline uint64_t LastDroppedFromOffset(const WindowShape &s) {
+  return DroppedToOffset(s) + RegionSize(s.world_size * sizeof(uint64_t));
+}
+__aicore__ inline uint64_t LastDroppedToOffset(const WindowShape &s) {
+  return LastDroppedFromOffset(s) + RegionSize(TableRowBytes(s.world_size));
+}
 // [blocks] lines of NoteField words: what a block tells the others of its rank at a barrier.
 __aicore__ inline uint64_t NoteOffset(const WindowShape &s, uint64_t block) {
-  return DroppedToOffset(s) + RegionSize(s.world_size * sizeof(uint64_t)) + block * kLineBytes;
+  return LastDroppedToOffset(s) + RegionSize(TableRowBytes(s.world_size)) + block * kLineBytes;
 }
 
 // --- rows ---

@@ -32,7 +32,7 @@ constexpr uint64_t kUnit = 32;                      // of rows and buffers
 // those from kBadRow on in its combine.
 enum class Fault {
   kNone, kAbsent, kAbsentCombine, kBadId, kBadMap, kOtherQuantMode, kOtherMap, kNoDispatch, kTwice, kBadRow,
-  kBadCombineId, kBadPlan, kCount
+  kBadCombineId, kBadPlan, kBadKept, kUncombined, kCount
 };
 struct FaultKind {
   const char *description;
@@ -51,6 +51,8 @@ const FaultKind kFaults[] = {
     {"an expand_idx out of range", kRowIndexRange},
     {"an expert id out of range in combine", kExpertIdRange},
     {"the plan of other tokens", kPlanMismatch},
+    {"a kept plan that does not hold", kKeptPlan},
+    {"a kept plan before the combine, on all ranks", kKeptPlan},
 };
 
 struct Configuration {
@@ -89,6 +91,7 @@ struct Step {
   std::vector<float> smooth;                  // [H] or [experts, H]
   uint32_t out_dtype;                         // of y
   Special special;
+  bool keeps = false;                         // the plan of the step before
 };
 
 // Memory that the simulator knows, kept for the whole run.
@@ -281,7 +284,8 @@ class Scenario {
 
   void MakeSteps() {
     const Configuration &c = config_;
-    const uint32_t number = many_ranks_ ? 1 : 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
+    const bool of_kept = c.fault == Fault::kBadKept || c.fault == Fault::kUncombined;
+    const uint32_t number = of_kept ? 2 : many_ranks_ ? 1 : 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
     uint64_t most_rows = 1;
     for (uint32_t n = 0; n < number; ++n) {
       Step step;
@@ -295,8 +299,12 @@ class Scenario {
       const bool residual = OneIn(3);
       step.out_dtype = OneIn(2) ? c.dtype : static_cast<uint32_t>(Random(kDtypeCount));
       step.special = MakeSpecial();
+      step.keeps = n > 0 && steps_.back().prefill && steps_.back().combine && (of_kept || OneIn(2));
+      if (of_kept || step.keeps) step.prefill = true;
+      if (of_kept) step.combine = true;
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
         step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
+        if (step.keeps) step.tokens.back() = WithOtherRows(steps_.back().tokens[rank]);
         if (residual) step.tokens.back().residual = Values(step.tokens.back().token_num);
       }
       if (c.smooth_kind != kNoSmooth) {
@@ -318,7 +326,12 @@ class Scenario {
       if (c.drops) step.expected.most_rows = std::min(step.expected.most_rows, config_.capacity);
       for (const std::vector<Row> &rows : step.expected.rows) step.outputs.push_back(Values(rows.size()));
     }
-    const Step &last = steps_.back();
+    Step &last = steps_.back();
+    for (Step &step : steps_) step.keeps = step.keeps && step.expected.most_rows <= config_.capacity;
+    if (of_kept && !last.keeps) config_.fault = Fault::kNone;
+    if (c.fault == Fault::kUncombined) steps_[steps_.size() - 2].combine = false;
+    // without an exchange a rank does not learn what the others do that it has no rows of
+    if (c.fault != Fault::kNone && !of_kept) last.keeps = false;
     const bool combines = last.combine && last.expected.most_rows <= config_.capacity;
     if (c.fault == Fault::kBadId) PlantBadId();
     const bool of_map = c.fault == Fault::kBadMap || c.fault == Fault::kOtherMap;
@@ -359,6 +372,13 @@ class Scenario {
                                             : static_cast<int64_t>(Random(skewed ? 1 : IdNum())));
       if (scales) tokens.scales.push_back(static_cast<float>(static_cast<double>(Random(1 << 20)) / (1 << 20)));
     }
+    return tokens;
+  }
+
+  // The same routing for other rows.
+  Tokens WithOtherRows(Tokens tokens) {
+    tokens.x = Values(tokens.token_num);
+    if (!tokens.shared.empty()) tokens.shared = Values(tokens.token_num);
     return tokens;
   }
 
@@ -423,6 +443,7 @@ class Scenario {
     const WindowShape shape = Shape();
     std::vector<uint64_t> bases;
     untold_verdict_.assign(config_.world_size, kNoStep);
+    last_plan_.assign(config_.world_size, nullptr);
     for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
       windows_.push_back(memory_->Raw(WindowBytes(shape)));
       std::memset(windows_.back(), 0, ControlBytes(shape));
@@ -463,12 +484,16 @@ class Scenario {
         const std::string number = "[" + std::to_string(block) + "]";
         part("record" + number, RecordOffset(block), kLineBytes, true);
         part("histogram" + number, HistogramOffset(shape, block), table, false);
+        part("next_rows" + number, NextRowsOffset(shape, block), table, false);
         part("note" + number, NoteOffset(shape, block), kLineBytes, false);
       }
       part("first_rows", FirstRowsOffset(shape), table, false);
       part("last_rows", LastRowsOffset(shape), table, false);
+      part("received", ReceivedOffset(shape), SlotsOf(shape, rank) * sizeof(int32_t), false);
       part("dropped_from", DroppedFromOffset(shape), config_.world_size * sizeof(uint64_t), true);
       part("dropped_to", DroppedToOffset(shape), config_.world_size * sizeof(uint64_t), true);
+      part("last_dropped_from", LastDroppedFromOffset(shape), config_.world_size * sizeof(int32_t), false);
+      part("last_dropped_to", LastDroppedToOffset(shape), config_.world_size * sizeof(int32_t), false);
       part("scales", ScalesOffset(shape), config_.capacity * sizeof(float), false);
       part("sources", SourcesOffset(shape), config_.world_size * sizeof(int32_t), false);
       part("destinations", DestinationsOffset(shape), config_.world_size * sizeof(int32_t), false);
@@ -504,9 +529,16 @@ class Scenario {
 
   // False if nothing more can be done on this rank's window.
   bool RunStep(uint32_t rank, uint64_t number, const Step &step) {
-    const Arguments arguments = MakeArguments(rank, step);
+    Arguments arguments = MakeArguments(rank, step);
     const bool faulty = rank == config_.fault_rank;
     const bool last = number + 1 == steps_.size();
+    if (step.keeps) arguments.kept_plan = last_plan_[rank];
+    if (config_.fault == Fault::kBadKept && last && faulty) {
+      static const PlanField fields[] = {kPlanExchangeLow, kPlanExchangeHigh, kPlanTokens, kPlanColumns, kPlanQuantMode,
+                                         kPlanRouting};
+      Overwrite(rank, arguments.kept_plan, fields[Random(std::size(fields))], 12345);
+    }
+    last_plan_[rank] = arguments.plan;
     if (config_.fault == Fault::kNoDispatch && faulty) return RunCombine(rank, number, step, arguments);
     Launch(rank, step.prefill ? kPrefillDispatch : kDecodeDispatch, config_.cores,
            [&] { CallDispatch(rank, step, arguments); });
@@ -524,6 +556,9 @@ class Scenario {
       return false;
     }
     Compare(rank, number, "epoch", header[kEpoch], number + 1);
+    const auto keeps = [](const Step &s) { return s.keeps; };
+    Compare(rank, number, "exchange", header[kExchange],
+            number + 1 - std::count_if(steps_.begin(), steps_.begin() + number + 1, keeps));
     Compare(rank, number, "placed", header[kPlacedEpoch] == number + 1, !overflow);
     CheckVerdict(rank, number, overflow);
     if (overflow) {
@@ -573,7 +608,7 @@ class Scenario {
 
   struct Arguments {
     uint8_t *x, *expert_ids, *mask, *scales, *shared, *residual, *expand_idx, *expert_token_nums, *plan;
-    uint8_t *physical_ids, *smooth, *map, *replica_counts, *alpha_1, *alpha_2, *v, *y;
+    uint8_t *physical_ids, *kept_plan, *smooth, *map, *replica_counts, *alpha_1, *alpha_2, *v, *y;
   };
 
   Arguments MakeArguments(uint32_t rank, const Step &step) {
@@ -625,6 +660,7 @@ class Scenario {
     a.replica_counts = map.empty() ? nullptr
                                    : tensor("logical_replica_count", replica_counts.size() * sizeof(int32_t),
                                             replica_counts.data());
+    a.kept_plan = nullptr;
     a.physical_ids = tensor("physical_expert_ids", pairs * sizeof(int32_t), nullptr);
     a.y = tensor("y", tokens.token_num * ResultBytes(step), nullptr);
     return a;
@@ -634,8 +670,8 @@ class Scenario {
     const uint32_t token_num = step.tokens[rank].token_num;
     if (step.prefill) {
       moe_prefill_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, windows_[rank], a.expand_idx,
-                           a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
-                           config_.mask_kind, QuantMode(rank, step), config_.smooth_kind, LogicalNumArgument(),
+                           a.expert_token_nums, a.plan, a.physical_ids, a.kept_plan, token_num, config_.top_k,
+                           config_.id_bytes, config_.mask_kind, QuantMode(rank, step), config_.smooth_kind, LogicalNumArgument(),
                            config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
                            config_.cumulative,
                            config_.prefill.row_buffer_bytes, config_.prefill.batch_tokens);
@@ -765,6 +801,7 @@ class Scenario {
     if (record == nullptr) {
       const bool must_fail = (fault == Fault::kAbsent && last) || (fault == Fault::kBadId && HasBadId(step)) ||
                              fault == Fault::kNoDispatch || (fault >= Fault::kBadRow && last && combine && faulty) ||
+                             (own_code == kKeptPlan && last && (faulty || fault == Fault::kUncombined)) ||
                              (last && (fault == Fault::kBadMap || own_code == kDisagree));
       if (must_fail) Fail(rank, step, "no error although rank " + std::to_string(config_.fault_rank) + " failed");
       return true;
@@ -777,6 +814,8 @@ class Scenario {
     } else if (own_code == kDisagree) {  // each differs from the one, and that one from all
       right = (record[kCode] == kDisagree && (faulty || (record[kCount] == 1 && detail[0] == config_.fault_rank))) ||
               (record[kCode] == kPeerAborted && (detail[1] == kDisagree || detail[1] == kPeerAborted));
+    } else if (fault == Fault::kUncombined) {
+      right = record[kCode] == kKeptPlan || (record[kCode] == kPeerAborted && detail[1] == kKeptPlan);
     } else if (faulty) {
       right = record[kCode] == own_code;
     } else if (record[kCode] == kTimedOut) {  // all others take part, so that only the absent one can be missing
@@ -929,7 +968,7 @@ class Scenario {
                        number(" buffers=", c.decode_buffer_bytes) + number("/", c.prefill.row_buffer_bytes) +
                        number("x", c.prefill.batch_tokens) + number("/", c.tile_elements) + " T=";
     for (const Step &step : steps_) {
-      text += step.prefill ? "prefill[" : "decode[";
+      text += step.keeps ? "kept[" : step.prefill ? "prefill[" : "decode[";
       for (const Tokens &tokens : step.tokens) text += std::to_string(tokens.token_num) + ",";
       text.back() = ']';
       text += step.combine ? (step.in_place ? " in place " : " copied ") : " no combine ";
@@ -956,6 +995,7 @@ class Scenario {
   bool two_absent_ = false;
   std::vector<Step> steps_;
   std::vector<uint8_t *> windows_;
+  std::vector<uint8_t *> last_plan_;      // of each rank
   std::vector<uint64_t> untold_verdict_;  // of each rank: the step, or kNoStep
   Simulator *simulator_ = nullptr;
   Memory *memory_ = nullptr;

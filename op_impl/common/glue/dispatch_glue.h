@@ -1,6 +1,8 @@
-// The glue of both dispatch operators: they take the same arguments and differ in the split of the work alone.
+// The glue of both dispatch operators: prefill takes one argument more, its last, and they split the work another way.
 #ifndef MOE_COMM_GLUE_DISPATCH_GLUE_H
 #define MOE_COMM_GLUE_DISPATCH_GLUE_H
+
+#include <tuple>
 
 #include "common/glue/launch.h"
 #include "common/glue/window_host.h"
@@ -8,7 +10,7 @@
 
 namespace moe_comm {
 
-// Both operators take the same arguments in the same places.
+// Both operators have these arguments in the same places.
 namespace dispatch = signatures::moe_decode_dispatch;
 
 // How long the plan of T and its columns is.
@@ -54,18 +56,22 @@ void CheckRows(const Checker &check, size_t argument, const char *name, const Wi
 // waits for ExpertWindow.check.
 void RaiseWindowError(void *npu_stream, uint8_t *control, const char *op);
 
-// Launches `kernel`, whose last arguments are `tiling`.
-template <typename Kernel, typename... Tiling>
+// Launches `kernel`, which takes `own` tensors beside those of both, and last its `tiling`.
+template <typename Kernel, typename... Tensors, typename... Tiling>
 void LaunchDispatch(const char *op, const DispatchLaunch &launch, Kernel kernel, const Arguments &in,
-                    const std::vector<uint8_t *> &out, void *npu_stream, Tiling... tiling) {
+                    const std::vector<uint8_t *> &out, void *npu_stream, const std::tuple<Tensors...> &own,
+                    Tiling... tiling) {
   const DispatchScalars &s = launch.scalars;
   const LaunchTimer timer(npu_stream, launch.control, kDispatchCalls);
-  LaunchKernel(npu_stream, launch.window.blocks, op, kernel, in[dispatch::x].data, in[dispatch::expert_ids].data,
-               in[dispatch::x_active_mask].data, in[dispatch::scales].data, in[dispatch::logical_to_physical_map].data,
-               in[dispatch::logical_replica_count].data, launch.control, out[dispatch::out_expand_idx],
-               out[dispatch::out_expert_token_nums], out[dispatch::out_plan], out[dispatch::out_physical_expert_ids],
-               s.token_num, s.top_k, s.id_bytes, s.mask_kind, s.quant_mode, s.smooth_kind, s.logical_expert_num,
-               s.max_replicas, s.replica_policy, s.special_expert_num, s.cumulative, tiling...);
+  std::apply([&](Tensors... tensors) {
+    LaunchKernel(npu_stream, launch.window.blocks, op, kernel, in[dispatch::x].data, in[dispatch::expert_ids].data,
+                 in[dispatch::x_active_mask].data, in[dispatch::scales].data,
+                 in[dispatch::logical_to_physical_map].data, in[dispatch::logical_replica_count].data, launch.control,
+                 out[dispatch::out_expand_idx], out[dispatch::out_expert_token_nums], out[dispatch::out_plan],
+                 out[dispatch::out_physical_expert_ids], tensors..., s.token_num, s.top_k, s.id_bytes, s.mask_kind,
+                 s.quant_mode, s.smooth_kind, s.logical_expert_num, s.max_replicas, s.replica_policy,
+                 s.special_expert_num, s.cumulative, tiling...);
+  }, own);
   RaiseWindowError(npu_stream, launch.control, op);
 }
 

@@ -82,6 +82,7 @@ std::string Cause(int64_t code, int64_t phase, int64_t missed) {
     case kDisagree: return "its arguments were not those of its peers";
     case kBadMap: return "its placement map was not valid";
     case kPlanMismatch: return "its plan was of another dispatch";
+    case kKeptPlan: return "its kept plan did not hold any more";
     default: return "error code " + std::to_string(code);
   }
 }
@@ -121,6 +122,27 @@ std::string BadMap(const int64_t *detail) {
   }
   return "'logical_to_physical_map' gives " + expert + " the physical expert " + value + ", but the window has 0 to " +
          std::to_string(detail[3] - 1) + ".";
+}
+
+// `detail`: PlanFault, what the plan says, what is so.
+std::string KeptPlan(const int64_t *detail) {
+  const std::string plan = std::to_string(detail[1]);
+  const std::string here = std::to_string(detail[2]);
+  switch (detail[0]) {
+    case kOtherExchange:
+      return "'kept_plan' is of the window's exchange of counts number " + plan + ", but the last one is number " + here +
+             ". Keep the plan of the dispatch before, on the same window, or pass None to exchange anew.";
+    case kNotCombined:
+      return "a dispatch with 'kept_plan' needs the combine of the one before, but dispatch number " + here +
+             (detail[1] == 0 ? " has none" : " has none yet (the last combined is number " + plan + ")") +
+             ". Combine first, or pass None to exchange anew.";
+    case kOtherTokenNum: return "'kept_plan' is for T = " + plan + ", but T is " + here + ".";
+    case kOtherColumns: return "'kept_plan' is for " + plan + " experts per token, but there are " + here + ".";
+    case kOtherQuantMode: return "'kept_plan' is for quant_mode " + plan + ", but quant_mode is " + here + ".";
+    default:
+      return "'kept_plan' was made for other expert_ids, x_active_mask or placement map. Pass those of that dispatch, or "
+             "None to exchange anew.";
+  }
 }
 
 // The error that made ranks give up one after the other: its rank, code, phase, and the first rank that was missed.
@@ -182,6 +204,7 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
              std::to_string(detail[3]) + ". Pass 'plan' and 'expert_ids' of the last dispatch unchanged.";
     case kDisagree: return Disagreement(record[kCount], detail);
     case kBadMap: return BadMap(detail);
+    case kKeptPlan: return KeptPlan(detail);
     default:
       return "failed with code " + std::to_string(record[kCode]) + ".";
   }

@@ -5,6 +5,7 @@
 #include "../plan_layout.h"
 #include "exchange.h"
 #include "flags.h"
+#include "next_rows.h"
 #include "placement.h"
 
 namespace moe_comm {
@@ -17,6 +18,7 @@ struct DispatchArguments {
   GM_ADDR expert_token_nums;  // [slots of this rank] int64
   GM_ADDR physical_ids;       // [T, K] int32
   GM_ADDR plan;               // see plan_layout.h
+  GM_ADDR kept_plan;          // a plan to keep, or none
   bool cumulative;
 };
 
@@ -33,7 +35,10 @@ class Dispatch {
     failure.Init(&window, failure_buffer_.Get<int64_t>());
     flags.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
     routes.Init(&window, &failure, arguments.routes, pipe);
-    exchange.Init(&window, &failure, &routes, arguments.placement.quant_mode, pipe);
+    page_.Init(&window, pipe);
+    counting.Init(&window, &failure, &routes, &page_, pipe);
+    exchange.Init(&window, &failure, &counting, &page_, arguments.placement.quant_mode, pipe);
+    next_rows.Init(&window, &routes, &page_, pipe);
     placement.Init(&window, &routes, arguments.placement, pipe);
     indices = indices_buffer_.Get<int32_t>();
   }
@@ -42,16 +47,22 @@ class Dispatch {
   __aicore__ inline bool Plan() {
     const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    const bool keeps = arguments_.kept_plan != nullptr;
+    if (keeps && !failure.Failed()) CheckKeptPlan();
     if (!failure.Failed()) {
-      exchange.Count(Share(routes.TokenNum(), block, blocks), Share(routes.TokenNum(), block + 1, blocks));
+      counting.Count(Share(routes.TokenNum(), block, blocks), Share(routes.TokenNum(), block + 1, blocks),
+                     exchange.Epoch());
     }
-    if (failure.Barrier()) {
+    const bool counted = failure.Barrier();
+    if (counted && keeps) {
+      CheckKept(kOtherRouting, kPlanRouting, static_cast<int32_t>(counting.Routing()));
+      if (block == 0) exchange.ReportKept(arguments_.expert_token_nums, arguments_.cumulative);
+    } else if (counted) {
       exchange.Publish();
       exchange.Collect(arguments_.expert_token_nums, arguments_.cumulative);
     }
     if (!failure.Barrier()) return false;
-    fits_ = exchange.Fits();
-    if (block == 0) StorePlanHeader();
+    fits_ = keeps || exchange.Fits();
     return fits_;
   }
 
@@ -60,6 +71,7 @@ class Dispatch {
     const bool placed = failure.Barrier() && fits_;
     if (placed) {
       flags.Publish(ArrivedOffset(window.shape), DestinationsOffset(window.shape), exchange.Epoch());
+      if (AscendC::GetBlockIdx() == 0) StorePlanHeader();  // here it takes no time that would not be waited
       flags.Await(ArrivedOffset(window.shape), SourcesOffset(window.shape), exchange.Epoch(), kWaitArrived);
     }
     if (AscendC::GetBlockIdx() == 0) {
@@ -89,22 +101,53 @@ class Dispatch {
   Failure failure;
   Flags flags;
   Routes routes;
+  Counting counting;
   Exchange exchange;
+  NextRows next_rows;
   Placement placement;
   AscendC::LocalTensor<int32_t> indices;  // [kTileTokens, columns] expand_idx of the tile
 
  private:
+  // A dispatch that keeps a plan exchanges no counts: this rank's tables must still be those of the plan, and only the
+  // combine before says that the peers are done with the rows that lie in their windows.
+  __aicore__ inline void CheckKeptPlan() {
+    Load(indices, arguments_.kept_plan, kPlanFields);
+    for (uint32_t i = 0; i < kPlanFields; ++i) kept_[i] = indices.GetValue(i);
+    const uint64_t exchange_number = static_cast<uint32_t>(kept_[kPlanExchangeLow]) |
+                                     static_cast<uint64_t>(static_cast<uint32_t>(kept_[kPlanExchangeHigh])) << 32;
+    if (exchange_number != window.exchange) RecordKept(kOtherExchange, exchange_number, window.exchange);
+    const bool combined = window.placed_epoch == window.epoch && window.combined_epoch == window.epoch;
+    if (!combined) RecordKept(kNotCombined, window.combined_epoch, window.epoch);
+    CheckKept(kOtherTokenNum, kPlanTokens, static_cast<int32_t>(routes.TokenNum()));
+    CheckKept(kOtherColumns, kPlanColumns, static_cast<int32_t>(routes.Columns()));
+    CheckKept(kOtherQuantMode, kPlanQuantMode, static_cast<int32_t>(arguments_.placement.quant_mode));
+  }
+  __aicore__ inline void CheckKept(PlanFault fault, uint32_t field, int32_t value) {
+    if (kept_[field] != value) RecordKept(fault, static_cast<uint64_t>(kept_[field]), static_cast<uint64_t>(value));
+  }
+  __aicore__ inline void RecordKept(PlanFault fault, uint64_t kept, uint64_t value) {
+    failure.Record(kKeptPlan, kReadInput, exchange.Epoch(), 1, fault, static_cast<int64_t>(kept),
+                   static_cast<int64_t>(value), 0);
+  }
+
   __aicore__ inline void StorePlanHeader() {
     indices.SetValue(kPlanEpochLow, static_cast<int32_t>(exchange.Epoch() & 0xffffffffULL));
     indices.SetValue(kPlanEpochHigh, static_cast<int32_t>(exchange.Epoch() >> 32));
     indices.SetValue(kPlanTokens, static_cast<int32_t>(routes.TokenNum()));
     indices.SetValue(kPlanTopK, static_cast<int32_t>(routes.TopK()));
     indices.SetValue(kPlanBlocks, static_cast<int32_t>(AscendC::GetBlockNum()));
-    StorePlan(0, indices, kPlanBlocks + 1);
+    indices.SetValue(kPlanExchangeLow, static_cast<int32_t>(exchange.Number() & 0xffffffffULL));
+    indices.SetValue(kPlanExchangeHigh, static_cast<int32_t>(exchange.Number() >> 32));
+    indices.SetValue(kPlanColumns, static_cast<int32_t>(routes.Columns()));
+    indices.SetValue(kPlanQuantMode, static_cast<int32_t>(arguments_.placement.quant_mode));
+    indices.SetValue(kPlanRouting, static_cast<int32_t>(counting.Routing()));
+    StorePlan(0, indices, kPlanFields);
   }
 
   DispatchArguments arguments_;
   bool fits_ = false;
+  int32_t kept_[kPlanFields];  // the kept plan's
+  SlotPage page_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> header_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> flags_buffer_;

@@ -1,6 +1,6 @@
-// The counts exchange of a dispatch: from this rank's routing to the row of each of its tokens in the remote windows.
+// The counts exchange of a dispatch: from what this rank's blocks have counted to the row of each of its tokens in the
+// remote windows.
 //
-//   Count       each block counts its share of the tokens            - barrier -
 //   Publish     this rank's counts row goes to every rank
 //   Collect     waits for every rank's row; each block sums its share of the destinations   - barrier -
 //   FirstRows   [slots] the row of this rank's first token for each slot
@@ -10,7 +10,7 @@
 #define MOE_COMM_KERNEL_EXCHANGE_H
 
 #include "../quant_mode.h"
-#include "routes.h"
+#include "counting.h"
 #include "wait.h"
 
 namespace moe_comm {
@@ -20,90 +20,49 @@ class Exchange {
   static constexpr uint32_t kStageWords = 2048;
   static constexpr uint32_t kStageExperts = 512;
 
-  __aicore__ inline void Init(const Window *window, Failure *failure, Routes *routes, uint32_t quant_mode,
-                              AscendC::TPipe *pipe) {
+  __aicore__ inline void Init(const Window *window, Failure *failure, const Counting *counting, SlotPage *page,
+                              uint32_t quant_mode, AscendC::TPipe *pipe) {
     window_ = window;
     failure_ = failure;
-    routes_ = routes;
+    counting_ = counting;
+    page_ = page;
     quant_mode_ = quant_mode;
     epoch_ = window->epoch + 1;
-    exchange_ = window->exchange + 1;
-    const uint32_t table = static_cast<uint32_t>(TableRowBytes(window->slot_num));
-    pipe->InitBuffer(counts_buffer_, table);
-    pipe->InitBuffer(rows_buffer_, table);
+    exchange_ = window->exchange;
     pipe->InitBuffer(ranks_buffer_, static_cast<uint32_t>(TableRowBytes(window->world_size)));
     pipe->InitBuffer(sums_buffer_, 3 * kStageExperts * sizeof(int32_t));
     pipe->InitBuffer(stage_buffer_, kStageWords * sizeof(uint64_t));
     pipe->InitBuffer(line_buffer_, static_cast<uint32_t>(kLineBytes));
-    counts_ = counts_buffer_.Get<int32_t>();
-    rows_ = rows_buffer_.Get<int32_t>();
     per_source_ = ranks_buffer_.Get<int32_t>();
     total_ = sums_buffer_.Get<int32_t>();
     before_ = total_[kStageExperts];
     own_ = total_[2 * kStageExperts];
     stage_ = stage_buffer_.Get<uint64_t>();
     line_ = line_buffer_.Get<uint64_t>();
+    for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = 0;
   }
 
   __aicore__ inline uint64_t Epoch() const { return epoch_; }
   __aicore__ inline uint64_t Number() const { return exchange_; }
 
-  // Counts tokens begin .. end and leaves the result for the other blocks.
-  __aicore__ inline void Count(uint32_t begin, uint32_t end) {
-    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
-    if (block == 0 && routes_->Map().Given()) {
-      Clear(counts_, window_->expert_num);
-      line_.SetValue(0, static_cast<uint64_t>(routes_->Map().Check(counts_, epoch_, *failure_)));
-      Store(Note(0) + kNoteHash * sizeof(uint64_t), line_, 1);
-    }
-    Clear(counts_, window_->slot_num);
-    uint64_t weight = 0;
-    for (uint32_t first = begin; first < end && !failure_->Failed(); first += Routes::kTileTokens) {
-      const uint32_t tokens = Min(Routes::kTileTokens, end - first);
-      routes_->LoadTile(first, tokens);
-      for (uint32_t token = 0; token < tokens; ++token) weight += CountToken(first, token, counts_, true);
-    }
-    Store(window_->Own(HistogramOffset(window_->shape, block)), counts_, window_->slot_num);
-    line_.SetValue(0, weight);
-    Store(Note(block) + kNoteWeight * sizeof(uint64_t), line_, 1);
-  }
-
-  // Adds the slots of a token of the tile at `first` to `table`; returns the token's weight: one row to load, one to
-  // write for each slot.
-  __aicore__ inline uint64_t CountToken(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &table,
-                                        bool check) {
-    uint64_t routed = 0;
-    for (uint32_t column = 0; column < routes_->Columns(); ++column) {
-      if (check && !routes_->Check(first, token, column, epoch_)) return 0;
-      const int32_t slot = routes_->Slot(token, column);
-      if (slot < 0) continue;
-      table.SetValue(slot, table.GetValue(slot) + 1);
-      ++routed;
-    }
-    return routed == 0 ? 0 : routed + 1;
-  }
-
-  // After the first barrier: this rank's counts, summed over its blocks, go to every rank.
+  // This rank's counts, summed over its blocks, go to every rank.
   __aicore__ inline void Publish() {
-    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    if (blocks > 1) {
-      Clear(counts_, window_->slot_num);
-      for (uint32_t block = 0; block < blocks; ++block) AddHistogram(counts_, block);
-    }
+    ++exchange_;
     agreement_ = Agreement();
-    const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
+    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
     const uint32_t begin = Share(window_->world_size, AscendC::GetBlockIdx(), blocks);
     const uint32_t end = Share(window_->world_size, AscendC::GetBlockIdx() + 1, blocks);
     const uint64_t row = CountsRowOffset(window_->shape, exchange_, window_->rank);
-    const uint32_t words = window_->slot_num + 1;
-    for (uint32_t first = 0; first < words && begin < end; first += kStageWords) {
-      const uint32_t part = Min(kStageWords, words - first);
-      for (uint32_t i = 0; i < part; ++i) {
-        const bool last = first + i == window_->slot_num;
-        stage_.SetValue(i, tag | (last ? agreement_ : static_cast<uint32_t>(counts_.GetValue(first + i))));
-      }
+    const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
+    for (uint32_t first = 0; first < window_->slot_num && begin < end; first += SlotPage::kSlots) {
+      page_->Turn(first);
+      page_->LoadFrom(HistogramOffset(window_->shape, 0));
+      for (uint32_t block = 1; block < blocks; ++block) page_->AddHistogram(block);
+      uint32_t words = page_->Count();
+      for (uint32_t i = 0; i < words; ++i) stage_.SetValue(i, tag | static_cast<uint32_t>(page_->Word(i)));
+      if (page_->IsLast()) stage_.SetValue(words++, tag | agreement_);
       for (uint32_t peer = begin; peer < end; ++peer) {
-        Store(window_->Peer(peer, row + first * sizeof(uint64_t)), stage_, part);
+        Store(window_->Peer(peer, row + first * sizeof(uint64_t)), stage_, words);
       }
     }
   }
@@ -114,7 +73,6 @@ class Exchange {
     const uint32_t begin = Share(window_->world_size, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
     const uint32_t end = Share(window_->world_size, AscendC::GetBlockIdx() + 1, AscendC::GetBlockNum());
     Wait wait(*window_, *failure_, kWaitCounts, epoch_);
-    for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = 0;
     if (!CheckAgreement(begin, end, wait)) return;
     for (uint32_t destination = begin; destination < end; ++destination) {
       if (!CollectDestination(destination, expert_token_nums, cumulative, wait)) return;
@@ -135,28 +93,29 @@ class Exchange {
     return true;
   }
 
-  // [slots] the next row for each slot, for a block whose tokens follow those counted in the first `blocks` histograms.
-  __aicore__ inline AscendC::LocalTensor<int32_t> NextRows(uint32_t blocks) {
-    Load(rows_, window_->Own(FirstRowsOffset(window_->shape)), window_->slot_num);
-    for (uint32_t block = 0; block < blocks; ++block) AddHistogram(rows_, block);
-    return rows_;
-  }
-
-  // [slots] where the rows of this rank end for each slot: what lies beyond is dropped. Only if the window drops.
-  __aicore__ inline AscendC::LocalTensor<int32_t> LastRows() {
-    if (window_->drops) Load(counts_, window_->Own(LastRowsOffset(window_->shape)), window_->slot_num);
-    return counts_;
-  }
-
-  // The weight that `block` counted.
-  __aicore__ inline uint64_t Weight(uint32_t block) {
-    Load(line_, Note(block) + kNoteWeight * sizeof(uint64_t), 1);
-    return line_.GetValue(0);
+  // Instead of an exchange: what the last one has found holds for this dispatch, too. By one block.
+  __aicore__ inline void ReportKept(GM_ADDR expert_token_nums, bool cumulative) {
+    const uint32_t own_slots = window_->SlotNumOf(window_->rank);
+    uint64_t sum = 0;
+    for (uint32_t first = 0; first < own_slots; first += kStageExperts) {
+      const uint32_t part = Min(kStageExperts, own_slots - first);
+      Load(total_, window_->Own(ReceivedOffset(window_->shape) + first * sizeof(int32_t)), part);
+      for (uint32_t i = 0; i < part; ++i) {
+        const uint32_t rows = static_cast<uint32_t>(total_.GetValue(i));
+        sum += rows;
+        stage_.SetValue(i, cumulative ? sum : static_cast<uint64_t>(rows));
+      }
+      Store(expert_token_nums + first * sizeof(int64_t), stage_, part);
+    }
   }
 
   // By one block, when its rank is done: what the host and the next kernels find. A verdict that the host has not seen
   // yet stays: on an NPU it looks after the next dispatches, too.
   __aicore__ inline void Finish(bool placed) {
+    if (placed && window_->drops) {
+      AddDropped(LastDroppedFromOffset(window_->shape), DroppedFromOffset(window_->shape));
+      AddDropped(LastDroppedToOffset(window_->shape), DroppedToOffset(window_->shape));
+    }
     stage_.SetValue(0, epoch_);
     stage_.SetValue(kExchange - kEpoch, exchange_);
     stage_.SetValue(kPlacedEpoch - kEpoch, placed ? epoch_ : window_->placed_epoch);
@@ -185,25 +144,9 @@ class Exchange {
     Sync<AscendC::HardEvent::V_S>();
   }
 
-  __aicore__ inline void AddHistogram(const AscendC::LocalTensor<int32_t> &table, uint32_t block) {
-    const AscendC::LocalTensor<int32_t> part = stage_.template ReinterpretCast<int32_t>();
-    constexpr uint32_t kTile = kStageWords * 2;
-    for (uint32_t first = 0; first < window_->slot_num; first += kTile) {
-      const uint32_t experts = Min(kTile, window_->slot_num - first);
-      Load(part, window_->Own(HistogramOffset(window_->shape, block) + first * sizeof(int32_t)), experts);
-      Sync<AscendC::HardEvent::S_V>();
-      AscendC::Add(table[first], table[first], part, static_cast<int32_t>(experts));
-      Sync<AscendC::HardEvent::V_S>();
-    }
-  }
-
   // What all ranks must have been given alike: a difference would place rows that others read as something else.
   __aicore__ inline uint32_t Agreement() {
-    uint64_t map_hash = 0;
-    if (routes_->Map().Given()) {
-      Load(line_, Note(0) + kNoteHash * sizeof(uint64_t), 1);
-      map_hash = line_.GetValue(0);
-    }
+    const uint64_t map_hash = counting_->MapHash();
     const uint32_t map_bits = static_cast<uint32_t>((map_hash ^ (map_hash >> kMapHashBits)) & ((1u << kMapHashBits) - 1));
     return map_bits | quant_mode_ << (kMapHashBits + kMaskHashBits);
   }
@@ -286,11 +229,9 @@ class Exchange {
     int64_t need = PlaceSlots(destination, cut, own ? expert_token_nums : nullptr, cumulative, wait);
     if (need < 0) return false;
     const int64_t capacity = static_cast<int64_t>(window_->shape.capacity);
-    if (need > capacity && window_->drops) {
-      cut = FindCut(need - capacity);
-      if (own) CountDropped(DroppedFromOffset(window_->shape), cut);
-      const int32_t dropped = DroppedOf(window_->rank, cut);
-      if (dropped > 0) AddDropped(DroppedToOffset(window_->shape) + destination * sizeof(uint64_t), dropped);
+    if (need > capacity && window_->drops) cut = FindCut(need - capacity);
+    if (window_->drops) StoreDropped(destination, cut);
+    if (cut.source < window_->world_size) {
       need = PlaceSlots(destination, cut, own ? expert_token_nums : nullptr, cumulative, wait);
     }
     if (need > capacity && verdict_[kNoteCode] == kOk) SetVerdict(destination, static_cast<uint64_t>(need));
@@ -324,7 +265,9 @@ class Exchange {
       }
       Store(window_->Own(FirstRowsOffset(window_->shape) + slot * sizeof(int32_t)), before_, part);
       if (window_->drops) Store(window_->Own(LastRowsOffset(window_->shape) + slot * sizeof(int32_t)), own_, part);
-      if (token_nums != nullptr) Store(token_nums + first * sizeof(int64_t), stage_, part);
+      if (token_nums == nullptr) continue;
+      Store(token_nums + first * sizeof(int64_t), stage_, part);
+      Store(window_->Own(ReceivedOffset(window_->shape) + first * sizeof(int32_t)), total_, part);
     }
     return static_cast<int64_t>(need);
   }
@@ -371,17 +314,29 @@ class Exchange {
     return per_source_.GetValue(source) - (source == cut.source ? cut.left : 0);
   }
 
-  __aicore__ inline void CountDropped(uint64_t table, const Cut &cut) {
-    for (uint32_t source = cut.source; source < window_->world_size; ++source) {
-      const int32_t dropped = DroppedOf(source, cut);
-      if (dropped > 0) AddDropped(table + source * sizeof(uint64_t), dropped);
+  // What this exchange drops of the rows to `destination`; per_source_ still holds all that there are.
+  __aicore__ inline void StoreDropped(uint32_t destination, const Cut &cut) {
+    before_.SetValue(0, DroppedOf(window_->rank, cut));
+    Store(window_->Own(LastDroppedToOffset(window_->shape) + destination * sizeof(int32_t)), before_, 1);
+    if (destination != window_->rank) return;
+    for (uint32_t first = 0; first < window_->world_size; first += kStageExperts) {
+      const uint32_t part = Min(kStageExperts, window_->world_size - first);
+      for (uint32_t i = 0; i < part; ++i) before_.SetValue(i, DroppedOf(first + i, cut));
+      Store(window_->Own(LastDroppedFromOffset(window_->shape) + first * sizeof(int32_t)), before_, part);
     }
   }
 
-  __aicore__ inline void AddDropped(uint64_t counter, int32_t rows) {
-    Load(line_, window_->Own(counter), 1);
-    line_.SetValue(0, line_.GetValue(0) + static_cast<uint64_t>(rows));
-    Store(window_->Own(counter), line_, 1);
+  // Adds the last exchange's drops in the table at `last` to the counters at `sums`.
+  __aicore__ inline void AddDropped(uint64_t last, uint64_t sums) {
+    for (uint32_t first = 0; first < window_->world_size; first += kStageExperts) {
+      const uint32_t part = Min(kStageExperts, window_->world_size - first);
+      Load(before_, window_->Own(last + first * sizeof(int32_t)), part);
+      Load(stage_, window_->Own(sums + first * sizeof(uint64_t)), part);
+      for (uint32_t i = 0; i < part; ++i) {
+        stage_.SetValue(i, stage_.GetValue(i) + static_cast<uint64_t>(before_.GetValue(i)));
+      }
+      Store(window_->Own(sums + first * sizeof(uint64_t)), stage_, part);
+    }
   }
 
   __aicore__ inline void SetVerdict(uint32_t destination, uint64_t need) {
@@ -398,21 +353,18 @@ class Exchange {
 
   const Window *window_;
   Failure *failure_;
-  Routes *routes_;
+  const Counting *counting_;
+  SlotPage *page_;
   uint32_t quant_mode_;
   uint32_t agreement_ = 0;
   uint64_t epoch_;
   uint64_t exchange_;
-  uint64_t verdict_[kVerdictWords] = {0, 0, 0, 0, 0};
-  AscendC::TBuf<AscendC::TPosition::VECCALC> counts_buffer_;
-  AscendC::TBuf<AscendC::TPosition::VECCALC> rows_buffer_;
+  uint64_t verdict_[kVerdictWords];
   AscendC::TBuf<AscendC::TPosition::VECCALC> ranks_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> sums_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> stage_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> line_buffer_;
-  AscendC::LocalTensor<int32_t> counts_;      // [slots] this rank's tokens; later the ends of LastRows
-  AscendC::LocalTensor<int32_t> rows_;        // [slots] next row
-  AscendC::LocalTensor<int32_t> per_source_;  // [R]
+  AscendC::LocalTensor<int32_t> per_source_;  // [R], kMaxRanks at most
   AscendC::LocalTensor<int32_t> total_;
   AscendC::LocalTensor<int32_t> before_;
   AscendC::LocalTensor<int32_t> own_;

@@ -44,9 +44,9 @@ class ExpertMap {
   }
 
   // Checks the whole map, and returns a hash of it by which the ranks find that they were given the same one.
-  // `owned`: [E] int32, filled with 0.
-  __aicore__ inline uint32_t Check(const AscendC::LocalTensor<int32_t> &owned, uint64_t epoch,
-                                   Failure &failure) const {
+  // `owned`: a page of the physical experts, filled with 0; on those is seen whether one is given twice.
+  template <typename Page>
+  __aicore__ inline uint32_t Check(const Page &owned, uint64_t epoch, Failure &failure) const {
     uint32_t hash = 1;
     for (uint32_t expert = 0; expert < input_.logical_expert_num; ++expert) {
       const int32_t count = replica_counts_.GetValue(expert);
@@ -59,12 +59,12 @@ class ExpertMap {
         const int32_t physical =
             physical_ids_.GetValue(static_cast<uint64_t>(expert) * input_.max_replicas + replica);
         const bool known = physical >= 0 && physical < static_cast<int32_t>(window_->expert_num);
-        if (!known || owned.GetValue(physical) != 0) {
+        if (!known || (owned.Has(physical) && owned.Get(physical) != 0)) {
           failure.Record(kBadMap, kReadInput, epoch, 1, expert, known ? kOwnedTwice : kPhysicalId, physical,
                          window_->expert_num);
           return 0;
         }
-        owned.SetValue(physical, static_cast<int32_t>(1));
+        if (owned.Has(physical)) owned.Set(physical, 1);
         hash = hash * kHashFactor + static_cast<uint32_t>(physical);
       }
     }

@@ -39,23 +39,6 @@ class Placement {
 
   __aicore__ inline bool Quantised() const { return input_.quant_mode == kDynamicInt8; }
 
-  // Takes the next row of each slot that `token` of the tile goes to; the result goes to `indices` [.., columns].
-  // From `last_rows` on, rows are dropped; only if the window drops.
-  __aicore__ inline void AssignRows(uint32_t token, const AscendC::LocalTensor<int32_t> &next_rows,
-                                    const AscendC::LocalTensor<int32_t> &last_rows,
-                                    const AscendC::LocalTensor<int32_t> &indices) const {
-    for (uint32_t column = 0; column < columns_; ++column) {
-      const int32_t slot = routes_->Slot(token, column);
-      int32_t row = Routes::WithoutRow(slot);
-      if (slot >= 0) {
-        row = next_rows.GetValue(slot);
-        next_rows.SetValue(slot, row + 1);
-        if (window_->drops && row >= last_rows.GetValue(slot)) row = kDropped;
-      }
-      indices.SetValue(token * columns_ + column, row);
-    }
-  }
-
   // Moves one token's row to all its places.
   __aicore__ inline void MoveToken(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &indices) {
     bool placed = false;

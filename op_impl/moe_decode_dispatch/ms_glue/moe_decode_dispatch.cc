@@ -11,7 +11,7 @@ std::vector<Output> InferMoeDecodeDispatch(const Arguments &in) { return InferDi
 
 void LaunchMoeDecodeDispatch(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream) {
   const DispatchLaunch launch = CheckDispatch(sig::kName, PlanHeaderWords, in, npu_stream);
-  LaunchDispatch(sig::kName, launch, moe_decode_dispatch, in, out, npu_stream,
+  LaunchDispatch(sig::kName, launch, moe_decode_dispatch, in, out, npu_stream, std::make_tuple(),
                  decode_dispatch::RowBufferBytes(launch.window.shape.row_bytes));
 }
 

@@ -19,15 +19,12 @@ class DecodeDispatch : public moe_comm::Dispatch {
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
     const uint32_t begin = moe_comm::Share(routes.TokenNum(), block, blocks);
     const uint32_t end = moe_comm::Share(routes.TokenNum(), block + 1, blocks);
-    const AscendC::LocalTensor<int32_t> next_rows = exchange.NextRows(block);
-    const AscendC::LocalTensor<int32_t> last_rows = exchange.LastRows();
+    next_rows.Begin(block, begin, begin);
     for (uint32_t first = begin; first < end; first += moe_comm::Routes::kTileTokens) {
       const uint32_t tokens = moe_comm::Min(moe_comm::Routes::kTileTokens, end - first);
       routes.LoadTile(first, tokens);
-      for (uint32_t token = 0; token < tokens; ++token) {
-        placement.AssignRows(token, next_rows, last_rows, indices);
-        placement.MoveToken(first, token, indices);
-      }
+      next_rows.Assign(tokens, indices);
+      for (uint32_t token = 0; token < tokens; ++token) placement.MoveToken(first, token, indices);
       StoreIndices(first, tokens);
     }
   }
@@ -57,6 +54,7 @@ extern "C" __global__ __aicore__ void moe_decode_dispatch(GM_ADDR x, GM_ADDR exp
       expert_token_nums,
       physical_ids,
       plan,
+      nullptr,
       cumulative != 0};
   DecodeDispatch kernel;
   kernel.Init(arguments, &pipe);

@@ -21,34 +21,42 @@ class PrefillDispatch : public moe_comm::Dispatch {
   __aicore__ inline void Process() {
     if (Plan()) {
       const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
-      const uint32_t end = FirstToken(block + 1);
-      const uint32_t begin = FirstToken(block);  // last: it leaves the next rows as of `begin`
-      StoreStarts(block, begin, end);
-      Place(begin, end);
+      const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+      counting.LoadWeights();
+      const Start start = StartOf(block);
+      const uint32_t end = StartOf(block + 1).token;
+      StoreStarts(block, start.token, end);
+      next_rows.Begin(start.counted, moe_comm::Share(routes.TokenNum(), start.counted, blocks), start.token);
+      Place(start.token, end);
     }
     Complete();
   }
 
  private:
-  // The first token of `block` if every block gets an equal share of the weight; next_rows_ becomes that token's.
-  __aicore__ inline uint32_t FirstToken(uint32_t block) {
+  // The tokens before `token`: those that the first `counted` blocks counted, and those after them.
+  struct Start {
+    uint32_t counted;
+    uint32_t token;
+  };
+
+  // Where `block` starts if every block gets an equal share of the weight.
+  __aicore__ inline Start StartOf(uint32_t block) {
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
     const uint32_t token_num = routes.TokenNum();
-    if (block == blocks) return token_num;
+    if (block == blocks) return {blocks, token_num};
     uint64_t total = 0;
-    for (uint32_t b = 0; b < blocks; ++b) total += exchange.Weight(b);
+    for (uint32_t b = 0; b < blocks; ++b) total += counting.WeightOf(b);
     const uint64_t target = total * block / blocks;
     uint64_t passed = 0;
-    uint32_t counted = 0;  // blocks of the count that lie wholly before the target
-    while (counted < blocks && passed + exchange.Weight(counted) < target) passed += exchange.Weight(counted++);
-    next_rows_ = exchange.NextRows(counted);
+    uint32_t counted = 0;
+    while (counted < blocks && passed + counting.WeightOf(counted) < target) passed += counting.WeightOf(counted++);
     uint32_t token = moe_comm::Share(token_num, counted, blocks);
     while (token < token_num && passed < target) {
       routes.LoadTile(token, 1);
-      passed += exchange.CountToken(token, 0, next_rows_, false);
+      passed += counting.Weight(0);
       ++token;
     }
-    return token;
+    return {counted, token};
   }
 
   __aicore__ inline void StoreStarts(uint32_t block, uint32_t begin, uint32_t end) {
@@ -66,11 +74,10 @@ class PrefillDispatch : public moe_comm::Dispatch {
     const bool batches = batch_tokens_ > 0 && !placement.Quantised();  // 0: a row is longer than a buffer
     const uint32_t batch = batches ? batch_tokens_ : 1;
     const uint32_t tile = moe_comm::Routes::kTileTokens / batch * batch;
-    const AscendC::LocalTensor<int32_t> last_rows = exchange.LastRows();
     for (uint32_t first = begin; first < end; first += tile) {
       const uint32_t tokens = moe_comm::Min(tile, end - first);
       routes.LoadTile(first, tokens);
-      for (uint32_t token = 0; token < tokens; ++token) placement.AssignRows(token, next_rows_, last_rows, indices);
+      next_rows.Assign(tokens, indices);
       StoreIndices(first, tokens);
       for (uint32_t token = 0; token < tokens; token += batch) {
         const uint32_t in_batch = moe_comm::Min(batch, tokens - token);
@@ -115,7 +122,6 @@ class PrefillDispatch : public moe_comm::Dispatch {
   AscendC::TBuf<AscendC::TPosition::VECCALC> key_buffer_;
   AscendC::LocalTensor<int32_t> order_;
   AscendC::LocalTensor<int32_t> key_;
-  AscendC::LocalTensor<int32_t> next_rows_;
 };
 
 }  // namespace
@@ -124,8 +130,9 @@ extern "C" __global__ __aicore__ void moe_prefill_dispatch(GM_ADDR x, GM_ADDR ex
                                                            GM_ADDR scales, GM_ADDR expert_map, GM_ADDR replica_counts,
                                                            GM_ADDR window, GM_ADDR expand_idx,
                                                            GM_ADDR expert_token_nums, GM_ADDR plan,
-                                                           GM_ADDR physical_ids, uint32_t token_num, uint32_t top_k,
-                                                           uint32_t id_bytes, uint32_t mask_kind, uint32_t quant_mode,
+                                                           GM_ADDR physical_ids, GM_ADDR kept_plan, uint32_t token_num,
+                                                           uint32_t top_k, uint32_t id_bytes, uint32_t mask_kind,
+                                                           uint32_t quant_mode,
                                                            uint32_t smooth_kind, uint32_t logical_expert_num,
                                                            uint32_t max_replicas, uint32_t replica_policy,
                                                            uint32_t special_expert_num, uint32_t cumulative,
@@ -142,6 +149,7 @@ extern "C" __global__ __aicore__ void moe_prefill_dispatch(GM_ADDR x, GM_ADDR ex
       expert_token_nums,
       physical_ids,
       plan,
+      kept_plan,
       cumulative != 0};
   PrefillDispatch kernel;
   kernel.Init(arguments, batch_tokens, &pipe);
