@@ -54,7 +54,7 @@ class MoEDispatcher(nn.Cell):
         self.replica_policy = REPLICA_POLICIES.index(replica_policy)
 
     def dispatch(self, x, expert_ids, x_active_mask=None, scales=None, logical_to_physical_map=None,
-                 logical_replica_count=None):
+                 logical_replica_count=None, kept_handle=None):
         """Places each token's row in the windows of its experts.
 
         Args:
@@ -66,6 +66,9 @@ class MoEDispatcher(nn.Cell):
             logical_to_physical_map (Tensor, optional): [L, X] int32, the physical experts of each logical one, padded
                 with -1. With it, expert_ids are logical. The same on all ranks; its values may change from step to step.
             logical_replica_count (Tensor, optional): [L] int32, how many replicas each logical expert has.
+            kept_handle (tuple, optional): the handle of the dispatch before, which must have been combined and had the same
+                T, ids, mask and map: `x` goes the same ways without an exchange of counts. Only with phase "prefill", and
+                on all ranks.
 
         Returns:
             tuple: `expand_x` [A, H] (the rows received, ordered by local expert, source rank, source token; rows past
@@ -73,14 +76,19 @@ class MoEDispatcher(nn.Cell):
             float32 scales [A]; `expert_token_nums` int64 counts, one per local expert; and a handle for :meth:`combine`.
 
         Raises:
-            ValueError: shapes or ids out of range. RuntimeError: a rank that did not answer in time, or capacity.
+            ValueError: shapes or ids out of range, or a `kept_handle` in phase "decode".
+            RuntimeError: a rank that did not answer in time, capacity, or a `kept_handle` that does not hold any more.
         """
+        kept_plan = None if kept_handle is None else kept_handle[2]
         if self.schedule == "prefill":
             outputs = ops.moe_prefill_dispatch(
                 x, expert_ids, self.rows, self.scales, self.control, self.local_expert_num, x_active_mask, scales,
                 logical_to_physical_map, logical_replica_count, self.quant_mode, 1, self.zero_expert_num,
-                self.copy_expert_num, self.const_expert_num, self.shared_expert_num, self.replica_policy)
+                self.copy_expert_num, self.const_expert_num, self.shared_expert_num, self.replica_policy, kept_plan)
         else:
+            if kept_plan is not None:
+                raise ValueError("For 'MoEDispatcher.dispatch', 'kept_handle' has no effect in phase 'decode', which keeps "
+                                 "no plan. Pass None, or use phase 'prefill'.")
             outputs = ops.moe_decode_dispatch(
                 x, expert_ids, self.rows, self.scales, self.control, self.local_expert_num, x_active_mask, scales,
                 logical_to_physical_map, logical_replica_count, self.quant_mode, 1, self.zero_expert_num,

@@ -57,7 +57,7 @@ def test_every_k(phase, top_k):
 
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
-@pytest.mark.parametrize("experts", [1, 2, 3, 511, 513, 4097, 8192])
+@pytest.mark.parametrize("experts", [1, 2, 3, 511, 513, 1024, 1025, 4097, 65536])
 def test_numbers_of_experts(phase, experts):
     """Around the sizes of the tiles in which the counts are read, to the limit.
 
