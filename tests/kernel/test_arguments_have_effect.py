@@ -68,6 +68,7 @@ MATMUL = {"group_list_type": ({}, 1, 0)}
 EFFECTS = {
     **{f"moe_{phase}_{kind}": table for phase in ("prefill", "decode")
        for kind, table in (("dispatch", DISPATCH), ("combine", COMBINE))},
+    "moe_prefill_dispatch": {**DISPATCH, "kept_plan": ({}, None, int32([0] * (96 + T * K)))},
     "moe_dynamic_quant": {"smooth_scales": ({}, None, SMOOTH)},
     "moe_grouped_matmul": MATMUL,
     "moe_grouped_matmul_out": MATMUL,

@@ -188,6 +188,7 @@ class Scenario {
     c.cumulative = OneIn(3);
     c.fault = c.world_size > 1 && OneIn(4) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
                                           : Fault::kNone;
+    if (c.fault != Fault::kNone && OneIn(6)) c.fault = Fault::kBadKept;  // it has many ways
     two_absent_ = late_tiles;
     if (late_tiles) c.fault = Fault::kAbsent;
     c.fault_rank = Random(late_tiles ? c.world_size - 1 : c.world_size);
@@ -329,6 +330,7 @@ class Scenario {
     Step &last = steps_.back();
     for (Step &step : steps_) step.keeps = step.keeps && step.expected.most_rows <= config_.capacity;
     if (of_kept && !last.keeps) config_.fault = Fault::kNone;
+    if (c.fault == Fault::kBadKept && OneIn(2)) RouteOtherwise();
     if (c.fault == Fault::kUncombined) steps_[steps_.size() - 2].combine = false;
     // without an exchange a rank does not learn what the others do that it has no rows of
     if (c.fault != Fault::kNone && !of_kept) last.keeps = false;
@@ -410,6 +412,19 @@ class Scenario {
       return;
     }
     config_.fault = Fault::kNone;
+  }
+
+  // One token of a rank that keeps its plan goes another way.
+  void RouteOtherwise() {
+    Tokens &tokens = steps_.back().tokens[config_.fault_rank];
+    std::vector<uint64_t> active;
+    for (uint64_t pair = 0; pair < tokens.active.size(); ++pair) {
+      if (tokens.active[pair]) active.push_back(pair);
+    }
+    if (active.empty()) return;
+    int64_t &id = tokens.expert_ids[active[Random(active.size())]];
+    id = id < 0 ? 0 : -1;
+    other_ids_ = true;
   }
 
   // The place in expand_idx of an expert's pair of the last step's tokens that has a row, or -1.
@@ -533,7 +548,7 @@ class Scenario {
     const bool faulty = rank == config_.fault_rank;
     const bool last = number + 1 == steps_.size();
     if (step.keeps) arguments.kept_plan = last_plan_[rank];
-    if (config_.fault == Fault::kBadKept && last && faulty) {
+    if (config_.fault == Fault::kBadKept && last && faulty && !other_ids_) {
       static const PlanField fields[] = {kPlanExchangeLow, kPlanExchangeHigh, kPlanTokens, kPlanColumns, kPlanQuantMode,
                                          kPlanRouting};
       Overwrite(rank, arguments.kept_plan, fields[Random(std::size(fields))], 12345);
@@ -993,6 +1008,7 @@ class Scenario {
   Observer *observer_ = nullptr;
   bool many_ranks_ = false;
   bool two_absent_ = false;
+  bool other_ids_ = false;
   std::vector<Step> steps_;
   std::vector<uint8_t *> windows_;
   std::vector<uint8_t *> last_plan_;      // of each rank

@@ -151,8 +151,8 @@ def test_copying_mindspore_is_noticed(monkeypatch):
     ({"top_k": 0}, ValueError, "'top_k' must be from 1 to 16, but got 0"),
     ({"top_k": 17}, ValueError, "'top_k' must be from 1 to 16, but got 17: route each token to fewer experts"),
     ({"top_k": True}, TypeError, "'top_k' must be an int from 1 to 16, but got True"),
-    ({"moe_expert_num": 0}, ValueError, "'moe_expert_num' must be from 1 to 8192, but got 0"),
-    ({"moe_expert_num": 8193}, ValueError, "'moe_expert_num' must be from 1 to 8192, but got 8193"),
+    ({"moe_expert_num": 0}, ValueError, "'moe_expert_num' must be from 1 to 65536, but got 0"),
+    ({"moe_expert_num": 65537}, ValueError, "'moe_expert_num' must be from 1 to 65536, but got 65537"),
     ({"max_tokens_per_rank": 0}, ValueError, "'max_tokens_per_rank' must be from 1 to 2147483647, but got 0"),
     ({"max_tokens_per_rank": "8"}, TypeError, "'max_tokens_per_rank' must be an int .* but got '8'"),
     ({"max_tokens_per_rank": 2**30}, ValueError, "default 'capacity'.*at most 2147483647 rows, but is 2147483648: "
