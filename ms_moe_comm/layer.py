@@ -11,6 +11,8 @@ operations on a token in the same order, so their results are the same bits, in 
 * the weighted sum is fp32: it starts at +0, multiplies, rounds, adds and rounds in k order; it is rounded to the dtype
   once at the end.
 """
+import operator
+
 import mindspore as ms
 from mindspore import nn, ops
 
@@ -103,6 +105,21 @@ class SharedExpert(nn.Cell):
         return self.expert(x, ops.full((1,), x.shape[0], dtype=ms.int64))
 
 
+def checked_max_tokens(max_tokens, round_tokens):
+    """`max_tokens` as an int, or the reason why a layer on a window for `round_tokens` cannot have it."""
+    try:
+        value = operator.index(max_tokens)  # numpy's integers too, but no float
+    except TypeError:
+        value = None
+    if value is None or isinstance(max_tokens, bool):
+        raise TypeError(f"For 'MoELayer', 'max_tokens' must be an int or None, but got {max_tokens!r}.")
+    if value < round_tokens:
+        raise ValueError(f"For 'MoELayer', 'max_tokens' must be at least {round_tokens}, the window's "
+                         f"max_tokens_per_rank, but got {value}: leave it out, for one round takes as many, or create "
+                         f"the window with a smaller max_tokens_per_rank.")
+    return value
+
+
 class MoELayer(nn.Cell):
     """The expert-parallel layer: dispatch, grouped matmul, SwiGLU, grouped matmul into the window, combine.
 
@@ -116,18 +133,26 @@ class MoELayer(nn.Cell):
         placement (ExpertPlacement, optional): redundant experts. The window's experts are the physical ones then, those
             of the router and of `weights.router` the logical ones.
         zero_expert_num (int): so many more outputs of the router are experts that give nothing.
+        max_tokens (int, optional): the most tokens of a rank in one call, the same on all ranks; at least
+            `window.max_tokens_per_rank`, and that if None. A window needs memory only for the tokens of one round:
+            the layer takes `window.max_tokens_per_rank` tokens at a time, in ceil(max_tokens /
+            window.max_tokens_per_rank) rounds of one graph. Every rank does all rounds, those past its own tokens
+            with none, whatever T each has. The result has the bits of a single round, except where a window with
+            overflow="drop" drops rows: it does so in each round by itself.
 
     Inputs:
-        x (Tensor): [T, H], dtype of the window; T at most `window.max_tokens_per_rank`.
+        x (Tensor): [T, H], dtype of the window; T from 0 to `max_tokens`.
         x_active_mask (Tensor, optional): [T] bool; a token with False visits no routed expert.
     Outputs:
         y [T, H], dtype of the window.
 
     Raises:
-        ValueError: at construction, when the weights do not fit the window.
+        TypeError: at construction, when `max_tokens` is no int.
+        ValueError: at construction, when the weights do not fit the window, or `max_tokens` is less than one round; in
+            a call, when T is more than `max_tokens`.
     """
 
-    def __init__(self, window, weights, phase="prefill", placement=None, zero_expert_num=0):
+    def __init__(self, window, weights, phase="prefill", placement=None, zero_expert_num=0, max_tokens=None):
         super().__init__(auto_prefix=False)
         logical = window.moe_expert_num if placement is None else placement.logical_expert_num
         needed = {
@@ -154,9 +179,34 @@ class MoELayer(nn.Cell):
         self.logical_to_physical_map = None if placement is None else placement.logical_to_physical_map
         self.logical_replica_count = None if placement is None else placement.logical_replica_count
         self.outputs = window.outputs
+        self.round_tokens = window.max_tokens_per_rank
+        self.max_tokens = self.round_tokens if max_tokens is None else checked_max_tokens(max_tokens, self.round_tokens)
+        self.round_num = -(-self.max_tokens // self.round_tokens)
+        # MindSpore 2.10 on CPU slices no bfloat16; the way through float32 loses nothing
+        self.sliceable_dtype = ms.float32 if ms.get_context("device_target") == "CPU" else window.dtype
 
     def construct(self, x, x_active_mask=None):
+        # All tokens at once: this matmul, unlike the experts', may give a row other bits where there are fewer rows.
         expert_scales, expert_ids = self.router(x)
+        if self.round_num == 1:
+            return self.one_round(x, expert_scales, expert_ids, x_active_mask)
+        if x.shape[0] > self.max_tokens:
+            raise ValueError(f"For 'MoELayer', T, dimension 0 of 'x', must be at most max_tokens = {self.max_tokens}, "
+                             f"but got {x.shape[0]}: make the layer with a larger max_tokens on all ranks, or pass "
+                             f"fewer tokens.")
+        sliceable = ops.cast(x, self.sliceable_dtype)
+        # The rounds need nothing from each other, yet run one after the other: a graph keeps the order of operators
+        # with side effects on memory, and from dispatch to combine a round is a chain of them.
+        y = ()
+        for start in range(0, self.max_tokens, self.round_tokens):
+            end = start + self.round_tokens  # slices end with x, and may be empty
+            mask = None if x_active_mask is None else x_active_mask[start:end]
+            y += (self.one_round(ops.cast(sliceable[start:end], x.dtype), expert_scales[start:end],
+                                 expert_ids[start:end], mask),)
+        return ops.cat(y)
+
+    def one_round(self, x, expert_scales, expert_ids, x_active_mask):
+        """Tokens that fit in the window at once, from dispatch to combine: [t, H] -> [t, H], t may be 0."""
         expand_x, expert_token_nums, handle = self.dispatcher.dispatch(
             x, expert_ids, x_active_mask, None, self.logical_to_physical_map, self.logical_replica_count)
         dynamic_scales = None

@@ -1,6 +1,9 @@
-"""Dtypes by their numpy-like names, and MindSpore tensors of any of them in numpy."""
+"""Dtypes by their numpy-like names, MindSpore tensors of any of them in numpy, and the memory of a window's."""
+
+import ctypes
 
 import mindspore as ms
+import numpy as np
 
 DTYPES = {"float32": ms.float32, "float16": ms.float16, "bfloat16": ms.bfloat16}
 
@@ -8,3 +11,15 @@ DTYPES = {"float32": ms.float32, "float16": ms.float16, "bfloat16": ms.bfloat16}
 def to_numpy(tensor):
     """float32 values of a tensor of any float dtype (numpy itself has no bfloat16)."""
     return tensor.astype(ms.float32).asnumpy()
+
+
+def memory_of(parameter):
+    """The bytes of a window's tensor, as they are in memory."""
+    size = int(np.prod(parameter.shape)) * parameter.itemsize
+    return np.frombuffer((ctypes.c_uint8 * size).from_address(parameter.data_ptr()), np.uint8)
+
+
+def fill_with_nan(window):
+    """Whatever the next step reads before it is written is NaN then. Between two steps of all ranks."""
+    for parameter in (window.rows, window.scales, window.outputs):
+        memory_of(parameter)[:] = 0xFF  # NaN in every float dtype; int8 rows have a scale of NaN

@@ -1,19 +1,11 @@
 """Steps of random routing through one window, every step checked to the bit against the reference."""
 
-import ctypes
-
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
 
 from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
-from tensors import DTYPES, to_numpy
-
-
-def memory_of(parameter):
-    """The bytes of a window's tensor, as they are in memory."""
-    size = int(np.prod(parameter.shape)) * parameter.itemsize
-    return np.frombuffer((ctypes.c_uint8 * size).from_address(parameter.data_ptr()), np.uint8)
+from tensors import DTYPES, memory_of, to_numpy
 
 
 def encode(values, dtype):

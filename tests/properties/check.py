@@ -5,8 +5,8 @@ import numpy as np
 from mindspore import Tensor
 
 from ms_moe_comm import ExpertWindow, MoEDispatcher, ops, reference
-from multirank.routing_steps import encode, memory_of
-from tensors import DTYPES, to_numpy
+from multirank.routing_steps import encode
+from tensors import DTYPES, memory_of, to_numpy
 
 ROW_UNIT = 32
 
