@@ -830,7 +830,8 @@ class Scenario {
       right = (record[kCode] == kDisagree && (faulty || (record[kCount] == 1 && detail[0] == config_.fault_rank))) ||
               (record[kCode] == kPeerAborted && (detail[1] == kDisagree || detail[1] == kPeerAborted));
     } else if (fault == Fault::kUncombined) {
-      right = record[kCode] == kKeptPlan || (record[kCode] == kPeerAborted && detail[1] == kKeptPlan);
+      right = record[kCode] == kKeptPlan ||
+              (record[kCode] == kPeerAborted && (detail[1] == kKeptPlan || detail[1] == kPeerAborted));
     } else if (faulty) {
       right = record[kCode] == own_code;
     } else if (record[kCode] == kTimedOut) {  // all others take part, so that only the absent one can be missing
