@@ -216,3 +216,18 @@ def y_is_complete(group, phase):
         check("y", y, dense)
         on_all = group.all_gather(y.view(np.int32).reshape(-1).astype(np.int64))
         assert (on_all == on_all[0]).all(), "the ranks have different sums"
+
+
+def ranks_disagree_about_quantisation(group, phase):
+    """The rows that would come are not those that this rank asked for: an error on both, before one is written."""
+    with make_window(group) as window:
+        mode = (0, 2)[group.rank]
+        rows_memory = memory_of(window.rows)
+        rows_memory[:] = 0xFF
+        told = (f"was given other arguments than rank {1 - group.rank}: quant_mode is {mode} here and {2 - mode} there. "
+                "Give all ranks the same")
+        with pytest.raises(RuntimeError, match=told):
+            MoEDispatcher(window, phase, quant_mode=mode).dispatch(
+                Tensor(np.ones((2, HIDDEN), np.float32)), Tensor(np.array([[0, EXPERTS - 1]] * 2, np.int32)))
+        assert (rows_memory == 0xFF).all(), "a row was written"
+        group.all_gather([0])  # nobody leaves before all have seen it

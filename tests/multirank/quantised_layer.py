@@ -22,9 +22,12 @@ def run(group, dtype, phase, experts=8, hidden=128, intermediate=96, top_k=3, ma
     with ExpertWindow.create(moe_expert_num=experts, hidden_size=hidden, top_k=top_k, max_tokens_per_rank=max_tokens,
                              dtype=DTYPES[dtype], group=group, timeout=120.0) as window:
         layer = MoELayer(window, MoEWeights.quantised("own", own_arrays, DTYPES[dtype]), phase)
-        for token_num in (max_tokens, 1 + group.rank):
+        for token_num in (max_tokens, 1 + group.rank, group.rank):
             x = reference.round_to(rng.standard_normal((token_num, hidden), np.float32), dtype)
             y = to_numpy(layer(Tensor(x).astype(DTYPES[dtype])))
+            assert y.shape == (token_num, hidden)
+            if token_num == 0:
+                continue  # MindSpore 2.10 does not survive the compilation of the dense layer without tokens
             np.testing.assert_array_equal(y, to_numpy(dense(Tensor(x).astype(DTYPES[dtype]))))
             if token_num == max_tokens:
                 exact, plain = (layer_in_numpy(x, arrays, top_k, quantised) for quantised in (False, True))

@@ -65,3 +65,9 @@ def test_nothing_is_allocated_after_creation():
 def test_y_is_complete(phase):
     """Field report 20 (vllm-ascend 6710: the model reduces again what combine has reduced): y needs no reduction."""
     run_ranks(3, MODULE, "y_is_complete", phase=phase)
+
+
+@PHASES
+def test_ranks_disagree_about_quantisation(phase):
+    """Field report 13 (sglang PR 23815): no rank gets rows of a form that it did not ask for."""
+    run_ranks(2, MODULE, "ranks_disagree_about_quantisation", phase=phase)
