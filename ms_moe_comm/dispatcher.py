@@ -30,6 +30,11 @@ class MoEDispatcher(nn.Cell):
     Inside a graph, run the experts on `expand_x` as returned, and let the last matmul write into ``window.outputs``
     (:func:`moe_grouped_matmul` with ``out=``): then combine copies nothing. `combine` returns the complete sum over a
     token's experts: do not reduce it again over the group.
+
+    Two micro-batches in flight take two windows, with a dispatcher on each: dispatch A, dispatch B, then experts and
+    combine of A, experts and combine of B; or A's next layer before B's combine. A graph keeps the order in which the
+    calls are written, and it must be the same on all ranks. A second dispatch on one window before the combine of the
+    first makes that combine an error.
     """
 
     def __init__(self, window, phase="decode", quant_mode=0, zero_expert_num=0, copy_expert_num=0, const_expert_num=0,
