@@ -59,7 +59,7 @@ class MoEDispatcher(nn.Cell):
         self.replica_policy = REPLICA_POLICIES.index(replica_policy)
 
     def dispatch(self, x, expert_ids, x_active_mask=None, scales=None, logical_to_physical_map=None,
-                 logical_replica_count=None, kept_handle=None):
+                 logical_replica_count=None, rank_mask=None, kept_handle=None):
         """Places each token's row in the windows of its experts.
 
         Args:
@@ -71,6 +71,9 @@ class MoEDispatcher(nn.Cell):
             logical_to_physical_map (Tensor, optional): [L, X] int32, the physical experts of each logical one, padded
                 with -1. With it, expert_ids are logical. The same on all ranks; its values may change from step to step.
             logical_replica_count (Tensor, optional): [L] int32, how many replicas each logical expert has.
+            rank_mask (Tensor, optional): [R] bool, the same on all ranks: a rank that is false gets no rows from this dispatch
+                on, and makes no further one. What would go to its experts is dropped and counted, unless a map has another
+                replica. None: as in the dispatch before.
             kept_handle (tuple, optional): the handle of the dispatch before, which must have been combined and had the same
                 T, ids, mask and map: `x` goes the same ways without an exchange of counts. Only with phase "prefill", and
                 on all ranks.
@@ -88,7 +91,7 @@ class MoEDispatcher(nn.Cell):
         if self.schedule == "prefill":
             outputs = ops.moe_prefill_dispatch(
                 x, expert_ids, self.rows, self.scales, self.control, self.local_expert_num, x_active_mask, scales,
-                logical_to_physical_map, logical_replica_count, self.quant_mode, 1, self.zero_expert_num,
+                logical_to_physical_map, logical_replica_count, rank_mask, self.quant_mode, 1, self.zero_expert_num,
                 self.copy_expert_num, self.const_expert_num, self.shared_expert_num, self.replica_policy, kept_plan)
         else:
             if kept_plan is not None:
@@ -96,7 +99,7 @@ class MoEDispatcher(nn.Cell):
                                  "no plan. Pass None, or use phase 'prefill'.")
             outputs = ops.moe_decode_dispatch(
                 x, expert_ids, self.rows, self.scales, self.control, self.local_expert_num, x_active_mask, scales,
-                logical_to_physical_map, logical_replica_count, self.quant_mode, 1, self.zero_expert_num,
+                logical_to_physical_map, logical_replica_count, rank_mask, self.quant_mode, 1, self.zero_expert_num,
                 self.copy_expert_num, self.const_expert_num, self.shared_expert_num, self.replica_policy)
         expand_x, dynamic_scales, expand_idx, expert_token_nums, plan, physical_expert_ids, control = outputs
         handle = (physical_expert_ids, expand_idx, plan, control)

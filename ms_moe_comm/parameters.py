@@ -33,6 +33,7 @@ class WindowParameters:
         block_dim (int): the most cores that a kernel on this window uses, 1 to 64.
         memory (str): name of the provider of the window's memory (see provider.py).
         overflow (str): "error" or "drop".
+        keep_stats (bool): whether the operators add up times and bytes.
         shared_expert_num (int): S, shared experts on ranks of their own, 0 to 4.
         shared_expert_rank_num (int): Q, those ranks; a multiple of S, less than R.
 
@@ -54,6 +55,7 @@ class WindowParameters:
     overflow: str = "error"
     shared_expert_num: int = 0
     shared_expert_rank_num: int = 0
+    keep_stats: bool = False
 
     def __post_init__(self):
         limits = _lib.limits()
@@ -70,6 +72,8 @@ class WindowParameters:
                              "every rank that holds routed experts holds the same number of them")
         if self.overflow not in OVERFLOWS:
             raise ValueError(f"For 'ExpertWindow', 'overflow' must be one of {OVERFLOWS}, but got {self.overflow!r}.")
+        if not isinstance(self.keep_stats, bool):
+            raise TypeError(f"For 'ExpertWindow', 'keep_stats' must be True or False, but got {self.keep_stats!r}.")
         row_align = limits["row_align"]
         self._check_multiple("hidden_size", row_align // _DTYPE_BYTES[self.dtype],
                              f"a row of {self.dtype} is a whole number of {row_align} bytes, and this one has "

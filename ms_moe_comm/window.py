@@ -1,16 +1,22 @@
 """The expert window: symmetric memory that dispatch writes into and combine reads from, as MindSpore tensors."""
+import contextlib
 import itertools
 
 import mindspore as ms
+import numpy as np
 from mindspore import Parameter
 from mindspore.common.initializer import initializer
 
 from ms_moe_comm import _lib
-from ms_moe_comm.group import open_group
+from ms_moe_comm.group import join_ranks, open_group
 from ms_moe_comm.memory import MemoryReport
 from ms_moe_comm.parameters import WindowParameters, agree
 from ms_moe_comm.provider import make_provider, provider_name
 
+_COUNTERS = ("epoch", "exchange", "received_rows", "copied_bytes", "left_ranks", "lost_pairs")
+_PHASES = {"dispatch": ("count", "exchange", "place", "arrive"), "combine": ("outputs", "ready", "reduce")}
+_WAITS = ("counts", "arrived", "ready")
+_CYCLE = 20e-9  # seconds; GetSystemCycle counts at 50 MHz
 _numbers = itertools.count()  # parameters of one cell must differ in name, and a cell may use several windows
 
 
@@ -28,7 +34,7 @@ class ExpertWindow:
         outputs (Parameter): [A, H] dtype; where the last expert matmul should write.
         control (Parameter): int32, opaque; counts, flags and epochs.
         ep_world_size, ep_rank_id, moe_expert_num, local_expert_num, hidden_size, top_k, max_tokens_per_rank, capacity,
-        timeout, block_dim, overflow, shared_expert_num, shared_expert_rank_num and dtype: the window's parameters, see
+        timeout, block_dim, overflow, keep_stats, shared_expert_num, shared_expert_rank_num and dtype: the window's parameters, see
         `create`.
 
     The tensors are the window's memory itself. Use what the operators return and not these parameters inside a
@@ -36,7 +42,8 @@ class ExpertWindow:
     checkpoint.
 
     A window serves one dispatch and its combine at a time; two micro-batches in flight take two windows. After an
-    error in an operator the window is dead: all ranks close it and create a new one together.
+    error in an operator the window is dead: all ranks close it and create a new one together, or those that are left
+    `resume` it without the ranks that have died.
     """
 
     def __init__(self, parameters, provider):
@@ -53,6 +60,7 @@ class ExpertWindow:
         self.timeout = parameters.timeout
         self.block_dim = parameters.block_dim
         self.overflow = parameters.overflow
+        self.keep_stats = parameters.keep_stats
         self.shared_expert_num = parameters.shared_expert_num
         self.shared_expert_rank_num = parameters.shared_expert_rank_num
         number, layout = next(_numbers), parameters.layout()
@@ -68,7 +76,7 @@ class ExpertWindow:
     @classmethod
     def create(cls, *, moe_expert_num, hidden_size, top_k, max_tokens_per_rank, dtype=ms.bfloat16, group=None,
                capacity=None, timeout=30.0, block_dim=1, overflow="error", shared_expert_num=0,
-               shared_expert_rank_num=0):
+               shared_expert_rank_num=0, keep_stats=False):
         """Makes a window. Collective: all ranks of the group call it together, with the same values.
 
         Args:
@@ -95,6 +103,7 @@ class ExpertWindow:
                 computes itself is `shared_expert_x` of combine.
             shared_expert_rank_num (int): Q, the ranks 0 to Q - 1 that hold one shared expert each and no routed one, a
                 multiple of S; the instances of shared expert j are the ranks from j * Q / S on.
+            keep_stats (bool): whether this rank's operators add up times and bytes, see `stats`. May differ between ranks.
 
         Returns:
             ExpertWindow, ready on all ranks.
@@ -110,7 +119,7 @@ class ExpertWindow:
                 ep_world_size=ranks.size, moe_expert_num=moe_expert_num, hidden_size=hidden_size, top_k=top_k,
                 max_tokens_per_rank=max_tokens_per_rank, dtype=dtype, capacity=capacity, timeout=timeout,
                 block_dim=block_dim, memory=provider_name(), overflow=overflow, shared_expert_num=shared_expert_num,
-                shared_expert_rank_num=shared_expert_rank_num))
+                shared_expert_rank_num=shared_expert_rank_num, keep_stats=keep_stats))
             provider = make_provider(parameters.memory, ranks)
             provider.allocate(parameters.layout()["window_bytes"])
             window = cls(parameters, provider)
@@ -119,7 +128,7 @@ class ExpertWindow:
                              parameters.capacity, parameters.row_bytes, parameters.block_dim,
                              parameters.max_tokens_per_rank, parameters.top_k, parameters.dtype_code,
                              parameters.timeout_us, parameters.shared_expert_rank_num, parameters.shared_expert_num,
-                             parameters.overflow == "drop", bases, provider.on_npu)
+                             parameters.overflow == "drop", parameters.keep_stats, bases, provider.on_npu)
             ranks.all_gather([0])  # nobody's first dispatch meets a peer whose window is not ready
             return window
 
@@ -149,9 +158,14 @@ class ExpertWindow:
 
         Returns:
             dict: "epoch" dispatches, "exchange" exchanges of counts, "received_rows" rows that the last dispatch brought
-            here, "copied_bytes" bytes that the last combine had to copy into `outputs`; and with overflow "drop"
+            here, "copied_bytes" bytes that the last combine had to copy into `outputs`, "left_ranks" how many ranks take no
+            part any more, "lost_pairs" (token, k) of this rank whose expert was on one of those; with overflow "drop"
             "dropped_from" and "dropped_to", lists of R: rows dropped since the window was made, from each source to
-            this rank and from this rank to each destination.
+            this rank and from this rank to each destination. With `keep_stats`, sums since the window was made:
+            "sent_rows" and "sent_bytes" from this rank to others by dispatch, "read_bytes" from others by combine;
+            "seconds" of the phases of both operators, as the first core sees them; and "waited", for the counts, rows
+            and outputs of each rank (lists of R, seconds, of the core that waited longest; each wait is charged to the
+            first rank that was missing).
 
         Raises:
             RuntimeError: the window is closed.
@@ -159,12 +173,60 @@ class ExpertWindow:
         if self._provider is None:
             raise RuntimeError("For 'ExpertWindow.stats', the window must be open, but it was closed.")
         self._wait()
-        stats = {name: int(self._word(name)[0]) for name in ("epoch", "exchange", "received_rows", "copied_bytes")}
+        stats = {name: int(self._word(name)[0]) for name in _COUNTERS}
         if self.overflow == "drop":
             layout = self._parameters.layout()
             for name in ("dropped_from", "dropped_to"):
                 stats[name] = self._provider.words(layout[name], self.ep_world_size).tolist()
+        if self.keep_stats:
+            stats.update({name: int(self._word(name)[0]) for name in ("sent_rows", "sent_bytes", "read_bytes")})
+            stats["seconds"] = {op: {phase: int(self._word(f"{phase}_cycles")[0]) * _CYCLE for phase in phases}
+                                for op, phases in _PHASES.items()}
+            stats["waited"] = self._waited()
         return stats
+
+    def _waited(self):
+        layout = self._parameters.layout()
+        pitch = layout["waited_row_bytes"] // 8
+        words = self._provider.words(layout["waited"], self.block_dim * len(_WAITS) * pitch)
+        longest = words.reshape(self.block_dim, len(_WAITS), pitch)[..., :self.ep_world_size].max(axis=0) * _CYCLE
+        return {phase: seconds.tolist() for phase, seconds in zip(_WAITS, longest)}
+
+    def resume(self, rank_mask):
+        """Goes on after a failure without the ranks that caused it. Collective over the ranks that are left.
+
+        Those ranks call it together, after an error of an operator, with the same `rank_mask`. The ranks that are left
+        out must have ended: a process that lives might still write into the windows of others. From then on nobody sends
+        to them or waits for them; what would go to their experts is dropped and counted (`stats`, "lost_pairs"), unless a
+        placement map has another replica. What was in flight is lost: dispatch the step again.
+
+        To let a rank leave that is alive, no `resume` is needed: give all ranks a `rank_mask` without it in one dispatch,
+        in which it still takes part.
+
+        Args:
+            rank_mask (sequence of R bools): the ranks that go on, this one among them.
+
+        Raises:
+            ValueError: `rank_mask` has not R elements, lacks this rank, or has one that has left before.
+            RuntimeError: a rank did not come within the window's timeout, or with another mask; the window is closed or on
+                an NPU, where a new window of the ranks that are left is the way.
+        """
+        if self._provider is None or self._provider.on_npu:
+            raise RuntimeError("For 'ExpertWindow.resume', the window must be open and on the CPU. Create a new one of the "
+                               "ranks that are left.")
+        mask = [bool(live) for live in rank_mask]
+        if len(mask) != self.ep_world_size or not mask[self.ep_rank_id]:
+            raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' must have {self.ep_world_size} elements, and rank "
+                             f"{self.ep_rank_id} among those that go on, but got {mask}.")
+        if int(self._word("left_ranks")[0]):
+            live = self._provider.words(self._parameters.layout()["live"], -(-self.ep_world_size // 8)).view(np.uint8)
+            back = [rank for rank in range(self.ep_world_size) if mask[rank] and not live[rank]]
+            if back:
+                raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' has rank {join_ranks(back)}, which left before: "
+                                 "a rank comes back with a new window alone.")
+        with contextlib.suppress(RuntimeError):
+            self._wait()  # the error that is the reason of this
+        _lib.resume_window(self._provider.peer_base(self.ep_rank_id), mask)
 
     def timers(self):
         """Time that this rank spent inside the window's operators, waits for peers included; waits for those launched.

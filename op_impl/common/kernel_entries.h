@@ -6,13 +6,13 @@
 
 extern "C" {
 void moe_decode_dispatch(uint8_t *x, uint8_t *expert_ids, uint8_t *active_mask, uint8_t *scales, uint8_t *expert_map,
-                         uint8_t *replica_counts, uint8_t *window, uint8_t *expand_idx, uint8_t *expert_token_nums,
+                         uint8_t *replica_counts, uint8_t *rank_mask, uint8_t *window, uint8_t *expand_idx, uint8_t *expert_token_nums,
                          uint8_t *plan, uint8_t *physical_ids, uint32_t token_num, uint32_t top_k, uint32_t id_bytes,
                          uint32_t mask_kind, uint32_t quant_mode, uint32_t smooth_kind, uint32_t logical_expert_num,
                          uint32_t max_replicas, uint32_t replica_policy, uint32_t special_expert_num,
                          uint32_t cumulative, uint32_t row_buffer_bytes);
 void moe_prefill_dispatch(uint8_t *x, uint8_t *expert_ids, uint8_t *active_mask, uint8_t *scales, uint8_t *expert_map,
-                          uint8_t *replica_counts, uint8_t *window, uint8_t *expand_idx, uint8_t *expert_token_nums,
+                          uint8_t *replica_counts, uint8_t *rank_mask, uint8_t *window, uint8_t *expand_idx, uint8_t *expert_token_nums,
                           uint8_t *plan, uint8_t *physical_ids, uint8_t *kept_plan, uint32_t token_num, uint32_t top_k,
                           uint32_t id_bytes, uint32_t mask_kind, uint32_t quant_mode, uint32_t smooth_kind, uint32_t logical_expert_num,
                           uint32_t max_replicas, uint32_t replica_policy, uint32_t special_expert_num,

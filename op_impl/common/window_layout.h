@@ -5,11 +5,13 @@
 //
 //   header   one 64-bit word per WindowField, then one record line per block (this rank's errors)
 //   peers    [R] 64-bit base address of each rank's region
+//   live     [R] bytes: which ranks take part
 //   counts   [2 parities][R sources][slots + 1] 64-bit words {epoch:32 | count:32}, a source's row on its own lines;
 //            the last word carries what the ranks must agree on
 //   arrived  [R] lines: the epoch whose rows from that source have all landed
 //   ready    [R] lines: the epoch whose expert outputs on that rank may be read
 //   aborted  [R] lines: a record of the error that made that rank give up
+//   meeting  [R] lines: what the hosts tell each other when they resume after a failure
 //   scratch  tables of this rank's own kernels; no peer touches them
 //   rows     [A] rows, dispatch writes them from every rank       -> window.rows
 //   scales   [A] fp32                                             -> window.scales
@@ -56,6 +58,7 @@ enum WindowField : uint32_t {
   kSharedRankNum,    // Q
   kSharedExpertNum,  // S on ranks of their own
   kOverflowDrop,     // 1: rows beyond the capacity are dropped, 0: they are an error
+  kKeepsStats,       // 1: the kernels add up times and bytes
   // advanced by the kernels, since under graph capture the host's launch code does not run on replay
   kEpoch,         // dispatches so far
   kExchange,      // counts exchanges so far; its lowest bit is the parity
@@ -68,6 +71,20 @@ enum WindowField : uint32_t {
   kCombinedEpoch, // the last dispatch whose combine has begun: it has no second one
   kReceivedRows,  // rows that the last dispatch placed in this window
   kCopiedBytes,   // bytes that the last combine had to copy into `outputs`
+  kLeftRanks,     // how many ranks take no part any more
+  kResumes,       // how often the host has resumed after a failure
+  kLostPairs,     // (token, k) of this rank, so far, whose expert was on such a rank
+  // sums since the window was made, if it keeps statistics; of times, in cycles of 50 MHz
+  kCountCycles,     // dispatch: counting the own tokens
+  kExchangeCycles,  //   counts to and from all ranks
+  kPlaceCycles,     //   rows to their places
+  kArriveCycles,    //   until the rows of all peers are here
+  kOutputsCycles,   // combine: expert outputs into the window, if they are elsewhere
+  kReadyCycles,     //   until those of all peers may be read
+  kReduceCycles,    //   reading and adding them
+  kSentRows,        // to other ranks
+  kSentBytes,
+  kReadBytes,       // from other ranks, by combine
   // kept by the host around its launches
   kDispatchCalls,
   kDispatchNanoseconds,
@@ -89,7 +106,7 @@ enum NoteField : uint32_t {
   kNoteEpoch,
   kVerdictWords,
   kNoteWeight = kVerdictWords,  // of the tokens that the block counted
-  kNoteRouting,                 // a hash of where they go
+  kNoteRouting,                 // a hash of where they go; above it, how many pairs have lost their expert
   kNoteMap                      // of the placement map, in the first block's line
 };
 
@@ -105,11 +122,14 @@ enum ErrorCode : int64_t {
   kDisagree = 8,       // count = how many ranks, detail = {the first of them, its agreement word, the own one}
   kBadMap = 9,         // detail = {logical expert, MapFault, the value, its limit}
   kKeptPlan = 10,      // a kept plan that does not hold; detail = {PlanFault, what the plan says, what is so}
+  kBadRankMask = 11,   // detail = {RankFault, the rank}
 };
 
 enum PlanFault : int64_t {
-  kOtherExchange = 0, kNotCombined, kOtherTokenNum, kOtherColumns, kOtherQuantMode, kOtherRouting
+  kOtherExchange = 0, kNotCombined, kOtherTokenNum, kOtherColumns, kOtherQuantMode, kOtherRouting, kOtherRanks
 };
+
+enum RankFault : int64_t { kCameBack = 0, kSelfLeft, kNobodyLeft };
 
 enum MapFault : int64_t { kReplicaCount = 0, kPhysicalId = 1, kOwnedTwice = 2 };
 
@@ -117,6 +137,7 @@ enum MapFault : int64_t { kReplicaCount = 0, kPhysicalId = 1, kOwnedTwice = 2 };
 enum AgreementBits : uint32_t { kMapHashBits = 20, kMaskHashBits = 8, kQuantModeBits = 4 };
 
 enum Phase : int64_t { kNoPhase = 0, kWaitCounts = 1, kWaitArrived = 2, kWaitReady = 3, kReadInput = 4 };
+constexpr uint64_t kWaitPhases = 3;
 
 // What the layout depends on.
 struct WindowShape {
@@ -156,12 +177,17 @@ __aicore__ inline uint64_t PeersOffset(const WindowShape &s) {
   return RecordsOffset() + RegionSize(s.block_dim * kLineBytes);
 }
 
+// [R] bytes: 1 for a rank that takes part.
+__aicore__ inline uint64_t LiveOffset(const WindowShape &s) {
+  return PeersOffset(s) + RegionSize(s.world_size * sizeof(uint64_t));
+}
+
 // --- counts ---
 __aicore__ inline uint64_t CountsRowBytes(const WindowShape &s) {
   return RoundUp((SlotNum(s) + 1) * sizeof(uint64_t), kLineBytes);
 }
 __aicore__ inline uint64_t CountsOffset(const WindowShape &s) {
-  return PeersOffset(s) + RegionSize(s.world_size * sizeof(uint64_t));
+  return LiveOffset(s) + RegionSize(s.world_size);
 }
 __aicore__ inline uint64_t CountsRowOffset(const WindowShape &s, uint64_t exchange, uint64_t source) {
   return CountsOffset(s) + ((exchange & 1) * s.world_size + source) * CountsRowBytes(s);
@@ -178,11 +204,16 @@ __aicore__ inline uint64_t AbortedOffset(const WindowShape &s) {
   return ReadyOffset(s) + RegionSize(s.world_size * kLineBytes);
 }
 
+// [R] lines: what each rank tells when the hosts meet to resume after a failure.
+__aicore__ inline uint64_t MeetingOffset(const WindowShape &s, uint64_t rank) {
+  return AbortedOffset(s) + RegionSize(s.world_size * kLineBytes) + rank * kLineBytes;
+}
+
 // --- scratch ---
 __aicore__ inline uint64_t TableRowBytes(uint64_t entries) { return RoundUp(entries * sizeof(int32_t), kLineBytes); }
 // [blocks][slots] int32: how many of a block's own (token, k) go to each slot.
 __aicore__ inline uint64_t HistogramOffset(const WindowShape &s, uint64_t block) {
-  return AbortedOffset(s) + RegionSize(s.world_size * kLineBytes) + block * TableRowBytes(SlotNum(s));
+  return MeetingOffset(s, 0) + RegionSize(s.world_size * kLineBytes) + block * TableRowBytes(SlotNum(s));
 }
 // [blocks][slots] int32: the row of a block's next token for each slot, while the block places its tokens.
 __aicore__ inline uint64_t NextRowsOffset(const WindowShape &s, uint64_t block) {
@@ -227,10 +258,15 @@ __aicore__ inline uint64_t LastDroppedToOffset(const WindowShape &s) {
 __aicore__ inline uint64_t NoteOffset(const WindowShape &s, uint64_t block) {
   return LastDroppedToOffset(s) + RegionSize(TableRowBytes(s.world_size)) + block * kLineBytes;
 }
+// [blocks][phases][R] 64-bit cycles that a block has waited for each rank, if the window keeps statistics.
+__aicore__ inline uint64_t WaitedOffset(const WindowShape &s, uint64_t block, uint64_t phase) {
+  return NoteOffset(s, 0) + RegionSize(s.block_dim * kLineBytes) +
+         (block * kWaitPhases + phase - kWaitCounts) * RoundUp(s.world_size * sizeof(uint64_t), kLineBytes);
+}
 
 // --- rows ---
 __aicore__ inline uint64_t ControlBytes(const WindowShape &s) {
-  return NoteOffset(s, 0) + RegionSize(s.block_dim * kLineBytes);
+  return RegionSize(WaitedOffset(s, s.block_dim, kWaitCounts));
 }
 __aicore__ inline uint64_t RowsOffset(const WindowShape &s) { return ControlBytes(s); }
 __aicore__ inline uint64_t ScalesOffset(const WindowShape &s) {

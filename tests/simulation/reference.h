@@ -36,8 +36,14 @@ struct Rules {
   uint32_t shared_ranks = 0;
   uint32_t shared_experts = 0;
   uint64_t drop_beyond = ~uint64_t{0};  // rows of a rank
+  std::vector<uint8_t> live;            // of each rank, or none: all take part
 
   uint32_t Columns() const { return top_k + shared_experts; }
+  bool Live(uint32_t rank) const { return live.empty() || live[rank] != 0; }
+  // Of a slot: a shared expert's rank, or an expert behind those.
+  uint32_t Owner(uint32_t slot, uint32_t world_size) const {
+    return slot < shared_ranks ? slot : shared_ranks + (slot - shared_ranks) / (expert_num / (world_size - shared_ranks));
+  }
   uint32_t LogicalNum() const { return map.empty() ? expert_num : static_cast<uint32_t>(map.size()); }
 };
 
@@ -62,6 +68,7 @@ struct Expected {
   std::vector<std::vector<int32_t>> physical_ids;  // [T, K] of each rank
   std::vector<std::vector<int64_t>> counts;        // of each rank's slots
   std::vector<std::vector<uint64_t>> dropped;      // [source][destination]
+  std::vector<std::vector<uint8_t>> lost;          // [T, columns] of each rank: the expert's rank takes no part
   uint64_t most_rows = 0;
 };
 
@@ -73,20 +80,22 @@ inline int32_t PhysicalId(const Rules &rules, const Tokens &tokens, uint32_t pai
   const std::vector<int32_t> &replicas = rules.map[id];
   const uint32_t token = pair / rules.top_k;
   const uint32_t count = static_cast<uint32_t>(replicas.size());
-  if (rules.replica_policy == moe_comm::kReplicaByRank) return replicas[rank * count / world_size];
-  if (rules.replica_policy == moe_comm::kReplicaByToken) return replicas[token % count];
-  return replicas[(token + rank) % count];
+  uint32_t chosen = (token + rank) % count;
+  if (rules.replica_policy == moe_comm::kReplicaByRank) chosen = rank * count / world_size;
+  if (rules.replica_policy == moe_comm::kReplicaByToken) chosen = token % count;
+  for (uint32_t i = 0; i < count; ++i) {  // the first from there that lives
+    const int32_t replica = replicas[(chosen + i) % count];
+    if (rules.Live(rules.Owner(rules.shared_ranks + replica, world_size))) return replica;
+  }
+  return replicas[chosen];
 }
 
 // Rows in the order of (slot, source rank, source token and column). Slots: a shared expert's ranks, then the experts.
 inline Expected Dispatch(const std::vector<Tokens> &ranks, const Rules &rules) {
   const uint32_t world_size = static_cast<uint32_t>(ranks.size());
   const uint32_t columns = rules.Columns();
-  const uint32_t per_rank = rules.expert_num / (world_size - rules.shared_ranks);
   const uint32_t slots = rules.shared_ranks + rules.expert_num;
-  const auto owner = [&](uint32_t slot) {
-    return slot < rules.shared_ranks ? slot : rules.shared_ranks + (slot - rules.shared_ranks) / per_rank;
-  };
+  const auto owner = [&](uint32_t slot) { return rules.Owner(slot, world_size); };
   Expected out;
   out.rows.resize(world_size);
   out.counts.resize(world_size);
@@ -115,6 +124,15 @@ inline Expected Dispatch(const std::vector<Tokens> &ranks, const Rules &rules) {
         const uint32_t instances = rules.shared_ranks / rules.shared_experts;
         slot_of[rank][token * columns + rules.top_k + j] = rank % instances + j * instances;
       }
+    }
+    out.lost.emplace_back(slot_of[rank].size(), 0);
+    for (uint32_t pair = 0; pair < slot_of[rank].size(); ++pair) {
+      int64_t &slot = slot_of[rank][pair];
+      if (slot < 0 || (rules.Live(rank) && rules.Live(owner(slot)))) continue;
+      slot = -1;
+      out.lost[rank][pair] = 1;
+      out.expand_idx[rank][pair] = -2;
+      if (pair % columns < rules.top_k) out.physical_ids[rank][pair / columns * rules.top_k + pair % columns] = -1;
     }
     for (const int64_t slot : slot_of[rank]) counts[rank][slot < 0 ? 0 : slot] += slot >= 0;
   }

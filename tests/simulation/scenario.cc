@@ -32,7 +32,8 @@ constexpr uint64_t kUnit = 32;                      // of rows and buffers
 // those from kBadRow on in its combine.
 enum class Fault {
   kNone, kAbsent, kAbsentCombine, kBadId, kBadMap, kOtherQuantMode, kOtherMap, kNoDispatch, kTwice, kBadRow,
-  kBadCombineId, kBadPlan, kBadKept, kUncombined, kCount
+  kBadCombineId, kBadPlan, kBadKept, kUncombined,
+  kOtherMask, kBadMask, kCount
 };
 struct FaultKind {
   const char *description;
@@ -53,6 +54,8 @@ const FaultKind kFaults[] = {
     {"the plan of other tokens", kPlanMismatch},
     {"a kept plan that does not hold", kKeptPlan},
     {"a kept plan before the combine, on all ranks", kKeptPlan},
+    {"another rank_mask", kDisagree},
+    {"a rank_mask without any rank", kBadRankMask},
 };
 
 struct Configuration {
@@ -76,6 +79,9 @@ struct Configuration {
   prefill_dispatch::Tiling prefill;
   uint32_t tile_elements;
   SpecialExperts special;
+  bool keeps_stats;
+  std::vector<uint8_t> live;  // of each rank, from step leave_step on; none: all
+  uint64_t leave_step;
   Fault fault;
   uint32_t fault_rank;
   bool asynchronous;
@@ -92,6 +98,7 @@ struct Step {
   uint32_t out_dtype;                         // of y
   Special special;
   bool keeps = false;                         // the plan of the step before
+  std::vector<uint8_t> rank_mask;             // given to the dispatch, or none
 };
 
 // Memory that the simulator knows, kept for the whole run.
@@ -206,6 +213,8 @@ class Scenario {
       c.row_bytes = kUnit;
     }
     ConfigureRules();
+    c.keeps_stats = OneIn(4);
+    c.leave_step = kNoStep;
     // the work split of op_host, or smaller buffers, so that short rows are cut too
     const uint64_t small = kUnit * (1 + Random(c.row_bytes / kUnit));
     c.decode_buffer_bytes = OneIn(2) ? static_cast<uint32_t>(small) : decode_dispatch::RowBufferBytes(c.row_bytes);
@@ -284,8 +293,9 @@ class Scenario {
   }
 
   void MakeSteps() {
-    const Configuration &c = config_;
+    Configuration &c = config_;
     const bool of_kept = c.fault == Fault::kBadKept || c.fault == Fault::kUncombined;
+    ConfigureLeave();
     const uint32_t number = of_kept ? 2 : many_ranks_ ? 1 : 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
     uint64_t most_rows = 1;
     for (uint32_t n = 0; n < number; ++n) {
@@ -300,12 +310,13 @@ class Scenario {
       const bool residual = OneIn(3);
       step.out_dtype = OneIn(2) ? c.dtype : static_cast<uint32_t>(Random(kDtypeCount));
       step.special = MakeSpecial();
-      step.keeps = n > 0 && steps_.back().prefill && steps_.back().combine && (of_kept || OneIn(2));
+      step.keeps = n > 0 && n != c.leave_step && steps_.back().prefill && steps_.back().combine && (of_kept || OneIn(2));
       if (of_kept || step.keeps) step.prefill = true;
       if (of_kept) step.combine = true;
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
         step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
         if (step.keeps) step.tokens.back() = WithOtherRows(steps_.back().tokens[rank]);
+        if (n > c.leave_step && !c.live[rank]) step.tokens.back() = Tokens();
         if (residual) step.tokens.back().residual = Values(step.tokens.back().token_num);
       }
       if (c.smooth_kind != kNoSmooth) {
@@ -314,6 +325,9 @@ class Scenario {
           step.smooth.push_back(static_cast<float>(1 + Random(64)) / 32);
         }
       }
+      if (n >= c.leave_step) c.rules.live = c.live;
+      if (n == c.leave_step || (n > c.leave_step && OneIn(2))) step.rank_mask = c.live;
+      if (n < c.leave_step && OneIn(6)) step.rank_mask.assign(c.world_size, 1);
       step.expected = Dispatch(step.tokens, c.rules);
       most_rows = std::max(most_rows, step.expected.most_rows);
       steps_.push_back(std::move(step));
@@ -323,6 +337,7 @@ class Scenario {
                                                                : most_rows + (OneIn(2) ? 0 : Random(9));
     if (c.drops) config_.rules.drop_beyond = config_.capacity;
     for (Step &step : steps_) {
+      c.rules.live = static_cast<uint64_t>(&step - steps_.data()) >= c.leave_step ? c.live : std::vector<uint8_t>();
       if (c.drops) step.expected = Dispatch(step.tokens, c.rules);
       if (c.drops) step.expected.most_rows = std::min(step.expected.most_rows, config_.capacity);
       for (const std::vector<Row> &rows : step.expected.rows) step.outputs.push_back(Values(rows.size()));
@@ -336,12 +351,23 @@ class Scenario {
     if (c.fault != Fault::kNone && !of_kept) last.keeps = false;
     const bool combines = last.combine && last.expected.most_rows <= config_.capacity;
     if (c.fault == Fault::kBadId) PlantBadId();
+    const bool only_expert_rank = c.world_size - c.rules.shared_ranks == 1;
+    if (c.fault == Fault::kOtherMask && only_expert_rank) config_.fault = Fault::kNone;
     const bool of_map = c.fault == Fault::kBadMap || c.fault == Fault::kOtherMap;
     if (of_map && c.rules.map.size() < 2) config_.fault = Fault::kNone;
     const bool in_combine = c.fault == Fault::kBadRow || c.fault == Fault::kBadCombineId;
     if (in_combine && !(combines && RoutedPair() >= 0)) config_.fault = Fault::kNone;
     const bool any_combine = c.fault == Fault::kBadPlan || c.fault == Fault::kTwice;
     if (any_combine && !combines) config_.fault = Fault::kNone;
+  }
+
+  // Some ranks leave, one that holds experts stays.
+  void ConfigureLeave() {
+    Configuration &c = config_;
+    if (c.fault != Fault::kNone || c.world_size < 2 || !OneIn(5)) return;
+    c.leave_step = Random(3);
+    const uint64_t stays = c.rules.shared_ranks + Random(c.world_size - c.rules.shared_ranks);
+    for (uint64_t rank = 0; rank < c.world_size; ++rank) c.live.push_back(rank == stays || OneIn(2));
   }
 
   Special MakeSpecial() {
@@ -459,6 +485,7 @@ class Scenario {
     std::vector<uint64_t> bases;
     untold_verdict_.assign(config_.world_size, kNoStep);
     last_plan_.assign(config_.world_size, nullptr);
+    read_bytes_.assign(config_.world_size, 0);
     for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
       windows_.push_back(memory_->Raw(WindowBytes(shape)));
       std::memset(windows_.back(), 0, ControlBytes(shape));
@@ -478,6 +505,7 @@ class Scenario {
       words[kSharedExpertNum] = config_.rules.shared_experts;
       words[kDtype] = config_.dtype;
       words[kOverflowDrop] = config_.drops;
+      words[kKeepsStats] = config_.keeps_stats;
       words[kTimeoutUs] = kEndlessUs;
       std::memcpy(windows_[rank] + PeersOffset(shape), bases.data(), bases.size() * sizeof(uint64_t));
       const auto part = [&](const std::string &name, uint64_t offset, uint64_t bytes, bool content) {
@@ -494,6 +522,7 @@ class Scenario {
       }
       part("arrived", ArrivedOffset(shape), config_.world_size * kLineBytes, true);
       part("ready", ReadyOffset(shape), config_.world_size * kLineBytes, true);
+      part("live", LiveOffset(shape), config_.world_size, false);
       part("aborted", AbortedOffset(shape), config_.world_size * kLineBytes, true);
       for (uint64_t block = 0; block < config_.cores; ++block) {
         const std::string number = "[" + std::to_string(block) + "]";
@@ -501,6 +530,10 @@ class Scenario {
         part("histogram" + number, HistogramOffset(shape, block), table, false);
         part("next_rows" + number, NextRowsOffset(shape, block), table, false);
         part("note" + number, NoteOffset(shape, block), kLineBytes, false);
+        for (uint64_t phase = kWaitCounts; config_.keeps_stats && phase < kWaitCounts + kWaitPhases; ++phase) {
+          part("waited" + number + "[" + std::to_string(phase) + "]", WaitedOffset(shape, block, phase),
+               config_.world_size * sizeof(uint64_t), true);
+        }
       }
       part("first_rows", FirstRowsOffset(shape), table, false);
       part("last_rows", LastRowsOffset(shape), table, false);
@@ -526,6 +559,7 @@ class Scenario {
       if (observer_ == nullptr && simulator_->Random(3) == 0) simulator_->Pause(1 + simulator_->Random(2000));
       const bool last = number + 1 == steps_.size();
       if (config_.fault == Fault::kAbsent && last && IsAbsent(rank)) return;
+      if (number > config_.leave_step && !config_.live[rank]) return;
       if (!RunStep(rank, number, step)) return;
     }
   }
@@ -590,6 +624,7 @@ class Scenario {
                step.expected.physical_ids[rank].size() * sizeof(int32_t));
     CheckRows(rank, number, step);
     if (config_.drops) CheckDropped(rank, number);
+    CheckSums(rank, number);
     if (step.prefill) CheckPlan(rank, number, step, arguments.plan);
 
     if (!step.combine) return true;
@@ -623,7 +658,7 @@ class Scenario {
 
   struct Arguments {
     uint8_t *x, *expert_ids, *mask, *scales, *shared, *residual, *expand_idx, *expert_token_nums, *plan;
-    uint8_t *physical_ids, *kept_plan, *smooth, *map, *replica_counts, *alpha_1, *alpha_2, *v, *y;
+    uint8_t *physical_ids, *kept_plan, *smooth, *map, *replica_counts, *rank_mask, *alpha_1, *alpha_2, *v, *y;
   };
 
   Arguments MakeArguments(uint32_t rank, const Step &step) {
@@ -676,6 +711,9 @@ class Scenario {
                                    : tensor("logical_replica_count", replica_counts.size() * sizeof(int32_t),
                                             replica_counts.data());
     a.kept_plan = nullptr;
+    std::vector<uint8_t> mask = step.rank_mask;
+    if (rank == config_.fault_rank && &step == &steps_.back()) PlantBadMask(rank, &mask);
+    a.rank_mask = mask.empty() ? nullptr : tensor("rank_mask", mask.size(), mask.data());
     a.physical_ids = tensor("physical_expert_ids", pairs * sizeof(int32_t), nullptr);
     a.y = tensor("y", tokens.token_num * ResultBytes(step), nullptr);
     return a;
@@ -684,20 +722,26 @@ class Scenario {
   void CallDispatch(uint32_t rank, const Step &step, const Arguments &a) {
     const uint32_t token_num = step.tokens[rank].token_num;
     if (step.prefill) {
-      moe_prefill_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, windows_[rank], a.expand_idx,
+      moe_prefill_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, a.rank_mask, windows_[rank], a.expand_idx,
                            a.expert_token_nums, a.plan, a.physical_ids, a.kept_plan, token_num, config_.top_k,
                            config_.id_bytes, config_.mask_kind, QuantMode(rank, step), config_.smooth_kind, LogicalNumArgument(),
                            config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
                            config_.cumulative,
                            config_.prefill.row_buffer_bytes, config_.prefill.batch_tokens);
     } else {
-      moe_decode_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, windows_[rank], a.expand_idx,
+      moe_decode_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, a.rank_mask, windows_[rank], a.expand_idx,
                           a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
                           config_.mask_kind, QuantMode(rank, step), config_.smooth_kind, LogicalNumArgument(),
                            config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
                            config_.cumulative,
                           config_.decode_buffer_bytes);
     }
+  }
+
+  void PlantBadMask(uint32_t rank, std::vector<uint8_t> *mask) const {
+    if (config_.fault != Fault::kOtherMask && config_.fault != Fault::kBadMask) return;
+    mask->assign(config_.world_size, config_.fault == Fault::kOtherMask);
+    if (config_.fault == Fault::kOtherMask) (*mask)[(rank + 1) % config_.world_size] = 0;
   }
 
   void PlantBadMap(std::vector<int32_t> *map, std::vector<int32_t> *replica_counts) {
@@ -728,6 +772,8 @@ class Scenario {
     LaunchCombine(rank, step, a, Experts(rank, step, config_.fault != Fault::kNoDispatch));
     if (!CheckError(rank, number, true)) return false;
     const Tokens &tokens = step.tokens[rank];
+    read_bytes_[rank] += config_.keeps_stats ? RowsAway(rank, step.expected) * config_.row_bytes : 0;
+    Compare(rank, number, "read bytes", Header(rank)[kReadBytes], read_bytes_[rank]);
     Compare(rank, number, "copied bytes", Header(rank)[kCopiedBytes], step.in_place ? 0 : step.outputs[rank].size());
     for (uint32_t token = 0; token < tokens.token_num; ++token) {
       const std::vector<uint8_t> y =
@@ -816,6 +862,7 @@ class Scenario {
     if (record == nullptr) {
       const bool must_fail = (fault == Fault::kAbsent && last) || (fault == Fault::kBadId && HasBadId(step)) ||
                              fault == Fault::kNoDispatch || (fault >= Fault::kBadRow && last && combine && faulty) ||
+                             (fault == Fault::kBadMask && last) ||
                              (own_code == kKeptPlan && last && (faulty || fault == Fault::kUncombined)) ||
                              (last && (fault == Fault::kBadMap || own_code == kDisagree));
       if (must_fail) Fail(rank, step, "no error although rank " + std::to_string(config_.fault_rank) + " failed");
@@ -915,6 +962,33 @@ class Scenario {
     CheckBytes(rank, number, "dropped_to", windows_[rank] + DroppedToOffset(Shape()), to.data(), bytes);
   }
 
+  uint64_t RowsAway(uint32_t rank, const Expected &expected) const {
+    uint64_t rows = 0;
+    const auto own = [rank](const Row &row) { return row.source == rank; };
+    for (uint32_t other = 0; other < config_.world_size; ++other) {
+      if (other != rank) rows += std::count_if(expected.rows[other].begin(), expected.rows[other].end(), own);
+    }
+    return rows;
+  }
+
+  // Of the steps so far.
+  void CheckSums(uint32_t rank, uint64_t number) {
+    uint64_t lost = 0;
+    uint64_t sent = 0;
+    for (uint64_t n = 0; n <= number; ++n) {
+      const Expected &expected = steps_[n].expected;
+      if (expected.most_rows > config_.capacity) continue;
+      lost += std::count(expected.lost[rank].begin(), expected.lost[rank].end(), 1);
+      sent += RowsAway(rank, expected);
+    }
+    const uint64_t *header = Header(rank);
+    Compare(rank, number, "lost pairs", header[kLostPairs], lost);
+    const uint64_t bytes = config_.quant_mode == kNotQuantised ? config_.row_bytes
+                                                               : QuantisedRowBytes(HiddenSize()) + sizeof(float);
+    Compare(rank, number, "sent rows", header[kSentRows], config_.keeps_stats ? sent : 0);
+    Compare(rank, number, "sent bytes", header[kSentBytes], config_.keeps_stats ? sent * bytes : 0);
+  }
+
   // A host that looks at once takes the verdict away; on an NPU the first one stays until it looks.
   void CheckVerdict(uint32_t rank, uint64_t step, bool overflow) {
     const uint64_t *header = Header(rank);
@@ -951,7 +1025,9 @@ class Scenario {
     std::vector<uint64_t> weight(1, 0);  // of all tokens before
     for (size_t token = 0; token < s.tokens[rank].token_num; ++token) {
       const auto row = expand_idx.begin() + token * columns;
-      const uint64_t moves = std::count_if(row, row + columns, [](int32_t r) { return r >= 0 || r == -2; });
+      const auto lost = s.expected.lost[rank].begin() + token * columns;
+      const uint64_t moves = std::count_if(row, row + columns, [](int32_t r) { return r >= 0 || r == -2; }) -
+                             std::count(lost, lost + columns, 1);
       weight.push_back(weight.back() + (moves == 0 ? 0 : moves + 1));
     }
     for (uint32_t block = 0; block < config_.cores; ++block) {
@@ -997,6 +1073,11 @@ class Scenario {
     if (c.rules.special_expert_num > 0) text += number(" special=", c.rules.special_expert_num);
     if (c.quant_mode != kNotQuantised) text += number(" int8, smooth=", c.smooth_kind);
     if (c.drops) text += " drops";
+    if (c.keeps_stats) text += " stats";
+    if (c.leave_step < steps_.size()) {
+      text += number(" from step ", c.leave_step) + " without";
+      for (uint32_t rank = 0; rank < c.world_size; ++rank) text += c.live[rank] ? "" : number(" ", rank);
+    }
     if (c.fault != Fault::kNone) {
       text += ", rank " + std::to_string(c.fault_rank) + ": " + kFaults[static_cast<int>(c.fault)].description;
     }
@@ -1013,6 +1094,7 @@ class Scenario {
   std::vector<Step> steps_;
   std::vector<uint8_t *> windows_;
   std::vector<uint8_t *> last_plan_;      // of each rank
+  std::vector<uint64_t> read_bytes_;
   std::vector<uint64_t> untold_verdict_;  // of each rank: the step, or kNoStep
   Simulator *simulator_ = nullptr;
   Memory *memory_ = nullptr;

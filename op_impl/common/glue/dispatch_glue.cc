@@ -85,6 +85,12 @@ void CheckMap(const Checker &check) {
                   "the rows of 'logical_to_physical_map'");
 }
 
+void CheckRankMask(const Checker &check) {
+  if (!check[dispatch::rank_mask].given) return;
+  check.Dtype(dispatch::rank_mask, {DataType::kBool});
+  check.Rank(dispatch::rank_mask, 1);
+}
+
 void CheckScalars(const Checker &check) {
   check.ScalarOneOf(dispatch::expert_token_nums_type, {0, 1});
   for (const size_t argument : {dispatch::zero_expert_num, dispatch::copy_expert_num, dispatch::const_expert_num}) {
@@ -138,6 +144,9 @@ void CheckWindowLimits(const Checker &check, const WindowParameters &window, con
     check.Fail("L, dimension 0 of 'logical_to_physical_map', must be 1 to the window's moe_expert_num = " +
                std::to_string(physical) + ", but is " + std::to_string(map.shape[0]) + ".");
   }
+  if (check[dispatch::rank_mask].given) {
+    check.Dimension(dispatch::rank_mask, 0, static_cast<int64_t>(window.shape.world_size), "the ranks of the window");
+  }
   const Argument &scales = check[dispatch::scales];
   if (scales.given && scales.shape.size() == 2) {
     check.Dimension(dispatch::scales, 0,
@@ -164,6 +173,7 @@ std::vector<Output> InferDispatch(const char *op, PlanWordsOf plan_words, const 
   CheckTopK(check, dispatch::expert_ids);
   CheckMask(check, token_num, top_k);
   CheckMap(check);
+  CheckRankMask(check);
   CheckScalars(check);
   const bool known = token_num != kUnknown && top_k != kUnknown;
   const int64_t columns = top_k == kUnknown ? kUnknown : top_k + in[dispatch::shared_expert_num].scalar;

@@ -9,6 +9,7 @@
 #include "common/glue/launch.h"
 #include "common/glue/memory_tensor.h"
 #include "common/glue/npu.h"
+#include "common/glue/resume.h"
 #include "common/glue/window_host.h"
 #include "include/runtime/hardware_abstract/kernel_base/ms_factory.h"
 #include "kernel/cpu/cpu_kernel.h"
@@ -195,14 +196,18 @@ pybind11::dict LayoutOf(uint64_t world_size, uint64_t expert_num, uint64_t block
   d["header"] = 0;
   d["records"] = RecordsOffset();
   d["peers"] = PeersOffset(s);
+  d["live"] = LiveOffset(s);
   d["counts"] = CountsOffset(s);
   d["counts_row_bytes"] = CountsRowBytes(s);
   d["arrived"] = ArrivedOffset(s);
   d["ready"] = ReadyOffset(s);
   d["aborted"] = AbortedOffset(s);
+  d["meeting"] = MeetingOffset(s, 0);
   d["scratch"] = HistogramOffset(s, 0);
   d["dropped_from"] = DroppedFromOffset(s);
   d["dropped_to"] = DroppedToOffset(s);
+  d["waited"] = WaitedOffset(s, 0, kWaitCounts);
+  d["waited_row_bytes"] = WaitedOffset(s, 0, kWaitCounts + 1) - WaitedOffset(s, 0, kWaitCounts);
   d["control_bytes"] = ControlBytes(s);
   d["rows"] = RowsOffset(s);
   d["scales"] = ScalesOffset(s);
@@ -229,6 +234,18 @@ pybind11::dict Fields() {
   d["placed_epoch"] = uint32_t(kPlacedEpoch);
   d["received_rows"] = uint32_t(kReceivedRows);
   d["copied_bytes"] = uint32_t(kCopiedBytes);
+  d["left_ranks"] = uint32_t(kLeftRanks);
+  d["lost_pairs"] = uint32_t(kLostPairs);
+  d["count_cycles"] = uint32_t(kCountCycles);
+  d["exchange_cycles"] = uint32_t(kExchangeCycles);
+  d["place_cycles"] = uint32_t(kPlaceCycles);
+  d["arrive_cycles"] = uint32_t(kArriveCycles);
+  d["outputs_cycles"] = uint32_t(kOutputsCycles);
+  d["ready_cycles"] = uint32_t(kReadyCycles);
+  d["reduce_cycles"] = uint32_t(kReduceCycles);
+  d["sent_rows"] = uint32_t(kSentRows);
+  d["sent_bytes"] = uint32_t(kSentBytes);
+  d["read_bytes"] = uint32_t(kReadBytes);
   d["dispatch_calls"] = uint32_t(kDispatchCalls);
   d["dispatch_nanoseconds"] = uint32_t(kDispatchNanoseconds);
   d["combine_calls"] = uint32_t(kCombineCalls);
@@ -270,12 +287,13 @@ void DefinePyNative(pybind11::module *m) {
 
 void InitWindowAt(uint64_t base, uint64_t world_size, uint64_t rank_id, uint64_t expert_num, uint64_t capacity,
                   uint64_t row_bytes, uint64_t block_dim, uint64_t max_tokens, uint64_t top_k, uint64_t dtype_code,
-                  uint64_t timeout_us, uint64_t shared_ranks, uint64_t shared_experts, bool drops,
+                  uint64_t timeout_us, uint64_t shared_ranks, uint64_t shared_experts, bool drops, bool keeps_stats,
                   const std::vector<uint64_t> &peer_bases, bool on_npu) {
   WindowParameters p;
   p.shape = {world_size, expert_num, block_dim, capacity, row_bytes, shared_ranks};
   p.shared_experts = shared_experts;
   p.drops = drops;
+  p.keeps_stats = keeps_stats;
   p.rank = rank_id;
   p.max_tokens = max_tokens;
   p.top_k = top_k;
@@ -307,6 +325,10 @@ PYBIND11_MODULE(_lib, m) {
   m.def("window_fields", Fields);
   m.def("limits", Limits);
   m.def("init_window", InitWindowAt);
+  m.def("resume_window", [](uint64_t base, const std::vector<bool> &live) {
+    pybind11::gil_scoped_release release;
+    ResumeWindow(reinterpret_cast<uint8_t *>(base), live);
+  });
   m.def("close_window", [](uint64_t base) { CloseWindow(reinterpret_cast<const uint8_t *>(base)); });
   m.def("start_recording", Recording::Start);
   m.def("stop_recording", Recording::Stop);

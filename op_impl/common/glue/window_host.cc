@@ -23,12 +23,6 @@ struct Registry {
   std::map<const uint8_t *, WindowParameters> windows;
 };
 
-WindowParameters Registered(const uint8_t *base) {
-  Registry &registry = Registry::Instance();
-  std::lock_guard<std::mutex> lock(registry.mutex);
-  return registry.windows.at(base);
-}
-
 // Bytes of a window where the host can read them: in place, or copied from the NPU.
 class Memory {
  public:
@@ -83,6 +77,7 @@ std::string Cause(int64_t code, int64_t phase, int64_t missed) {
     case kBadMap: return "its placement map was not valid";
     case kPlanMismatch: return "its plan was of another dispatch";
     case kKeptPlan: return "its kept plan did not hold any more";
+    case kBadRankMask: return "its rank_mask could not be";
     default: return "error code " + std::to_string(code);
   }
 }
@@ -97,11 +92,14 @@ std::string Ranks(const int64_t *detail, int64_t count) {
 // `detail`: the first rank that was given something else, its agreement word, the own one.
 std::string Disagreement(int64_t count, const int64_t *detail) {
   const auto quant_mode = [](int64_t word) { return word >> (kMapHashBits + kMaskHashBits); };
+  const auto mask = [](int64_t word) { return (word >> kMapHashBits) & ((1 << kMaskHashBits) - 1); };
   std::string text = "was given other arguments than rank " + std::to_string(detail[0]) +
                      (count > 1 ? " and " + std::to_string(count - 1) + " more" : "") + ": ";
   if (quant_mode(detail[1]) != quant_mode(detail[2])) {
     text += "quant_mode is " + std::to_string(quant_mode(detail[2])) + " here and " +
             std::to_string(quant_mode(detail[1])) + " there";
+  } else if (mask(detail[1]) != mask(detail[2])) {
+    text += "rank_mask differs";
   } else {
     text += "logical_to_physical_map or logical_replica_count differ";
   }
@@ -139,9 +137,24 @@ std::string KeptPlan(const int64_t *detail) {
     case kOtherTokenNum: return "'kept_plan' is for T = " + plan + ", but T is " + here + ".";
     case kOtherColumns: return "'kept_plan' is for " + plan + " experts per token, but there are " + here + ".";
     case kOtherQuantMode: return "'kept_plan' is for quant_mode " + plan + ", but quant_mode is " + here + ".";
+    case kOtherRanks: return "'rank_mask' is not that of the dispatch before, so its plan does not hold. Exchange anew.";
     default:
       return "'kept_plan' was made for other expert_ids, x_active_mask or placement map. Pass those of that dispatch, or "
              "None to exchange anew.";
+  }
+}
+
+// `detail`: RankFault, the rank.
+std::string BadRankMask(const int64_t *detail) {
+  const std::string rank = std::to_string(detail[1]);
+  switch (detail[0]) {
+    case kCameBack:
+      return "'rank_mask' has rank " + rank + ", which took no part in the dispatch before. A rank that has left does not "
+             "come back: create a new window.";
+    case kSelfLeft:
+      return "rank " + rank + " has left this window by a 'rank_mask' without it. Create a new one to come back.";
+    default:
+      return "'rank_mask' leaves no rank that holds routed experts. Keep one at least.";
   }
 }
 
@@ -205,6 +218,7 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
     case kDisagree: return Disagreement(record[kCount], detail);
     case kBadMap: return BadMap(detail);
     case kKeptPlan: return KeptPlan(detail);
+    case kBadRankMask: return BadRankMask(detail);
     default:
       return "failed with code " + std::to_string(record[kCode]) + ".";
   }
@@ -217,6 +231,12 @@ std::string Where(const char *op, const WindowParameters &w) {
 }
 
 }  // namespace
+
+WindowParameters RegisteredWindow(const uint8_t *base) {
+  Registry &registry = Registry::Instance();
+  std::lock_guard<std::mutex> lock(registry.mutex);
+  return registry.windows.at(base);
+}
 
 void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint64_t> &peer_bases) {
   if (peer_bases.size() != p.shape.world_size) {
@@ -240,6 +260,7 @@ void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint
   words[kSharedRankNum] = p.shape.shared_ranks;
   words[kSharedExpertNum] = p.shared_experts;
   words[kOverflowDrop] = p.drops;
+  words[kKeepsStats] = p.keeps_stats;
   words.insert(words.end(), peer_bases.begin(), peer_bases.end());
   if (p.on_npu) {
     npu::Clear(base, ControlBytes(p.shape));  // the framework's memory has been used before
@@ -283,7 +304,7 @@ WindowParameters ReadWindow(const uint8_t *control, void *npu_stream, const char
 }
 
 std::string TakeError(uint8_t *base, const char *op) {
-  const WindowParameters window = Registered(base);
+  const WindowParameters window = RegisteredWindow(base);
   const WindowShape &shape = window.shape;
   const Memory header(base, PeersOffset(shape), window.on_npu);
   const uint64_t *words = Words(header.Bytes());

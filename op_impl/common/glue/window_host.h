@@ -20,12 +20,16 @@ struct WindowParameters {
   uint64_t timeout_us;
   uint64_t shared_experts = 0;  // S on ranks of their own
   bool drops = false;           // overflow="drop"
+  bool keeps_stats = false;
   bool on_npu = false;   // its memory is a device's: no launch may look into it
   uint64_t blocks = 0;   // cores of a launch, set by InitWindow: block_dim, or all vector cores of an NPU with fewer
 };
 
 // Writes header and peers into zeroed memory (on an NPU it zeroes the control itself), and registers the window under its base, the address of its control.
 void InitWindow(uint8_t *base, const WindowParameters &parameters, const std::vector<uint64_t> &peer_bases);
+
+// What InitWindow registered for the open window at `base`.
+WindowParameters RegisteredWindow(const uint8_t *base);
 
 // Operators on the window are errors from now on.
 void CloseWindow(const uint8_t *base);

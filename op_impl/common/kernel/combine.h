@@ -5,6 +5,7 @@
 #include "../plan_layout.h"
 #include "flags.h"
 #include "reduction.h"
+#include "stopwatch.h"
 
 namespace moe_comm {
 
@@ -14,13 +15,14 @@ class Combine {
   // `plan_words`: how much of the plan the kernel uses, the header at least.
   __aicore__ inline void Init(const CombineArguments &arguments, uint32_t plan_words, AscendC::TPipe *pipe) {
     arguments_ = arguments;
-    pipe->InitBuffer(header_buffer_, kFieldCount * sizeof(uint64_t));
+    pipe->InitBuffer(header_buffer_, Window::kBufferWords * sizeof(uint64_t));
     pipe->InitBuffer(failure_buffer_, Failure::kBufferWords * sizeof(int64_t));
     pipe->InitBuffer(flags_buffer_, Flags::kBufferBytes);
     pipe->InitBuffer(plan_buffer_, plan_words * sizeof(int32_t));
     pipe->InitBuffer(copy_, 2, kCopyBytes);
     header_ = header_buffer_.Get<uint64_t>();
     window.Init(arguments.window, header_);
+    stopwatch_.Init(&window);
     received_rows_ = header_.GetValue(kReceivedRows);
     failure.Init(&window, failure_buffer_.Get<int64_t>());
     flags_.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
@@ -33,12 +35,25 @@ class Combine {
   // True once the expert outputs of every rank that holds rows of this one may be read.
   __aicore__ inline bool Open() {
     if (!Idle()) BringOutputs();
-    if (failure.Barrier() && !no_rows_) {  // every block's outputs are in place
+    const bool brought = failure.Barrier();  // every block's outputs are in place
+    stopwatch_.Lap(kOutputsCycles);
+    if (brought && !no_rows_) {
       if (AscendC::GetBlockIdx() == 0) window.SetField(kCombinedEpoch, window.epoch);
       flags_.Publish(ReadyOffset(window.shape), SourcesOffset(window.shape), window.epoch);
       flags_.Await(ReadyOffset(window.shape), DestinationsOffset(window.shape), window.epoch, kWaitReady);
     }
-    return failure.Barrier() && !no_rows_;  // each block has waited for its share of the ranks
+    const bool ready = failure.Barrier();  // each block has waited for its share of the ranks
+    stopwatch_.Lap(kReadyCycles);
+    return ready && !no_rows_;
+  }
+
+  // The last step, whether anything was opened or not.
+  __aicore__ inline void Close() {
+    if (window.keeps_stats && !Idle()) {
+      stopwatch_.Lap(kReduceCycles);
+      stopwatch_.Add(kReadBytes, stopwatch_.RowsAway(plan, kPlanHeaderWords) * window.shape.row_bytes);
+    }
+    AscendC::PipeBarrier<PIPE_ALL>();
   }
 
   Window window;
@@ -98,6 +113,7 @@ class Combine {
     if (block == 0) window.SetField(kCopiedBytes, bytes);
   }
 
+  Stopwatch stopwatch_;
   CombineArguments arguments_;
   uint64_t received_rows_;
   bool no_rows_ = false;

@@ -27,6 +27,7 @@ class Counting {
     }
     uint64_t weight = 0;
     uint32_t routing = 0;
+    uint64_t lost = 0;
     for (uint32_t slot = 0; slot < window_->slot_num; slot += SlotPage::kSlots) {
       page_->Turn(slot);
       page_->Clear();
@@ -38,6 +39,7 @@ class Counting {
             if (!Check(first, token, epoch)) break;
             weight += Weight(token);
             routing += Hash(first, token);
+            lost += Lost(token);
           }
           page_->AddToken(*routes_, token);
         }
@@ -45,7 +47,7 @@ class Counting {
       page_->StoreTo(HistogramOffset(window_->shape, block));
     }
     words_.SetValue(0, weight);
-    words_.SetValue(kNoteRouting - kNoteWeight, static_cast<uint64_t>(routing));
+    words_.SetValue(kNoteRouting - kNoteWeight, lost << 32 | routing);
     Store(Note(block, kNoteWeight), words_, kNoteRouting - kNoteWeight + 1);
   }
 
@@ -69,6 +71,16 @@ class Counting {
       routing += static_cast<uint32_t>(words_.GetValue(block * kWordPitch));
     }
     return routing;
+  }
+
+  // After a barrier: how many pairs have lost their expert with its rank.
+  __aicore__ inline uint64_t LostPairs() const {
+    LoadNotes(kNoteRouting);
+    uint64_t lost = 0;
+    for (uint32_t block = 0; block < static_cast<uint32_t>(AscendC::GetBlockNum()); ++block) {
+      lost += words_.GetValue(block * kWordPitch) >> 32;
+    }
+    return lost;
   }
 
   // After a barrier: a hash of the placement map, 0 without one.
@@ -101,6 +113,12 @@ class Counting {
       if (!routes_->Check(first, token, k, epoch)) return false;
     }
     return true;
+  }
+
+  __aicore__ inline uint64_t Lost(uint32_t token) const {
+    uint64_t lost = 0;
+    for (uint32_t column = 0; column < routes_->Columns(); ++column) lost += routes_->Slot(token, column) == kDropped;
+    return lost;
   }
 
   __aicore__ inline uint32_t Hash(uint32_t first, uint32_t token) const {

@@ -7,12 +7,14 @@
 #include "flags.h"
 #include "next_rows.h"
 #include "placement.h"
+#include "stopwatch.h"
 
 namespace moe_comm {
 
 struct DispatchArguments {
   RoutesInput routes;
   PlacementInput placement;
+  GM_ADDR rank_mask;          // [R] bool, or none
   GM_ADDR window;
   GM_ADDR expand_idx;         // [T, columns] int32
   GM_ADDR expert_token_nums;  // [slots of this rank] int64
@@ -26,7 +28,7 @@ class Dispatch {
  public:
   __aicore__ inline void Init(const DispatchArguments &arguments, AscendC::TPipe *pipe) {
     arguments_ = arguments;
-    pipe->InitBuffer(header_buffer_, kFieldCount * sizeof(uint64_t));
+    pipe->InitBuffer(header_buffer_, Window::kBufferWords * sizeof(uint64_t));
     pipe->InitBuffer(failure_buffer_, Failure::kBufferWords * sizeof(int64_t));
     pipe->InitBuffer(flags_buffer_, Flags::kBufferBytes);
     pipe->InitBuffer(indices_buffer_, Routes::kTilePairs * sizeof(int32_t));
@@ -34,10 +36,12 @@ class Dispatch {
     window.Init(arguments.window, header_buffer_.Get<uint64_t>());
     failure.Init(&window, failure_buffer_.Get<int64_t>());
     flags.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
-    routes.Init(&window, &failure, arguments.routes, pipe);
+    stopwatch_.Init(&window);
+    live_.Init(&window, arguments.rank_mask, pipe);
+    routes.Init(&window, &failure, &live_, arguments.routes, pipe);
     page_.Init(&window, pipe);
     counting.Init(&window, &failure, &routes, &page_, pipe);
-    exchange.Init(&window, &failure, &counting, &page_, arguments.placement.quant_mode, pipe);
+    exchange.Init(&window, &failure, &live_, &counting, &page_, arguments.placement.quant_mode, pipe);
     next_rows.Init(&window, &routes, &page_, pipe);
     placement.Init(&window, &routes, arguments.placement, pipe);
     indices = indices_buffer_.Get<int32_t>();
@@ -48,12 +52,14 @@ class Dispatch {
     const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
     const bool keeps = arguments_.kept_plan != nullptr;
+    if (!failure.Failed()) live_.Check(exchange.Epoch(), failure);
     if (keeps && !failure.Failed()) CheckKeptPlan();
     if (!failure.Failed()) {
       counting.Count(Share(routes.TokenNum(), block, blocks), Share(routes.TokenNum(), block + 1, blocks),
                      exchange.Epoch());
     }
     const bool counted = failure.Barrier();
+    stopwatch_.Lap(kCountCycles);
     if (counted && keeps) {
       CheckKept(kOtherRouting, kPlanRouting, static_cast<int32_t>(counting.Routing()));
       if (block == 0) exchange.ReportKept(arguments_.expert_token_nums, arguments_.cumulative);
@@ -61,7 +67,9 @@ class Dispatch {
       exchange.Publish();
       exchange.Collect(arguments_.expert_token_nums, arguments_.cumulative);
     }
-    if (!failure.Barrier()) return false;
+    const bool planned = failure.Barrier();
+    stopwatch_.Lap(kExchangeCycles);
+    if (!planned) return false;
     fits_ = keeps || exchange.Fits();
     return fits_;
   }
@@ -69,6 +77,7 @@ class Dispatch {
   // Stage 4: every block has written its rows; tell the destinations, and wait for the sources.
   __aicore__ inline void Complete() {
     const bool placed = failure.Barrier() && fits_;
+    stopwatch_.Lap(kPlaceCycles);
     if (placed) {
       flags.Publish(ArrivedOffset(window.shape), DestinationsOffset(window.shape), exchange.Epoch());
       if (AscendC::GetBlockIdx() == 0) StorePlanHeader();  // here it takes no time that would not be waited
@@ -76,7 +85,7 @@ class Dispatch {
     }
     if (AscendC::GetBlockIdx() == 0) {
       if (!placed) exchange.ReportNothing(arguments_.expert_token_nums);
-      if (!failure.Failed()) exchange.Finish(placed);
+      if (!failure.Failed()) Finish(placed);
     }
     AscendC::PipeBarrier<PIPE_ALL>();
   }
@@ -108,6 +117,18 @@ class Dispatch {
   AscendC::LocalTensor<int32_t> indices;  // [kTileTokens, columns] expand_idx of the tile
 
  private:
+  __aicore__ inline void Finish(bool placed) {
+    stopwatch_.Lap(kArriveCycles);
+    if (placed && window.keeps_stats) {
+      const uint64_t rows = stopwatch_.RowsAway(indices, Routes::kTilePairs);
+      stopwatch_.Add(kSentRows, rows);
+      stopwatch_.Add(kSentBytes, rows * placement.RowBytes());
+    }
+    live_.Keep();
+    if (placed && !live_.All()) window.AddTo(FieldOffset(kLostPairs), counting.LostPairs());
+    exchange.Finish(placed);
+  }
+
   // A dispatch that keeps a plan exchanges no counts: this rank's tables must still be those of the plan, and only the
   // combine before says that the peers are done with the rows that lie in their windows.
   __aicore__ inline void CheckKeptPlan() {
@@ -121,6 +142,7 @@ class Dispatch {
     CheckKept(kOtherTokenNum, kPlanTokens, static_cast<int32_t>(routes.TokenNum()));
     CheckKept(kOtherColumns, kPlanColumns, static_cast<int32_t>(routes.Columns()));
     CheckKept(kOtherQuantMode, kPlanQuantMode, static_cast<int32_t>(arguments_.placement.quant_mode));
+    if (live_.Changed()) RecordKept(kOtherRanks, 0, 0);
   }
   __aicore__ inline void CheckKept(PlanFault fault, uint32_t field, int32_t value) {
     if (kept_[field] != value) RecordKept(fault, static_cast<uint64_t>(kept_[field]), static_cast<uint64_t>(value));
@@ -147,6 +169,8 @@ class Dispatch {
   DispatchArguments arguments_;
   bool fits_ = false;
   int32_t kept_[kPlanFields];  // the kept plan's
+  Stopwatch stopwatch_;
+  LiveRanks live_;
   SlotPage page_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> header_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer_;

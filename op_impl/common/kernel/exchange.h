@@ -20,10 +20,11 @@ class Exchange {
   static constexpr uint32_t kStageWords = 2048;
   static constexpr uint32_t kStageExperts = 512;
 
-  __aicore__ inline void Init(const Window *window, Failure *failure, const Counting *counting, SlotPage *page,
-                              uint32_t quant_mode, AscendC::TPipe *pipe) {
+  __aicore__ inline void Init(const Window *window, Failure *failure, const LiveRanks *live, const Counting *counting,
+                              SlotPage *page, uint32_t quant_mode, AscendC::TPipe *pipe) {
     window_ = window;
     failure_ = failure;
+    live_ = live;
     counting_ = counting;
     page_ = page;
     quant_mode_ = quant_mode;
@@ -62,7 +63,7 @@ class Exchange {
       for (uint32_t i = 0; i < words; ++i) stage_.SetValue(i, tag | static_cast<uint32_t>(page_->Word(i)));
       if (page_->IsLast()) stage_.SetValue(words++, tag | agreement_);
       for (uint32_t peer = begin; peer < end; ++peer) {
-        Store(window_->Peer(peer, row + first * sizeof(uint64_t)), stage_, words);
+        if (window_->TookPart(peer)) Store(window_->Peer(peer, row + first * sizeof(uint64_t)), stage_, words);
       }
     }
   }
@@ -77,6 +78,7 @@ class Exchange {
     for (uint32_t destination = begin; destination < end; ++destination) {
       if (!CollectDestination(destination, expert_token_nums, cumulative, wait)) return;
     }
+    wait.End();
     for (uint32_t i = 0; i < kVerdictWords; ++i) line_.SetValue(i, verdict_[i]);
     Store(Note(AscendC::GetBlockIdx()), line_, kVerdictWords);
   }
@@ -148,7 +150,7 @@ class Exchange {
   __aicore__ inline uint32_t Agreement() {
     const uint64_t map_hash = counting_->MapHash();
     const uint32_t map_bits = static_cast<uint32_t>((map_hash ^ (map_hash >> kMapHashBits)) & ((1u << kMapHashBits) - 1));
-    return map_bits | quant_mode_ << (kMapHashBits + kMaskHashBits);
+    return map_bits | live_->Hash() << kMapHashBits | quant_mode_ << (kMapHashBits + kMaskHashBits);
   }
 
   // False if a rank of begin .. end was given something else; recorded.
@@ -162,7 +164,7 @@ class Exchange {
       if (!AwaitTile(window_->slot_num, 1, first, ranks, kWordPitch, wait)) return false;
       for (uint32_t i = 0; i < ranks; ++i) {
         const uint32_t word = static_cast<uint32_t>(stage_.GetValue(i * kWordPitch));
-        if (word == agreement_) continue;
+        if (word == agreement_ || !window_->TookPart(first + i)) continue;
         if (differing++ == 0) {
           first_rank = first + i;
           first_word = word;
@@ -183,6 +185,7 @@ class Exchange {
       bool all = true;
       uint32_t looked_at = 0;
       for (; looked_at < sources && all; ++looked_at) {
+        if (!window_->TookPart(source + looked_at)) continue;
         for (uint32_t e = 0; e < experts && all; ++e) all = IsCurrent(stage_.GetValue(looked_at * pitch + e));
       }
       if (all) return true;
@@ -202,14 +205,15 @@ class Exchange {
     for (uint32_t s = 0; s < sources; ++s) {
       bool all = true;
       for (uint32_t e = 0; e < experts && all; ++e) all = IsCurrent(stage_.GetValue(s * pitch + e));
-      if (!all) missing.Add(source + s);
+      if (!all && window_->TookPart(source + s)) missing.Add(source + s);
     }
     for (uint32_t first = source + sources; first < window_->world_size; first += kTile) {
       const uint32_t ranks = Min(kTile, window_->world_size - first);
       const uint64_t row = CountsRowOffset(window_->shape, exchange_, first) + expert * sizeof(uint64_t);
       LoadStrided(stage_, window_->Own(row), 1, ranks, CountsRowBytes(window_->shape));
       for (uint32_t i = 0; i < ranks; ++i) {
-        if (!IsCurrent(stage_.GetValue(i * kWordPitch))) missing.Add(first + i);
+        const bool missed = !IsCurrent(stage_.GetValue(i * kWordPitch)) && window_->TookPart(first + i);
+        if (missed) missing.Add(first + i);
       }
     }
     missing.Record(*failure_, kWaitCounts, epoch_);
@@ -283,6 +287,7 @@ class Exchange {
       const uint32_t sources = Min(tile, window_->world_size - first);
       if (!AwaitTile(slot, slots, first, sources, pitch, wait)) return false;
       for (uint32_t s = 0; s < sources && first + s <= cut.source; ++s) {
+        if (!window_->TookPart(first + s)) continue;
         int32_t from_source = per_source_.GetValue(first + s);
         for (uint32_t e = 0; e < slots; ++e) {
           int32_t rows = static_cast<int32_t>(stage_.GetValue(s * pitch + e) & 0xffffffffULL);
@@ -353,6 +358,7 @@ class Exchange {
 
   const Window *window_;
   Failure *failure_;
+  const LiveRanks *live_;
   const Counting *counting_;
   SlotPage *page_;
   uint32_t quant_mode_;

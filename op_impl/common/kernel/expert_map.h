@@ -3,7 +3,7 @@
 #define MOE_COMM_KERNEL_EXPERT_MAP_H
 
 #include "../replica_policy.h"
-#include "failure.h"
+#include "live_ranks.h"
 
 namespace moe_comm {
 
@@ -17,8 +17,9 @@ struct ExpertMapInput {
 
 class ExpertMap {
  public:
-  __aicore__ inline void Init(const Window *window, const ExpertMapInput &input) {
+  __aicore__ inline void Init(const Window *window, const LiveRanks *live, const ExpertMapInput &input) {
     window_ = window;
+    live_ = live;
     input_ = input;
     physical_ids_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(input.physical_ids));
     replica_counts_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(input.replica_counts));
@@ -32,15 +33,19 @@ class ExpertMap {
   // Ids from here on are special experts.
   __aicore__ inline int64_t IdLimit() const { return Given() ? input_.logical_expert_num : window_->expert_num; }
 
-  // The physical expert for `token` of this rank, or kNoExpert where the map is not valid.
+  // The physical expert for `token` of this rank, or kNoExpert where the map is not valid. If the rank of the replica
+  // takes no part any more, the next one.
   static constexpr int32_t kNoExpert = -1;
   __aicore__ inline int32_t Physical(int32_t expert, uint32_t token) const {
     if (!Given()) return expert;
     const int32_t count = replica_counts_.GetValue(expert);
     if (count < 1 || count > static_cast<int32_t>(input_.max_replicas)) return kNoExpert;
-    const int32_t physical = physical_ids_.GetValue(static_cast<uint64_t>(expert) * input_.max_replicas +
-                                                    Replica(token, static_cast<uint32_t>(count)));
-    return physical < 0 || physical >= static_cast<int32_t>(window_->expert_num) ? kNoExpert : physical;
+    const uint32_t first = Replica(token, static_cast<uint32_t>(count));
+    int32_t physical = ReplicaAt(expert, first);
+    for (int32_t i = 1; i < count && Known(physical) && !live_->Has(window_->OwnerOfExpert(physical)); ++i) {
+      physical = ReplicaAt(expert, (first + i) % static_cast<uint32_t>(count));
+    }
+    return Known(physical) ? physical : kNoExpert;
   }
 
   // Checks the whole map, and returns a hash of it by which the ranks find that they were given the same one.
@@ -56,9 +61,8 @@ class ExpertMap {
       }
       hash = hash * kHashFactor + static_cast<uint32_t>(count);
       for (int32_t replica = 0; replica < count; ++replica) {
-        const int32_t physical =
-            physical_ids_.GetValue(static_cast<uint64_t>(expert) * input_.max_replicas + replica);
-        const bool known = physical >= 0 && physical < static_cast<int32_t>(window_->expert_num);
+        const int32_t physical = ReplicaAt(static_cast<int32_t>(expert), static_cast<uint32_t>(replica));
+        const bool known = Known(physical);
         if (!known || (owned.Has(physical) && owned.Get(physical) != 0)) {
           failure.Record(kBadMap, kReadInput, epoch, 1, expert, known ? kOwnedTwice : kPhysicalId, physical,
                          window_->expert_num);
@@ -72,6 +76,13 @@ class ExpertMap {
   }
 
  private:
+  __aicore__ inline bool Known(int32_t physical) const {
+    return physical >= 0 && physical < static_cast<int32_t>(window_->expert_num);
+  }
+  __aicore__ inline int32_t ReplicaAt(int32_t expert, uint32_t replica) const {
+    return physical_ids_.GetValue(static_cast<uint64_t>(expert) * input_.max_replicas + replica);
+  }
+
   static constexpr uint32_t kHashFactor = 0x01000193;  // of FNV
 
   __aicore__ inline uint32_t Replica(uint32_t token, uint32_t count) const {
@@ -81,6 +92,7 @@ class ExpertMap {
   }
 
   const Window *window_;
+  const LiveRanks *live_;
   ExpertMapInput input_;
   AscendC::GlobalTensor<int32_t> physical_ids_;
   AscendC::GlobalTensor<int32_t> replica_counts_;

@@ -35,7 +35,9 @@ class Failure {
     buffer_.SetValue(kDetail + 3, detail3);
     Store(window_->Own(RecordOffset(AscendC::GetBlockIdx())), buffer_, kRecordWords);
     const uint64_t line = AbortedOffset(window_->shape) + window_->rank * kLineBytes;
-    for (uint32_t peer = 0; peer < window_->world_size; ++peer) Store(window_->Peer(peer, line), buffer_, kRecordWords);
+    for (uint32_t peer = 0; peer < window_->world_size; ++peer) {
+      if (window_->TookPart(peer)) Store(window_->Peer(peer, line), buffer_, kRecordWords);
+    }
   }
 
   // Adopts the error of a peer that has given up, if there is one. `missing`: a rank that this one waits for.
@@ -44,7 +46,7 @@ class Failure {
       const uint32_t lines = Min(kMaxBlocks, window_->world_size - first);
       LoadStrided(buffer_, window_->Own(AbortedOffset(window_->shape) + first * kLineBytes), 1, lines, kLineBytes);
       for (uint32_t i = 0; i < lines && !failed_; ++i) {
-        if (buffer_.GetValue(i * kWordPitch) != kOk) Adopt(first + i, phase, epoch, missing);
+        if (buffer_.GetValue(i * kWordPitch) != kOk && window_->TookPart(first + i)) Adopt(first + i, phase, epoch, missing);
       }
     }
   }

@@ -57,6 +57,7 @@ class Flags {
         break;  // one last look at the other tiles, to name all who are missing
       }
     }
+    wait.End();
     if (!missing.None()) missing.Record(*failure_, phase, epoch);
   }
 

@@ -39,6 +39,11 @@ class Placement {
 
   __aicore__ inline bool Quantised() const { return input_.quant_mode == kDynamicInt8; }
 
+  // That a row takes on its way, with its scale.
+  __aicore__ inline uint64_t RowBytes() const {
+    return Quantised() ? QuantisedRowBytes(hidden_size_) + sizeof(float) : static_cast<uint64_t>(row_bytes_);
+  }
+
   // Moves one token's row to all its places.
   __aicore__ inline void MoveToken(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &indices) {
     bool placed = false;

@@ -5,6 +5,7 @@
 
 #include "../special_experts.h"
 #include "expert_map.h"
+#include "live_ranks.h"
 #include "routing.h"
 
 namespace moe_comm {
@@ -15,7 +16,7 @@ struct RoutesInput {
   uint32_t special_expert_num;  // zero, copy and constant experts, whose ids follow those of the experts
 };
 
-constexpr int32_t kDropped = -2;  // in expand_idx
+constexpr int32_t kDropped = -2;  // in expand_idx; as a slot, the expert is on a rank that takes no part any more
 
 class Routes {
  public:
@@ -23,15 +24,17 @@ class Routes {
   static constexpr uint32_t kMaxColumns = kMaxTopK + kMaxSharedExperts;
   static constexpr uint32_t kTilePairs = kTileTokens * kMaxColumns;
 
-  __aicore__ inline void Init(const Window *window, Failure *failure, const RoutesInput &input, AscendC::TPipe *pipe) {
+  __aicore__ inline void Init(const Window *window, Failure *failure, const LiveRanks *live, const RoutesInput &input,
+                              AscendC::TPipe *pipe) {
     window_ = window;
     failure_ = failure;
+    live_ = live;
     special_expert_num_ = input.special_expert_num;
     pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
     pipe->InitBuffer(slots_buffer_, kTilePairs * sizeof(int32_t));
     slots_ = slots_buffer_.Get<int32_t>();
     routing_.Init(input.routing, window->expert_num, routing_buffer_.Get<uint8_t>());
-    map_.Init(window, input.map);
+    map_.Init(window, live, input.map);
     columns_ = routing_.TopK() + window->shared_expert_num;
   }
 
@@ -51,7 +54,7 @@ class Routes {
         slots_.SetValue(token * columns_ + k, masked ? kNotRouted : Resolve(routing_.GivenId(token, k), first + token));
       }
       for (uint32_t j = 0; j < window_->shared_expert_num; ++j) {
-        slots_.SetValue(token * columns_ + TopK() + j, active ? window_->SharedSlot(j) : kNotRouted);
+        slots_.SetValue(token * columns_ + TopK() + j, active ? Living(window_->SharedSlot(j)) : kNotRouted);
       }
     }
   }
@@ -104,11 +107,16 @@ class Routes {
     if (id >= limit) return kSpecialExpert - static_cast<int32_t>(id - limit);
     const int32_t physical = map_.Physical(static_cast<int32_t>(id), token);
     if (physical < 0) return kNoSuchExpert;
-    return physical + static_cast<int32_t>(window_->shared_rank_num);
+    return Living(physical + static_cast<int32_t>(window_->shared_rank_num));
+  }
+
+  __aicore__ inline int32_t Living(int32_t slot) const {
+    return live_->Has(window_->rank) && live_->Has(window_->Owner(slot)) ? slot : kDropped;
   }
 
   const Window *window_;
   Failure *failure_;
+  const LiveRanks *live_;
   uint32_t special_expert_num_;
   uint32_t columns_;
   Routing routing_;

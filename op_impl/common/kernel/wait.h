@@ -10,25 +10,51 @@ namespace moe_comm {
 class Wait {
  public:
   __aicore__ inline Wait(const Window &window, Failure &failure, int64_t phase, uint64_t epoch)
-      : failure_(failure), phase_(phase), epoch_(epoch) {
+      : window_(window), failure_(failure), phase_(phase), epoch_(epoch) {
     end_ = AscendC::GetSystemCycle() + window.timeout_us * kCyclesPerMicrosecond;
   }
 
   // True if a peer has given up or the deadline has passed; in the latter case the caller names the missing ranks.
   __aicore__ inline bool Expired(uint32_t missing) {
     if (++looks_ % kLooksPerPeerCheck == 0) failure_.CheckPeers(phase_, epoch_, missing);
-    return failure_.Failed() || AscendC::GetSystemCycle() > end_;
+    const int64_t now = AscendC::GetSystemCycle();
+    if (window_.keeps_stats) Waited(missing, now);
+    return failure_.Failed() || now > end_;
   }
 
+  // The wait is over.
+  __aicore__ inline void End() { AddWaited(); }
+
  private:
+  // The time from the first to the last look that missed a rank is charged to it, the first one missing in each look.
+  __aicore__ inline void Waited(uint32_t missing, int64_t now) {
+    if (missing != missing_) {
+      AddWaited();
+      missing_ = missing;
+      since_ = now;
+    }
+    last_ = now;
+  }
+  __aicore__ inline void AddWaited() {
+    if (missing_ == kNobody) return;
+    const uint64_t table = WaitedOffset(window_.shape, static_cast<uint64_t>(AscendC::GetBlockIdx()), phase_);
+    window_.AddTo(table + missing_ * sizeof(uint64_t), static_cast<uint64_t>(last_ - since_));
+    missing_ = kNobody;
+  }
+
+  static constexpr uint32_t kNobody = kMaxRanks;
   static constexpr int64_t kCyclesPerMicrosecond = 50;  // GetSystemCycle counts at 50 MHz
   static constexpr uint32_t kLooksPerPeerCheck = 16;
 
+  const Window &window_;
   Failure &failure_;
   int64_t phase_;
   uint64_t epoch_;
   int64_t end_;
   uint32_t looks_ = 0;
+  uint32_t missing_ = kNobody;
+  int64_t since_ = 0;
+  int64_t last_ = 0;
 };
 
 // The ranks that a wait missed: all are counted, the first few named.

@@ -10,7 +10,11 @@ namespace moe_comm {
 
 class Window {
  public:
-  // `buffer`: at least kFieldCount words. The header is read past the scalar cache: another core wrote the epoch.
+  // Words of `buffer`: the header, which is read past the scalar cache since another core wrote the epoch, and the live
+  // ranks.
+  static constexpr uint32_t kHeaderWords = (kFieldCount + kWordPitch - 1) / kWordPitch * kWordPitch;
+  static constexpr uint32_t kBufferWords = kHeaderWords + kMaxRanks / sizeof(uint64_t);
+
   __aicore__ inline void Init(GM_ADDR base, const AscendC::LocalTensor<uint64_t> &buffer) {
     base_ = base;
     word_ = buffer;
@@ -35,6 +39,10 @@ class Window {
     placed_epoch = buffer.GetValue(kPlacedEpoch);
     combined_epoch = buffer.GetValue(kCombinedEpoch);
     untold_verdict = buffer.GetValue(kVerdictCode) != kOk;
+    keeps_stats = buffer.GetValue(kKeepsStats) != 0;
+    all_live_ = buffer.GetValue(kLeftRanks) == 0;
+    live_ = buffer[kHeaderWords].template ReinterpretCast<uint8_t>();
+    if (!all_live_) Load(live_, Own(LiveOffset(shape)), world_size);
     peers_.SetGlobalBuffer(reinterpret_cast<__gm__ uint64_t *>(base + PeersOffset(shape)));
   }
 
@@ -64,6 +72,18 @@ class Window {
     return reinterpret_cast<GM_ADDR>(peers_.GetValue(peer) + offset);
   }
 
+  // Whether `rank` took part in the last dispatch: who is to be told and awaited.
+  __aicore__ inline bool TookPart(uint32_t rank) const { return all_live_ || live_.GetValue(rank) != 0; }
+
+  __aicore__ inline bool AllTookPart() const { return all_live_; }
+
+  // Adds to a word of this rank's region. One block writes each.
+  __aicore__ inline void AddTo(uint64_t offset, uint64_t value) const {
+    Load(word_, Own(offset), 1);
+    word_.SetValue(0, word_.GetValue(0) + value);
+    Store(Own(offset), word_, 1);
+  }
+
   // Words of this rank's header, for the host and for later kernels. One block writes each.
   __aicore__ inline void SetField(uint32_t field, uint64_t value) const {
     word_.SetValue(0, value);
@@ -85,10 +105,13 @@ class Window {
   uint64_t placed_epoch;  // of the last dispatch that placed its rows
   uint64_t combined_epoch;  // of the last combine
   bool untold_verdict;      // a dispatch did not fit, and the host has not looked yet
+  bool keeps_stats;
 
  private:
   GM_ADDR base_;
+  bool all_live_;
   AscendC::LocalTensor<uint64_t> word_;
+  AscendC::LocalTensor<uint8_t> live_;
   AscendC::GlobalTensor<uint64_t> peers_;
 };
 

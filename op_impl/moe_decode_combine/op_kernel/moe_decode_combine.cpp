@@ -17,7 +17,7 @@ __aicore__ inline void Process(const moe_comm::CombineArguments &arguments) {
     const uint64_t blocks = static_cast<uint64_t>(AscendC::GetBlockNum());
     combine.reduction.Reduce(tiles * block / blocks, tiles * (block + 1) / blocks);
   }
-  AscendC::PipeBarrier<PIPE_ALL>();
+  combine.Close();
 }
 
 }  // namespace

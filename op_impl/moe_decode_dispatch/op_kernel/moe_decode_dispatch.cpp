@@ -34,7 +34,7 @@ class DecodeDispatch : public moe_comm::Dispatch {
 
 extern "C" __global__ __aicore__ void moe_decode_dispatch(GM_ADDR x, GM_ADDR expert_ids, GM_ADDR active_mask,
                                                           GM_ADDR scales, GM_ADDR expert_map, GM_ADDR replica_counts,
-                                                          GM_ADDR window, GM_ADDR expand_idx,
+                                                          GM_ADDR rank_mask, GM_ADDR window, GM_ADDR expand_idx,
                                                           GM_ADDR expert_token_nums, GM_ADDR plan,
                                                           GM_ADDR physical_ids, uint32_t token_num, uint32_t top_k,
                                                           uint32_t id_bytes, uint32_t mask_kind, uint32_t quant_mode,
@@ -49,6 +49,7 @@ extern "C" __global__ __aicore__ void moe_decode_dispatch(GM_ADDR x, GM_ADDR exp
        {expert_map, replica_counts, logical_expert_num, max_replicas, replica_policy},
        special_expert_num},
       {x, scales, quant_mode, smooth_kind, row_buffer_bytes},
+      rank_mask,
       window,
       expand_idx,
       expert_token_nums,

@@ -27,7 +27,7 @@ __aicore__ inline void Process(const moe_comm::CombineArguments &arguments) {
     combine.reduction.Reduce(FirstToken(combine.plan, arguments.token_num, block) * tiles,
                              FirstToken(combine.plan, arguments.token_num, block + 1) * tiles);
   }
-  AscendC::PipeBarrier<PIPE_ALL>();
+  combine.Close();
 }
 
 }  // namespace
