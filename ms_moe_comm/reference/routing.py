@@ -19,6 +19,7 @@ class Group:
         logical_to_physical_map (numpy.ndarray, optional): [L, X]; without it ids are physical.
         logical_replica_count (numpy.ndarray, optional): [L].
         replica_policy (str): "spread", "rank" or "token".
+        live (tuple of R bools, optional): the ranks that take part.
     """
 
     world_size: int
@@ -29,6 +30,7 @@ class Group:
     logical_to_physical_map: object = None
     logical_replica_count: object = None
     replica_policy: str = "spread"
+    live: tuple = None
 
     @property
     def local_expert_num(self):
@@ -56,7 +58,12 @@ class Group:
         copies = int(self.logical_replica_count[expert])
         replica = {"spread": (token + rank) % copies, "rank": rank * copies // self.world_size,
                    "token": token % copies}[self.replica_policy]
-        return int(self.logical_to_physical_map[expert, replica])
+        replicas = [int(self.logical_to_physical_map[expert, (replica + i) % copies]) for i in range(copies)]
+        return next((physical for physical in replicas if self.is_live(self.owner(physical))), replicas[0])
+
+    def is_live(self, rank):
+        """Whether `rank` takes part."""
+        return self.live is None or bool(self.live[rank])
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class Routed:
         physical_expert_ids: [T, K] int32.
         expert_token_nums: [local experts] int64.
         dropped (numpy.ndarray): [R sources, R destinations], not a list.
+        lost: how many pairs have lost their expert with its rank.
     """
 
     rows: list
@@ -76,6 +84,7 @@ class Routed:
     physical_expert_ids: list
     expert_token_nums: list
     dropped: np.ndarray
+    lost: list
 
 
 def route(group, expert_ids, x_active_mask=None, capacity=None):
@@ -106,6 +115,11 @@ def route(group, expert_ids, x_active_mask=None, capacity=None):
             for j in range(group.shared_expert_num):
                 pairs.append((group.shared_owner(j, rank), 0, rank, token, ids.shape[1] + j))
         physical.append(of_rank)
+    lost_pairs = [pair for pair in pairs if not (group.is_live(pair[0]) and group.is_live(pair[2]))]
+    pairs = [pair for pair in pairs if group.is_live(pair[0]) and group.is_live(pair[2])]
+    for _, _, rank, token, column in lost_pairs:
+        if column < physical[rank].shape[1]:
+            physical[rank][token, column] = NOT_ROUTED
     dropped = np.zeros((group.world_size, group.world_size), np.int64)
     if capacity is not None:
         for owner in range(group.world_size):
@@ -120,6 +134,8 @@ def route(group, expert_ids, x_active_mask=None, capacity=None):
                   for ids in expert_ids]
     for index, ids in zip(expand_idx, physical):
         index[:, :ids.shape[1]][ids >= group.moe_expert_num] = SPECIAL_EXPERT
+    for _, _, rank, token, column in lost_pairs:
+        expand_idx[rank][token, column] = DROPPED
     rows = [[] for _ in range(group.world_size)]
     nums = [np.zeros(1 if rank < group.shared_expert_rank_num else group.local_expert_num, np.int64)
             for rank in range(group.world_size)]
@@ -130,7 +146,8 @@ def route(group, expert_ids, x_active_mask=None, capacity=None):
         expand_idx[source][token, column] = len(rows[owner])
         rows[owner].append((source, int(token), int(column)))
         nums[owner][place] += 1
-    return Routed(rows, expand_idx, physical, nums, dropped)
+    lost = [sum(pair[2] == rank for pair in lost_pairs) for rank in range(group.world_size)]
+    return Routed(rows, expand_idx, physical, nums, dropped, lost)
 
 
 def dispatch(x, expert_ids, moe_expert_num, x_active_mask=None):

@@ -45,6 +45,7 @@ DISPATCH = {
     "scales": ({"quant_mode": 2}, None, SMOOTH),
     "logical_to_physical_map": (LOGICAL, MAP, int32([[0, 1], [2, 3]])),
     "logical_replica_count": (LOGICAL, COUNT, int32([1, 2])),
+    "rank_mask": ({}, None, Tensor(np.array([False]))),
     "quant_mode": ({}, 0, 2),
     "expert_token_nums_type": ({}, 0, 1),
     "zero_expert_num": ({"expert_ids": SPECIAL_IDS, "copy_expert_num": 1}, 0, 1),

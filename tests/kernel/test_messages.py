@@ -74,7 +74,7 @@ def test_arguments_of_dispatch(window):
     assert window.stats()["epoch"] == 0  # nothing of this reached a kernel, and the window is still good
     message(dispatch(x_of(), ids_of(value=E)), RuntimeError,
             "'expert_ids' holds 4 (token 0, k 0), but the window has the experts 0 to 3. Pass a negative id for a (token, k) "
-            "that goes to no expert. The window cannot be used any more: create a new one on all ranks.")
+            "that goes to no expert. The window cannot be used any more: create a new one on all ranks, or resume without the dead.")
 
 
 @pytest.mark.parametrize("dispatch", [moe_prefill_dispatch, moe_decode_dispatch])

@@ -30,6 +30,10 @@ def test_a_rank_that_waits_for_the_dead_says_so():
     run("chain.py")
 
 
+def test_going_on_without_a_rank():
+    run("going_on.py")
+
+
 def test_killed_at_random_moments():
     """Field report 22 (flashinfer PR 4183): no hang and no wrong result, wherever a rank dies."""
     assert "0 failed" in run("random_kills.py", "--kills", "6", "--jobs", "2")

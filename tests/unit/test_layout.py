@@ -6,7 +6,8 @@ import pytest
 from ms_moe_comm import _lib
 
 LINE, REGION = 64, 512
-PARTS = ("header", "records", "peers", "counts", "arrived", "ready", "aborted", "scratch", "rows", "scales", "outputs")
+PARTS = ("header", "records", "peers", "live", "counts", "arrived", "ready", "aborted", "meeting", "scratch", "rows",
+         "scales", "outputs")
 
 
 def round_up(value, unit):
@@ -33,12 +34,14 @@ def least_bytes(world_size, expert_num, block_dim, capacity, row_bytes, shared_r
         "header": 8 * (max(_lib.window_fields().values()) + 1),
         "records": block_dim * LINE,
         "peers": 8 * world_size,
+        "live": world_size,
         "counts": 2 * world_size * round_up(8 * (slots + 1), LINE),
         "arrived": world_size * LINE,
         "ready": world_size * LINE,
         "aborted": world_size * LINE,
+        "meeting": world_size * LINE,
         "scratch": 2 * block_dim * table_row + 2 * table_row + received + 4 * round_up(4 * world_size, LINE)
-                   + 2 * 8 * world_size + block_dim * LINE,
+                   + 2 * 8 * world_size + block_dim * LINE + 3 * block_dim * round_up(8 * world_size, LINE),
         "rows": capacity * row_bytes,
         "scales": capacity * 4,
         "outputs": capacity * row_bytes,
@@ -60,9 +63,9 @@ def test_parts_do_not_overlap(seed):
 
 @pytest.mark.parametrize("seed", range(200))
 def test_little_is_wasted(seed):
-    """Alignment may cost a region per part, and one more for each of the twelve tables of scratch."""
+    """Alignment may cost a region per part, and one more for each of the thirteen tables of scratch."""
     shape = random_shape(seed)
-    assert _lib.window_layout(*shape)["window_bytes"] - sum(least_bytes(*shape).values()) <= (len(PARTS) + 12) * REGION
+    assert _lib.window_layout(*shape)["window_bytes"] - sum(least_bytes(*shape).values()) <= (len(PARTS) + 13) * REGION
 
 
 def test_offsets_are_64_bit():

@@ -63,7 +63,7 @@ class Group {
       }
     }
     throw std::runtime_error("For 'ExpertWindow.resume', rank " + std::to_string(window_.rank) + " waited " +
-                             std::to_string(window_.timeout_us / 1e6) + " s in vain for rank " + missing +
+                             Seconds(window_.timeout_us) + " in vain for rank " + missing +
                              ". Every rank that goes on must call it, with the same rank_mask.");
   }
 

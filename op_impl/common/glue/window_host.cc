@@ -50,12 +50,16 @@ const int64_t *FindRecord(const uint8_t *header, const WindowShape &shape) {
   return nullptr;
 }
 
+}  // namespace
+
 std::string Seconds(uint64_t microseconds) {
   std::string text = std::to_string(microseconds / 1e6);
   text.erase(text.find_last_not_of('0') + 1);
   if (text.back() == '.') text.pop_back();
   return text + " s";
 }
+
+namespace {
 
 std::string AwaitedThing(int64_t phase) {
   switch (phase) {
@@ -224,7 +228,7 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
   }
 }
 
-constexpr char kDead[] = " The window cannot be used any more: create a new one on all ranks.";
+constexpr char kDead[] = " The window cannot be used any more: create a new one on all ranks, or resume without the dead.";
 
 std::string Where(const char *op, const WindowParameters &w) {
   return "'" + std::string(op) + "' on rank " + std::to_string(w.rank) + " of " + std::to_string(w.shape.world_size);

@@ -28,6 +28,9 @@ struct WindowParameters {
 // Writes header and peers into zeroed memory (on an NPU it zeroes the control itself), and registers the window under its base, the address of its control.
 void InitWindow(uint8_t *base, const WindowParameters &parameters, const std::vector<uint64_t> &peer_bases);
 
+// "2.5 s"
+std::string Seconds(uint64_t microseconds);
+
 // What InitWindow registered for the open window at `base`.
 WindowParameters RegisteredWindow(const uint8_t *base);
 
