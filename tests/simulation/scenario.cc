@@ -303,7 +303,7 @@ class Scenario {
       step.prefill = OneIn(2);
       step.combine = !OneIn(5);
       step.in_place = OneIn(2);
-      const uint64_t most_tokens = many_ranks_ ? 2 : c.row_bytes > 2048 ? 3 : OneIn(12) ? 150 : 10;
+      const uint64_t most_tokens = many_ranks_ ? 2 : c.row_bytes > 2048 ? 3 : c.expert_num > 1024 ? 90 : OneIn(12) ? 150 : 10;
       const bool skewed = OneIn(4);
       const bool scales = !OneIn(4);
       const bool shared = OneIn(3);
@@ -345,13 +345,14 @@ class Scenario {
     Step &last = steps_.back();
     for (Step &step : steps_) step.keeps = step.keeps && step.expected.most_rows <= config_.capacity;
     if (of_kept && !last.keeps) config_.fault = Fault::kNone;
+    const bool only_expert_rank = c.world_size - c.rules.shared_ranks == 1;
     if (c.fault == Fault::kBadKept && OneIn(2)) RouteOtherwise();
+    if (c.fault == Fault::kBadKept && !other_ids_ && !only_expert_rank) other_mask_ = OneIn(3);
     if (c.fault == Fault::kUncombined) steps_[steps_.size() - 2].combine = false;
     // without an exchange a rank does not learn what the others do that it has no rows of
     if (c.fault != Fault::kNone && !of_kept) last.keeps = false;
     const bool combines = last.combine && last.expected.most_rows <= config_.capacity;
     if (c.fault == Fault::kBadId) PlantBadId();
-    const bool only_expert_rank = c.world_size - c.rules.shared_ranks == 1;
     if (c.fault == Fault::kOtherMask && only_expert_rank) config_.fault = Fault::kNone;
     const bool of_map = c.fault == Fault::kBadMap || c.fault == Fault::kOtherMap;
     if (of_map && c.rules.map.size() < 2) config_.fault = Fault::kNone;
@@ -582,7 +583,7 @@ class Scenario {
     const bool faulty = rank == config_.fault_rank;
     const bool last = number + 1 == steps_.size();
     if (step.keeps) arguments.kept_plan = last_plan_[rank];
-    if (config_.fault == Fault::kBadKept && last && faulty && !other_ids_) {
+    if (config_.fault == Fault::kBadKept && last && faulty && !other_ids_ && !other_mask_) {
       static const PlanField fields[] = {kPlanExchangeLow, kPlanExchangeHigh, kPlanTokens, kPlanColumns, kPlanQuantMode,
                                          kPlanRouting};
       Overwrite(rank, arguments.kept_plan, fields[Random(std::size(fields))], 12345);
@@ -739,9 +740,9 @@ class Scenario {
   }
 
   void PlantBadMask(uint32_t rank, std::vector<uint8_t> *mask) const {
-    if (config_.fault != Fault::kOtherMask && config_.fault != Fault::kBadMask) return;
-    mask->assign(config_.world_size, config_.fault == Fault::kOtherMask);
-    if (config_.fault == Fault::kOtherMask) (*mask)[(rank + 1) % config_.world_size] = 0;
+    if (config_.fault != Fault::kOtherMask && config_.fault != Fault::kBadMask && !other_mask_) return;
+    mask->assign(config_.world_size, config_.fault != Fault::kBadMask);
+    if (config_.fault != Fault::kBadMask) (*mask)[(rank + 1) % config_.world_size] = 0;
   }
 
   void PlantBadMap(std::vector<int32_t> *map, std::vector<int32_t> *replica_counts) {
@@ -1091,6 +1092,7 @@ class Scenario {
   bool many_ranks_ = false;
   bool two_absent_ = false;
   bool other_ids_ = false;
+  bool other_mask_ = false;
   std::vector<Step> steps_;
   std::vector<uint8_t *> windows_;
   std::vector<uint8_t *> last_plan_;      // of each rank

@@ -77,7 +77,8 @@ def test_dispatch_writes_where_rows_are():
         assert np.array_equal(expand_x.asnumpy()[:6], np.concatenate([x, x]))
         assert expand_x.data_ptr() == window.rows.data_ptr()
         assert np.array_equal(raw(window.rows, x.nbytes, np.float32), x.ravel())
-        assert window.stats() == {"epoch": 1, "exchange": 1, "received_rows": 6, "copied_bytes": 0}
+        assert window.stats() == {"epoch": 1, "exchange": 1, "received_rows": 6, "copied_bytes": 0,
+                                  "left_ranks": 0, "lost_pairs": 0}
 
 
 def test_closed_window():
@@ -261,8 +262,8 @@ def test_parts_add_up(ranks, experts, dtype, capacity):
     parameters = WindowParameters(ep_world_size=ranks, moe_expert_num=experts, hidden_size=7168, top_k=4,
                                   max_tokens_per_rank=128, dtype=dtype, capacity=capacity)
     report = MemoryReport.of(parameters)
-    assert list(report.parts) == ["header", "records", "peers", "counts", "arrived", "ready", "aborted", "scratch",
-                                  "rows", "scales", "outputs"]
+    assert list(report.parts) == ["header", "records", "peers", "live", "counts", "arrived", "ready", "aborted",
+                                  "meeting", "scratch", "rows", "scales", "outputs"]
     assert sum(report.parts.values()) == report.total == parameters.layout()["window_bytes"]
     assert report.parts["rows"] == report.parts["outputs"] >= parameters.capacity * parameters.row_bytes
     for size in (*report.parts.values(), report.total, *report.relay_buffers.values(), *report.relay_totals.values()):

@@ -91,12 +91,22 @@ void CheckRankMask(const Checker &check) {
   check.Rank(dispatch::rank_mask, 1);
 }
 
+constexpr int64_t kMaxSpecialExperts = (int64_t{1} << 31) - kMaxExperts - 1;  // ids behind the experts' fit 32 bits
+
 void CheckScalars(const Checker &check) {
   check.ScalarOneOf(dispatch::expert_token_nums_type, {0, 1});
+  int64_t special = 0;
   for (const size_t argument : {dispatch::zero_expert_num, dispatch::copy_expert_num, dispatch::const_expert_num}) {
-    if (check[argument].scalar >= 0) continue;
-    check.Fail("'" + std::string(dispatch::kArgumentNames[argument]) + "' must be at least 0, but got " +
-               std::to_string(check[argument].scalar) + ".");
+    const int64_t number = check[argument].scalar;
+    if (number < 0 || number > kMaxSpecialExperts) {
+      check.Fail("'" + std::string(dispatch::kArgumentNames[argument]) + "' must be 0 to " +
+                 std::to_string(kMaxSpecialExperts) + ", but got " + std::to_string(number) + ".");
+    }
+    special += number;
+  }
+  if (special > kMaxSpecialExperts) {
+    check.Fail("'zero_expert_num', 'copy_expert_num' and 'const_expert_num' must be " +
+               std::to_string(kMaxSpecialExperts) + " at most together, but are " + std::to_string(special) + ".");
   }
   const int64_t shared = check[dispatch::shared_expert_num].scalar;
   if (shared < 0 || shared > static_cast<int64_t>(kMaxSharedExperts)) {

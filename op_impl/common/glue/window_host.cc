@@ -116,14 +116,14 @@ std::string BadMap(const int64_t *detail) {
   const std::string value = std::to_string(detail[2]);
   if (detail[1] == kReplicaCount) {
     return "'logical_replica_count' gives " + expert + " " + value + " replicas, but the map has room for 1 to " +
-           std::to_string(detail[3]) + ".";
+           std::to_string(detail[3]) + ". Give each logical expert one replica at least, and the map a column for each.";
   }
   if (detail[1] == kOwnedTwice) {
     return "'logical_to_physical_map' gives physical expert " + value + " to " + expert + ", but it serves another "
            "already. Give each physical expert to one logical expert at most.";
   }
   return "'logical_to_physical_map' gives " + expert + " the physical expert " + value + ", but the window has 0 to " +
-         std::to_string(detail[3] - 1) + ".";
+         std::to_string(detail[3] - 1) + ". Give physical ids; -1 only behind the replicas that count.";
 }
 
 // `detail`: PlanFault, what the plan says, what is so.
