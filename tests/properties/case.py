@@ -21,6 +21,7 @@ def steps(draw, world_size, max_tokens):
         "in_place": draw(st.booleans()),
         "combine": draw(st.sampled_from([True, True, True, False])),
         "odd_rows": draw(st.booleans()),  # of zeros, with NaN, with infinity
+        "keep": draw(st.booleans()),  # the plan of the step before
     }
 
 
@@ -33,6 +34,14 @@ def cases(draw, max_ranks=4):
     if world_size > 1 and draw(st.booleans()):
         shared_expert_num = draw(st.integers(1, world_size - 1))
         shared = (shared_expert_num, shared_expert_num * draw(st.integers(1, (world_size - 1) // shared_expert_num)))
+    room = draw(st.sampled_from(["exact", "more", "overflow", "drop"]))
+    all_steps = draw(st.lists(steps(world_size, max_tokens), min_size=1, max_size=3))
+    live, leave = None, None
+    if world_size > 1 and draw(st.integers(0, 3)) == 0:
+        stays = draw(st.integers(shared[1], world_size - 1))  # one that holds routed experts
+        live = [draw(st.booleans()) or rank == stays for rank in range(world_size)]
+        leave = draw(st.integers(0, len(all_steps) - 1))
+    settle(all_steps, room, live, leave)
     return {
         "world_size": world_size,
         "dtype": draw(st.sampled_from(DTYPES)),
@@ -45,8 +54,23 @@ def cases(draw, max_ranks=4):
         "smooth": draw(st.sampled_from([None, "column", "expert"])) if quant_mode else None,
         "map": draw(st.sampled_from([None, "spread", "rank", "token"])),
         "special": draw(st.sampled_from([(0, 0, 0), (2, 0, 0), (0, 1, 0), (1, 1, 2)])),
-        "room": draw(st.sampled_from(["exact", "more", "overflow", "drop"])),
+        "room": room,
         "max_tokens": max_tokens,
-        "steps": draw(st.lists(steps(world_size, max_tokens), min_size=1, max_size=3)),
+        "steps": all_steps,
+        "live": live,  # of each rank, from step `leave` on
+        "leave": leave,
         "seed": draw(st.integers(0, 2**32 - 1)),
     }
+
+
+def settle(all_steps, room, live, leave):
+    """A plan is kept only where it holds, and with its routing; a rank that has left has no tokens."""
+    before = None
+    for number, step in enumerate(all_steps):
+        step["keep"] = bool(step["keep"] and before and before["phase"] == "prefill" and before["combine"] and
+                            room != "overflow" and number != leave)
+        if step["keep"]:
+            step.update({name: before[name] for name in ("phase", "ids", "id_dtype", "mask")}, tokens=[*before["tokens"]])
+        if leave is not None and number > leave:
+            step["tokens"] = [tokens * alive for tokens, alive in zip(step["tokens"], live)]
+        before = step

@@ -1,5 +1,7 @@
 """Runs a case on one rank and holds every output to the bit against the reference."""
 
+import dataclasses
+
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
@@ -26,14 +28,19 @@ class Drawn:
         self.group = reference.Group(self.world_size, experts, shared_expert_num, shared_rank_num, sum(case["special"]),
                                      table, counts, case["map"] or "spread")
         self.logical = experts if counts is None else len(counts)
-        self.steps = [self.numbers(step) for step in case["steps"]]
-        self.routed = [reference.route(self.group, step["expert_ids"], step["masks"]) for step in self.steps]
+        self.steps = []
+        for step in case["steps"]:
+            self.steps.append(self.numbers(step))
+        live = [case["leave"] is not None and number >= case["leave"] for number in range(len(self.steps))]
+        self.groups = [dataclasses.replace(self.group, live=case["live"] if some_left else None) for some_left in live]
+        self.routed = [reference.route(group, step["expert_ids"], step["masks"])
+                       for group, step in zip(self.groups, self.steps)]
         most = max(len(rows) for routed in self.routed for rows in routed.rows)
         self.capacity = {"exact": max(most, 1), "more": most + 3, "overflow": max(most - 1, 1),
                          "drop": max(most // 2, 1)}[case["room"]]
         if case["room"] == "drop":
-            self.routed = [reference.route(self.group, step["expert_ids"], step["masks"], self.capacity)
-                           for step in self.steps]
+            self.routed = [reference.route(group, step["expert_ids"], step["masks"], self.capacity)
+                           for group, step in zip(self.groups, self.steps)]
         for step, routed in zip(self.steps, self.routed):
             step["outputs"] = [self.normal(self.capacity, self.hidden) for _ in routed.rows]
 
@@ -55,16 +62,21 @@ class Drawn:
     def numbers(self, step):
         top_k, ids_num = self.case["top_k"], self.logical + sum(self.case["special"])
         drawn = dict(step, expert_ids=[], masks=[], x=[])
-        for tokens in step["tokens"]:
+        for rank, tokens in enumerate(step["tokens"]):
             ids = self.rng.integers(0, ids_num, (tokens, top_k))
             if step["ids"] == "distinct" and ids_num >= top_k:
                 ids = np.argsort(self.rng.random((tokens, ids_num)), axis=1)[:, :top_k]
             if step["ids"] == "hot":
                 ids[:] = self.rng.integers(0, ids_num)
             ids[self.rng.random(ids.shape) < (1 if step["ids"] == "none" else 0.1)] = -7
-            drawn["expert_ids"].append(ids.astype(step["id_dtype"]))
             shape = {None: None, "token": (tokens,), "expert": (tokens, top_k)}[step["mask"]]
-            drawn["masks"].append(None if shape is None else self.rng.random(shape) < 0.7)
+            mask = None if shape is None else self.rng.random(shape) < 0.7
+            if step["keep"]:
+                before = self.steps[-1]
+                ids = before["expert_ids"][rank][:tokens]
+                mask = None if shape is None else before["masks"][rank][:tokens]
+            drawn["expert_ids"].append(ids.astype(step["id_dtype"]))
+            drawn["masks"].append(mask)
             x = self.normal(tokens, self.hidden)
             if step["odd_rows"] and tokens:
                 x[self.rng.integers(tokens)] = 0
@@ -100,9 +112,17 @@ def run(case, group):
                                             replica_policy=drawn.group.replica_policy)
                        for phase in ("decode", "prefill")}
         dropped = np.zeros((drawn.world_size, drawn.world_size), np.int64)
-        for step, routed in zip(drawn.steps, drawn.routed):
+        lost, handle = 0, None
+        for number, (step, routed) in enumerate(zip(drawn.steps, drawn.routed)):
+            if case["leave"] is not None and number > case["leave"] and not case["live"][group.rank]:
+                return
+            played = Step(drawn, step, routed, window, dispatchers[step["phase"]], group.rank)
+            played.rank_mask = Tensor(np.array(case["live"])) if number == case["leave"] else None
+            played.kept_handle = handle if step["keep"] else None
+            handle = played.run()
             dropped += routed.dropped
-            Step(drawn, step, routed, window, dispatchers[step["phase"]], group.rank).run()
+            lost += routed.lost[group.rank] if handle else 0
+        assert window.stats()["lost_pairs"] == lost
         if case["room"] == "drop":
             stats = window.stats()
             assert stats["dropped_from"] == dropped[:, group.rank].tolist()
@@ -122,12 +142,13 @@ class Step:
 
     def run(self):
         rows_memory, scales_memory = memory_of(self.window.rows), memory_of(self.window.scales)
-        rows_memory[:] = 0xFF  # NaN in every dtype; no peer writes before this rank's counts are out
-        scales_memory[:] = 0xFF
+        if self.kept_handle is None:  # else a peer may be there already: there are no counts that it waits for
+            rows_memory[:] = 0xFF  # NaN in every dtype; no peer writes before this rank's counts are out
+            scales_memory[:] = 0xFF
         overflows = [r for r, rows in enumerate(self.routed.rows) if len(rows) > self.drawn.capacity]
         if overflows:
             self.check_overflow(overflows[0])
-            return
+            return None
         handle, nums = self.dispatch()
         expected = self.routed.expert_token_nums[self.rank]
         np.testing.assert_array_equal(nums, np.cumsum(expected) if self.step["cumulative"] else expected)
@@ -136,6 +157,7 @@ class Step:
         self.check_rows(rows_memory, scales_memory.view(np.float32))
         if self.step["combine"]:
             self.check_combine(handle)
+        return handle
 
     def dispatch(self):
         step, rank = self.step, self.rank
@@ -145,13 +167,15 @@ class Step:
         x, ids = self.tensor(step["x"][rank]), Tensor(step["expert_ids"][rank])
         smooth = None if step["smooth"] is None else Tensor(step["smooth"])
         if not step["cumulative"]:
-            _, nums, handle = self.dispatcher.dispatch(x, ids, mask, smooth, *tables)
+            _, nums, handle = self.dispatcher.dispatch(x, ids, mask, smooth, *tables, self.rank_mask, self.kept_handle)
             return handle, nums.asnumpy()
         d = self.dispatcher
         primitive = ops.moe_prefill_dispatch if step["phase"] == "prefill" else ops.moe_decode_dispatch
+        kept = () if self.kept_handle is None else (self.kept_handle[2],)
         _, _, expand_idx, nums, plan, physical_ids, control = primitive(
-            x, ids, d.rows, d.scales, d.control, d.local_expert_num, mask, smooth, *tables, d.quant_mode, 0,
-            d.zero_expert_num, d.copy_expert_num, d.const_expert_num, d.shared_expert_num, d.replica_policy)
+            x, ids, d.rows, d.scales, d.control, d.local_expert_num, mask, smooth, *tables, self.rank_mask,
+            d.quant_mode, 0, d.zero_expert_num, d.copy_expert_num, d.const_expert_num, d.shared_expert_num,
+            d.replica_policy, *kept)
         return (physical_ids, expand_idx, plan, control), nums.asnumpy()
 
     def check_overflow(self, first):
@@ -181,7 +205,7 @@ class Step:
             np.testing.assert_array_equal(scales[:len(rows)].view(np.uint32) | (np.isnan(factors) << 31),
                                           factors.view(np.uint32) | (np.isnan(factors) << 31))
         np.testing.assert_array_equal(rows_memory[:len(content)], content)
-        assert (rows_memory[len(content):] == 0xFF).all(), "a row past the total was written"
+        assert self.kept_handle or (rows_memory[len(content):] == 0xFF).all(), "a row past the total was written"
 
     def smooth_row(self, source, token, column):
         top_k = self.drawn.case["top_k"]

@@ -20,6 +20,7 @@ BOTH = {
     "copy experts": lambda case, step: case["special"][1] > 0,
     "constant experts": lambda case, step: case["special"][2] > 0,
     "shared experts on ranks of their own": lambda case, step: case["shared"][0] > 0,
+    "ranks that leave": lambda case, step: case["leave"] is not None,
     "overflow: drop": lambda case, step: case["room"] == "drop",
 }
 DISPATCH = {
@@ -42,24 +43,26 @@ COMBINE = {
     "residual_x": lambda case, step: step["residual_x"],
     "out_dtype": lambda case, step: step["out_dtype"] is not None,
 }
-PRIMITIVES = {f"moe_{phase}_{kind}": table for kind, table in (("dispatch", DISPATCH), ("combine", COMBINE))
-              for phase in ("decode", "prefill")}
+PREFILL_DISPATCH = {**DISPATCH, "kept plan": lambda case, step: step["keep"]}
+PRIMITIVES = {"moe_decode_dispatch": DISPATCH, "moe_prefill_dispatch": PREFILL_DISPATCH,
+              "moe_decode_combine": COMBINE, "moe_prefill_combine": COMBINE}
 
 
 def cells(case):
     """(feature, primitive) of every step of a case that passed. A step that overflows has no combine."""
     for step in case["steps"]:
-        for kind, table in (("dispatch", DISPATCH), ("combine", COMBINE)):
+        for kind in ("dispatch", "combine"):
             if kind == "combine" and (not step["combine"] or case["room"] == "overflow"):
                 continue
-            for name, has in table.items():
+            primitive = f"moe_{step['phase']}_{kind}"
+            for name, has in PRIMITIVES[primitive].items():
                 if has(case, step):
-                    yield name, f"moe_{step['phase']}_{kind}"
+                    yield name, primitive
 
 
 def table(seen, dtypes):
     """The table as text, and the cells that no step exercised."""
-    names = list(DISPATCH) + [name for name in COMBINE if name not in DISPATCH]
+    names = list(dict.fromkeys(name for features in PRIMITIVES.values() for name in features))
     head = [f"{primitive.removeprefix('moe_')} {dtype}" for primitive in PRIMITIVES for dtype in dtypes]
     lines = [f"{'':38}" + "".join(f"{word:>10}" for word in (h.split()[0].split("_")[0] for h in head)),
              f"{'':38}" + "".join(f"{word:>10}" for word in (h.split()[0].split("_")[1] for h in head)),
