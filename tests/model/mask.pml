@@ -1,5 +1,7 @@
-/* rank_mask, ranks that take no part: designed (rule 7), and not yet in the kernels.
-   LEAVE    the last rank gets no rows from epoch `leave` on, publishes zero counts for it, and is not awaited after it
+/* Ranks that take no part: the kernels' rank_mask (op_impl/common/kernel/live_ranks.h), and the host's resume after a
+   failure (op_impl/common/glue/resume.cc).
+   LEAVE    the last rank gets no rows from epoch `leave` on, publishes zero counts for it, and is not awaited after it.
+            It stops once these are out; the kernel's also waits for the counts of the others
    RESUME   after one rank has stopped, the others agree to leave it out and go on with the same window */
 #define LEAVER (R - 1)
 #if defined(LEAVE)

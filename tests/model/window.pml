@@ -1,4 +1,4 @@
-/* The window protocol of ms_moe_comm (DESIGN.md section 3) as its kernels run it, for Spin.
+/* The window protocol of ms_moe_comm as its kernels run it, for Spin.
  *
  * One process is one core of one rank. It runs dispatch, the expert matmul and combine as the kernels in
  * op_impl/common/kernel do: dispatch.h (Plan, Complete), exchange.h, flags.h, combine.h (Open). Prefill and decode
