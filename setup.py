@@ -228,7 +228,7 @@ class BuildLibrary(build_ext):
 
 
 setup(
-    packages=["ms_moe_comm", "ms_moe_comm.cli", "ms_moe_comm.reference"],  # `_generated` is written by build_ext, next to the library
+    packages=["ms_moe_comm", "ms_moe_comm.cli", "ms_moe_comm.reference"],  # build_ext writes `_generated`
     ext_modules=[Extension("ms_moe_comm._lib", sources=[])],
     cmdclass={"build_ext": BuildLibrary},
 )

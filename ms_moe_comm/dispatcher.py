@@ -18,9 +18,9 @@ class MoEDispatcher(nn.Cell):
             the graph is built; cells of both phases may share one window in any order.
         quant_mode (int): 0 sends rows as they are; 2 quantises each token's row to int8 on the way (numbered as CANN's
             MoeDistributeDispatch does).
-        zero_expert_num, copy_expert_num, const_expert_num (int): special experts, whose ids follow those of the (logical)
-            experts in this order. They take no traffic, combine computes them: zero experts give nothing, copy experts
-            the token, constant expert c a blend of the token and v[c].
+        zero_expert_num, copy_expert_num, const_expert_num (int): special experts, whose ids follow those of the
+            (logical) experts in this order. They take no traffic, combine computes them: zero experts give nothing,
+            copy experts the token, constant expert c a blend of the token and v[c].
         replica_policy (str): which replica of a logical expert a token goes to: "spread" (token + rank) mod replicas,
             "rank" rank * replicas // ranks, "token" token mod replicas.
 
@@ -69,23 +69,27 @@ class MoEDispatcher(nn.Cell):
             scales (Tensor, optional): [H] or [experts, H] float32, smooth factors of quantisation; a row per shared
                 expert on ranks of its own, then one per routed (logical) expert. Only with quant_mode 2.
             logical_to_physical_map (Tensor, optional): [L, X] int32, the physical experts of each logical one, padded
-                with -1. With it, expert_ids are logical. The same on all ranks; its values may change from step to step.
+                with -1. With it, expert_ids are logical. The same on all ranks; its values may change from step to
+                step.
             logical_replica_count (Tensor, optional): [L] int32, how many replicas each logical expert has.
-            rank_mask (Tensor, optional): [R] bool, the same on all ranks: a rank that is false gets no rows from this dispatch
-                on, and makes no further one. What would go to its experts is dropped and counted, unless a map has another
-                replica. None: as in the dispatch before.
-            kept_handle (tuple, optional): the handle of the dispatch before, which must have been combined and had the same
-                T, ids, mask and map: `x` goes the same ways without an exchange of counts. Only with phase "prefill", and
-                on all ranks.
+            rank_mask (Tensor, optional): [R] bool, the same on all ranks: a rank that is false gets and sends no rows
+                from this dispatch on. It still makes this one and its combine, and none after it; it does not come
+                back. What would go to its experts is dropped and counted, unless a map has another replica. None: as in
+                the dispatch before. For ranks that have died: `ExpertWindow.resume`.
+            kept_handle (tuple, optional): the handle of the dispatch before, which must have been combined and had the
+                same T, ids, masks and map: `x` goes the same ways without an exchange of counts. Only with phase
+                "prefill", and on all ranks.
 
         Returns:
             tuple: `expand_x` [A, H] (the rows received, ordered by local expert, source rank, source token; rows past
             the total are undefined), or with quant_mode 2 the pair of int8 rows [A, H rounded up to 32] and their
-            float32 scales [A]; `expert_token_nums` int64 counts, one per local expert; and a handle for :meth:`combine`.
+            float32 scales [A]; `expert_token_nums` int64 counts, one per local expert; and a handle for
+            :meth:`combine`.
 
         Raises:
             ValueError: shapes or ids out of range, or a `kept_handle` in phase "decode".
-            RuntimeError: a rank that did not answer in time, capacity, or a `kept_handle` that does not hold any more.
+            RuntimeError: a rank that did not answer in time, capacity, a `rank_mask` that differs between ranks or
+                cannot be, or a `kept_handle` that does not hold any more.
         """
         kept_plan = None if kept_handle is None else kept_handle[2]
         if self.schedule == "prefill":
@@ -95,8 +99,8 @@ class MoEDispatcher(nn.Cell):
                 self.copy_expert_num, self.const_expert_num, self.shared_expert_num, self.replica_policy, kept_plan)
         else:
             if kept_plan is not None:
-                raise ValueError("For 'MoEDispatcher.dispatch', 'kept_handle' has no effect in phase 'decode', which keeps "
-                                 "no plan. Pass None, or use phase 'prefill'.")
+                raise ValueError("For 'MoEDispatcher.dispatch', 'kept_handle' has no effect in phase 'decode', which "
+                                 "keeps no plan. Pass None, or use phase 'prefill'.")
             outputs = ops.moe_decode_dispatch(
                 x, expert_ids, self.rows, self.scales, self.control, self.local_expert_num, x_active_mask, scales,
                 logical_to_physical_map, logical_replica_count, rank_mask, self.quant_mode, 1, self.zero_expert_num,
@@ -138,9 +142,9 @@ class MoEDispatcher(nn.Cell):
         code = ops.dtype_code("MoEDispatcher.combine", "out_dtype", out_dtype, ops.SAME_DTYPE)
         if self.schedule == "prefill":
             return ops.moe_prefill_combine(
-                expert_outputs, expert_ids, expand_idx, plan, control, expert_scales, shared_expert_x, residual_x, ori_x,
-                const_expert_alpha_1, const_expert_alpha_2, const_expert_v, self.zero_expert_num, self.copy_expert_num,
-                self.const_expert_num, code)[0]
+                expert_outputs, expert_ids, expand_idx, plan, control, expert_scales, shared_expert_x, residual_x,
+                ori_x, const_expert_alpha_1, const_expert_alpha_2, const_expert_v, self.zero_expert_num,
+                self.copy_expert_num, self.const_expert_num, code)[0]
         return ops.moe_decode_combine(
             expert_outputs, expert_ids, expand_idx, plan, control, expert_scales, shared_expert_x, residual_x, ori_x,
             const_expert_alpha_1, const_expert_alpha_2, const_expert_v, self.zero_expert_num, self.copy_expert_num,

@@ -21,7 +21,7 @@ class WindowParameters:
 
     Attributes:
         ep_world_size (int): R, ranks of the group.
-        moe_expert_num (int): E, routed experts of the group; a multiple of R - Q.
+        moe_expert_num (int): E, routed experts of the group, 1 to 65536; a multiple of R - Q.
         hidden_size (int): H, elements of a row; a row is a multiple of 32 bytes.
         top_k (int): K, experts per token, 1 to 16.
         max_tokens_per_rank (int): the most tokens that a rank gives to one dispatch, at least 1.
@@ -131,11 +131,12 @@ class WindowParameters:
 
     def _check_shared_experts(self, limits):
         self._check_integer("shared_expert_num", 0, limits["max_shared_experts"], "no more are known to be of use")
-        self._check_integer("shared_expert_rank_num", 0, self.ep_world_size - 1, "a rank must be left for the routed experts")
+        self._check_integer("shared_expert_rank_num", 0, self.ep_world_size - 1,
+                            "a rank must be left for the routed experts")
         if (self.shared_expert_num == 0) != (self.shared_expert_rank_num == 0):
-            raise ValueError("For 'ExpertWindow', 'shared_expert_num' and 'shared_expert_rank_num' belong together, but got "
-                             f"{self.shared_expert_num} and {self.shared_expert_rank_num}. A shared expert without ranks "
-                             "of its own is 'shared_expert_x' of combine: leave both at 0.")
+            raise ValueError("For 'ExpertWindow', 'shared_expert_num' and 'shared_expert_rank_num' belong together, "
+                             f"but got {self.shared_expert_num} and {self.shared_expert_rank_num}. A shared expert "
+                             "without ranks of its own is 'shared_expert_x' of combine: leave both at 0.")
         if self.shared_expert_num:
             self._check_multiple("shared_expert_rank_num", self.shared_expert_num,
                                  "every shared expert has the same number of instances")

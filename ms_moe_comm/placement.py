@@ -12,8 +12,8 @@ class ExpertPlacement:
     map, between two steps and on all ranks alike.
 
     Args:
-        physical_to_logical (sequence of int): [E], the logical expert in each physical slot, or -1 for an idle one. Slot
-            p is on rank p // (E / ranks).
+        physical_to_logical (sequence of int): [E], the logical expert in each physical slot, or -1 for an idle one.
+            Slot p is on rank p // (E / ranks); ranks of shared experts come before and do not count.
         logical_expert_num (int): L, at most E.
         max_replicas (int, optional): X, the most replicas of one expert that any later map has; None for E - L + 1, the
             most that there can be.
@@ -67,8 +67,8 @@ class ExpertPlacement:
             if expert < 0:
                 continue
             if count[expert] == self.max_replicas:
-                raise ValueError(f"logical expert {expert} has more replicas than the {self.max_replicas} that there is "
-                                 "room for: make the placement with a larger max_replicas.")
+                raise ValueError(f"logical expert {expert} has more replicas than the {self.max_replicas} that there "
+                                 "is room for: make the placement with a larger max_replicas.")
             table[expert, count[expert]] = slot
             count[expert] += 1
         if not count.all():

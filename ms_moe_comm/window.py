@@ -34,8 +34,8 @@ class ExpertWindow:
         outputs (Parameter): [A, H] dtype; where the last expert matmul should write.
         control (Parameter): int32, opaque; counts, flags and epochs.
         ep_world_size, ep_rank_id, moe_expert_num, local_expert_num, hidden_size, top_k, max_tokens_per_rank, capacity,
-        timeout, block_dim, overflow, keep_stats, shared_expert_num, shared_expert_rank_num and dtype: the window's parameters, see
-        `create`.
+        timeout, block_dim, overflow, keep_stats, shared_expert_num, shared_expert_rank_num and dtype: the window's
+        parameters, see `create`.
 
     The tensors are the window's memory itself. Use what the operators return and not these parameters inside a
     graph: a graph knows nothing of writes that reach memory behind its back. They need no gradient and belong in no
@@ -80,8 +80,8 @@ class ExpertWindow:
         """Makes a window. Collective: all ranks of the group call it together, with the same values.
 
         Args:
-            moe_expert_num (int): E, routed (physical) experts of the whole group, a multiple of the ranks that hold
-                them: rank Q + i holds those from i * E / (R - Q) to (i + 1) * E / (R - Q) - 1.
+            moe_expert_num (int): E, routed (physical) experts of the whole group, 1 to 65536, a multiple of the ranks
+                that hold them: rank Q + i holds those from i * E / (R - Q) to (i + 1) * E / (R - Q) - 1.
             hidden_size (int): H, elements of a row; a row is a multiple of 32 bytes.
             top_k (int): K, experts per token, 1 to 16.
             max_tokens_per_rank (int): the most tokens that a rank may give to one dispatch; ranks may give fewer, or 0.
@@ -103,7 +103,8 @@ class ExpertWindow:
                 computes itself is `shared_expert_x` of combine.
             shared_expert_rank_num (int): Q, the ranks 0 to Q - 1 that hold one shared expert each and no routed one, a
                 multiple of S; the instances of shared expert j are the ranks from j * Q / S on.
-            keep_stats (bool): whether this rank's operators add up times and bytes, see `stats`. May differ between ranks.
+            keep_stats (bool): whether this rank's operators add up times and bytes, see `stats`. May differ between
+                ranks.
 
         Returns:
             ExpertWindow, ready on all ranks.
@@ -157,15 +158,17 @@ class ExpertWindow:
         """What this rank's operators have done so far; waits for those that were launched.
 
         Returns:
-            dict: "epoch" dispatches, "exchange" exchanges of counts, "received_rows" rows that the last dispatch brought
-            here, "copied_bytes" bytes that the last combine had to copy into `outputs`, "left_ranks" how many ranks take no
-            part any more, "lost_pairs" (token, k) of this rank whose expert was on one of those; with overflow "drop"
-            "dropped_from" and "dropped_to", lists of R: rows dropped since the window was made, from each source to
-            this rank and from this rank to each destination. With `keep_stats`, sums since the window was made:
-            "sent_rows" and "sent_bytes" from this rank to others by dispatch, "read_bytes" from others by combine;
-            "seconds" of the phases of both operators, as the first core sees them; and "waited", for the counts, rows
-            and outputs of each rank (lists of R, seconds, of the core that waited longest; each wait is charged to the
-            first rank that was missing).
+            dict: "epoch" dispatches, "exchange" exchanges of counts, "received_rows" rows that the last dispatch
+            brought here, "copied_bytes" bytes that the last combine had to copy into `outputs`, "left_ranks" how many
+            ranks take no part any more, "lost_pairs" (token, k) of this rank, since the window was made, whose expert
+            was on one of those. With overflow "drop", lists of R, rows dropped since the window was made:
+            "dropped_from", from each source to this rank, and "dropped_to", from this rank to each destination.
+
+            With `keep_stats`, sums since the window was made: "sent_rows" and "sent_bytes" from this rank to others by
+            dispatch, "read_bytes" from others by combine; "seconds", as the first core sees them, of the phases of
+            "dispatch" ("count", "exchange", "place", "arrive") and of "combine" ("outputs", "ready", "reduce"); and
+            "waited", lists of R, seconds of the core that waited longest: for each rank's "counts", rows ("arrived")
+            and outputs ("ready"). Each wait is charged to the first rank that was missing.
 
         Raises:
             RuntimeError: the window is closed.
@@ -196,34 +199,38 @@ class ExpertWindow:
         """Goes on after a failure without the ranks that caused it. Collective over the ranks that are left.
 
         Those ranks call it together, after an error of an operator, with the same `rank_mask`. The ranks that are left
-        out must have ended: a process that lives might still write into the windows of others. From then on nobody sends
-        to them or waits for them; what would go to their experts is dropped and counted (`stats`, "lost_pairs"), unless a
-        placement map has another replica. What was in flight is lost: dispatch the step again.
+        out must have ended: a process that lives might still write into the windows of others. From then on nobody
+        sends to them or waits for them; what would go to their experts is dropped and counted (`stats`, "lost_pairs"),
+        unless a placement map has another replica.
 
-        To let a rank leave that is alive, no `resume` is needed: give all ranks a `rank_mask` without it in one dispatch,
-        in which it still takes part.
+        What was in flight is lost: dispatch the step again. A rank that had nothing to do with the dead learns of it
+        only in its next dispatch, so that the ranks may have come one step apart: agree on where all begin again.
+
+        `msrun` ends all ranks when one dies. Ranks that are to go on need a launcher that lets them, and a group such
+        as `LocalGroup`. To let a rank leave that is alive, neither that nor `resume` is needed: give all ranks a
+        `rank_mask` without it in one dispatch, in which it still takes part.
 
         Args:
             rank_mask (sequence of R bools): the ranks that go on, this one among them.
 
         Raises:
             ValueError: `rank_mask` has not R elements, lacks this rank, or has one that has left before.
-            RuntimeError: a rank did not come within the window's timeout, or with another mask; the window is closed or on
-                an NPU, where a new window of the ranks that are left is the way.
+            RuntimeError: a rank did not come within the window's timeout, or with another mask; the window is closed
+                or on an NPU, where a new window of the ranks that are left is the way.
         """
         if self._provider is None or self._provider.on_npu:
-            raise RuntimeError("For 'ExpertWindow.resume', the window must be open and on the CPU. Create a new one of the "
-                               "ranks that are left.")
+            raise RuntimeError("For 'ExpertWindow.resume', the window must be open and on the CPU. Create a new one of "
+                               "the ranks that are left.")
         mask = [bool(live) for live in rank_mask]
         if len(mask) != self.ep_world_size or not mask[self.ep_rank_id]:
-            raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' must have {self.ep_world_size} elements, and rank "
-                             f"{self.ep_rank_id} among those that go on, but got {mask}.")
+            raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' must have {self.ep_world_size} elements, and "
+                             f"rank {self.ep_rank_id} among those that go on, but got {mask}.")
         if int(self._word("left_ranks")[0]):
             live = self._provider.words(self._parameters.layout()["live"], -(-self.ep_world_size // 8)).view(np.uint8)
             back = [rank for rank in range(self.ep_world_size) if mask[rank] and not live[rank]]
             if back:
-                raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' has rank {join_ranks(back)}, which left before: "
-                                 "a rank comes back with a new window alone.")
+                raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' has rank {join_ranks(back)}, which left "
+                                 "before: a rank comes back with a new window alone.")
         with contextlib.suppress(RuntimeError):
             self._wait()  # the error that is the reason of this
         _lib.resume_window(self._provider.peer_base(self.ep_rank_id), mask)

@@ -31,7 +31,8 @@ def main(arguments):
     options = parser.parse_args(arguments)
     home = os.environ.get("ASCEND_HOME_PATH")
     if not home:
-        print("check-kernels did nothing: ASCEND_HOME_PATH is not set, so there are no headers of CANN to check against")
+        print("check-kernels did nothing: ASCEND_HOME_PATH is not set, so there are no headers of CANN to check "
+              "against")
         return 0
     home, sources = Path(home), options.source / "op_impl"
     compiler = os.environ.get("CXX", "g++")

@@ -94,8 +94,8 @@ def route(group, expert_ids, x_active_mask=None, capacity=None):
         group (Group): the experts.
         expert_ids (list[numpy.ndarray]): per rank [T, K].
         x_active_mask (list, optional): per rank [T] or [T, K] bool, or None.
-        capacity (int, optional): rows of a window, beyond which rows are dropped: those of the last source first, and of
-            one source those of its last expert first.
+        capacity (int, optional): rows of a window, beyond which rows are dropped: those of the last source first, and
+            of one source those of its last expert first.
 
     Returns:
         Routed.

@@ -88,8 +88,7 @@ def parse_arguments():
             num_experts=arguments.experts, num_experts_per_tok=arguments.top_k,
             moe_intermediate_size=arguments.intermediate_size,
             shared_expert_intermediate_size=arguments.shared_expert_size, zero_experts=arguments.zero_experts,
-            int8=arguments.int8,
-            tie_word_embeddings=arguments.tie_embeddings, dtype=arguments.dtype)
+            int8=arguments.int8, tie_word_embeddings=arguments.tie_embeddings, dtype=arguments.dtype)
         arguments.texts = [line for line in arguments.prompts.read_text(encoding="utf-8").splitlines() if line]
         if not arguments.texts:
             raise ValueError(f"{arguments.prompts} holds no prompt; write one per line.")
@@ -232,9 +231,9 @@ def generate(arguments, group):
 
     def window(tokens_of):
         return ExpertWindow.create(
-            moe_expert_num=config.num_experts + arguments.redundant_experts, hidden_size=config.hidden_size, top_k=config.num_experts_per_tok,
-            max_tokens_per_rank=max(tokens_of(each) for each in batches), dtype=DTYPES[config.dtype], group=group,
-            timeout=arguments.timeout)
+            moe_expert_num=config.num_experts + arguments.redundant_experts, hidden_size=config.hidden_size,
+            top_k=config.num_experts_per_tok, max_tokens_per_rank=max(tokens_of(each) for each in batches),
+            dtype=DTYPES[config.dtype], group=group, timeout=arguments.timeout)
 
     # a window per phase: activations have as many rows as their window, and decode needs far fewer
     with window(lambda each: each.tokens.size) as prefill_window, window(lambda each: len(each.texts)) as decode_window:
@@ -274,7 +273,8 @@ def generate(arguments, group):
         if redundancy.redundant:
             compiled = len(generator.decode.compile_cache) - graphs
             report(f"Placement: {redundancy.redundant} slots replicated the logical experts from 0 on, and those from "
-                   f"{config.num_experts // 2} on after token {new_tokens // 2}; graphs compiled for the change: {compiled}.")
+                   f"{config.num_experts // 2} on after token {new_tokens // 2}; graphs compiled for the change: "
+                   f"{compiled}.")
         after = [each.timers() for each in (prefill_window, decode_window)]
 
     generations = gather(group, generation, max(len(each.texts) for each in batches))
