@@ -210,13 +210,15 @@ class ExpertWindow:
         as `LocalGroup`. To let a rank leave that is alive, neither that nor `resume` is needed: give all ranks a
         `rank_mask` without it in one dispatch, in which it still takes part.
 
+        MindSpore 2.10 runs no graph again in which an operator failed: in graph mode make the cell anew, too.
+
         Args:
             rank_mask (sequence of R bools): the ranks that go on, this one among them.
 
         Raises:
             ValueError: `rank_mask` has not R elements, lacks this rank, or has one that has left before.
             RuntimeError: a rank did not come within the window's timeout, or with another mask; the window is closed
-                or on an NPU, where a new window of the ranks that are left is the way.
+                or on an NPU. Then a new window of the ranks that are left is the way.
         """
         if self._provider is None or self._provider.on_npu:
             raise RuntimeError("For 'ExpertWindow.resume', the window must be open and on the CPU. Create a new one of "
