@@ -6,7 +6,10 @@ graph, a decode step another. The weights are random, so the text is noise; what
 
     bash samples/quickstart.sh                                  # sets up, then four ranks
     bash samples/quickstart.sh --ranks 2 --dtype fp32 --check   # and compares every token with one dense rank
+    bash samples/quickstart.sh --ranks 2 --int8 --zero-experts 2 --redundant-experts 4 --check
     python samples/04_generate/generate.py                      # one rank, no launcher
+
+With --redundant-experts what these replicate changes half way, without a compilation.
 
 Rank 0 prints, on four ranks that share two cores, with --check (times vary; tokens may, with the processor and the
 number of ranks, since matmuls of other shapes round differently):

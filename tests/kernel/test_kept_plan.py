@@ -1,5 +1,5 @@
-"""A second tensor of the same routing, dispatched with the kept plan: no exchange of counts, and refused where it cannot
-hold."""
+"""A second tensor of the same routing, dispatched with the kept plan: no exchange of counts, and refused where it
+cannot hold."""
 
 import mindspore as ms
 import numpy as np

@@ -148,7 +148,7 @@ def resumes_alone(rank, address):
 
 
 def waits(rank, address):
-    """The others wait for rank 2, which begins when they do: their time is charged to it, and they have the phases' times."""
+    """The others wait for rank 2, which begins after them: that is charged to it, and they have the phases' times."""
     use_cpu()
     with join(address, rank, RANKS) as group, window_of(group) as window:
         if rank == 2:
