@@ -6,7 +6,7 @@ from ms_moe_comm.parameters import WindowParameters
 _MIB = 1 << 20
 # of the layout: sizes, and what lies inside a part
 _NOT_PARTS = {"control_bytes", "window_bytes", "counts_row_bytes", "dropped_from", "dropped_to", "waited",
-              "waited_row_bytes"}
+              "waited_row_bytes", "moves"}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class WindowParameters:
         block_dim (int): the most cores that a kernel on this window uses, 1 to 64.
         memory (str): name of the provider of the window's memory (see provider.py).
         overflow (str): "error" or "drop".
+        balanced_prefill (bool): ranks with few rows to send in a prefill move rows of those with many.
         keep_stats (bool): whether the operators add up times and bytes.
         shared_expert_num (int): S, shared experts on ranks of their own, 0 to 4.
         shared_expert_rank_num (int): Q, those ranks; a multiple of S, less than R.
@@ -56,6 +57,7 @@ class WindowParameters:
     shared_expert_num: int = 0
     shared_expert_rank_num: int = 0
     keep_stats: bool = False
+    balanced_prefill: bool = False
 
     def __post_init__(self):
         limits = _lib.limits()
@@ -72,8 +74,9 @@ class WindowParameters:
                              "every rank that holds routed experts holds the same number of them")
         if self.overflow not in OVERFLOWS:
             raise ValueError(f"For 'ExpertWindow', 'overflow' must be one of {OVERFLOWS}, but got {self.overflow!r}.")
-        if not isinstance(self.keep_stats, bool):
-            raise TypeError(f"For 'ExpertWindow', 'keep_stats' must be True or False, but got {self.keep_stats!r}.")
+        for name in ("keep_stats", "balanced_prefill"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"For 'ExpertWindow', '{name}' must be True or False, but got {getattr(self, name)!r}.")
         row_align = limits["row_align"]
         self._check_multiple("hidden_size", row_align // _DTYPE_BYTES[self.dtype],
                              f"a row of {self.dtype} is a whole number of {row_align} bytes, and this one has "
@@ -112,10 +115,20 @@ class WindowParameters:
         """The time-out in whole microseconds, as kernels take it."""
         return round(self.timeout * 1e6)
 
+    @property
+    def pooled_tokens(self):
+        """Tokens whose rows other ranks may move, 0 unless prefill is balanced."""
+        return self.max_tokens_per_rank if self.balanced_prefill else 0
+
+    @property
+    def pooled_pairs(self):
+        """(token, expert) pairs of these, shared experts on ranks of their own included."""
+        return self.pooled_tokens * (self.top_k + self.shared_expert_num)
+
     def layout(self):
         """Byte offsets of the window's parts and its size (see op_impl/common/window_layout.h)."""
         return _lib.window_layout(self.ep_world_size, self.moe_expert_num, self.block_dim, self.capacity,
-                                  self.row_bytes, self.shared_expert_rank_num)
+                                  self.row_bytes, self.shared_expert_rank_num, self.pooled_tokens, self.pooled_pairs)
 
     def _check_integer(self, name, low, high, advice):
         given = getattr(self, name)
@@ -185,6 +198,7 @@ _AGREED = (
     ("overflow", lambda parameters: OVERFLOWS.index(parameters.overflow), lambda word: OVERFLOWS[word]),
     ("shared_expert_num", lambda parameters: parameters.shared_expert_num, str),
     ("shared_expert_rank_num", lambda parameters: parameters.shared_expert_rank_num, str),
+    ("balanced_prefill", lambda parameters: parameters.balanced_prefill, lambda word: str(bool(word))),
 )
 
 

@@ -15,7 +15,7 @@ from ms_moe_comm.provider import make_provider, provider_name
 
 _COUNTERS = ("epoch", "exchange", "received_rows", "copied_bytes", "left_ranks", "lost_pairs")
 _PHASES = {"dispatch": ("count", "exchange", "place", "arrive"), "combine": ("outputs", "ready", "reduce")}
-_WAITS = ("counts", "arrived", "ready")
+_WAITS = ("counts", "arrived", "ready", "handed")
 _CYCLE = 20e-9  # seconds; GetSystemCycle counts at 50 MHz
 _numbers = itertools.count()  # parameters of one cell must differ in name, and a cell may use several windows
 
@@ -34,8 +34,8 @@ class ExpertWindow:
         outputs (Parameter): [A, H] dtype; where the last expert matmul should write.
         control (Parameter): int32, opaque; counts, flags and epochs.
         ep_world_size, ep_rank_id, moe_expert_num, local_expert_num, hidden_size, top_k, max_tokens_per_rank, capacity,
-        timeout, block_dim, overflow, keep_stats, shared_expert_num, shared_expert_rank_num and dtype: the window's
-        parameters, see `create`.
+        timeout, block_dim, overflow, keep_stats, balanced_prefill, shared_expert_num, shared_expert_rank_num and dtype:
+        the window's parameters, see `create`.
 
     The tensors are the window's memory itself. Use what the operators return and not these parameters inside a
     graph: a graph knows nothing of writes that reach memory behind its back. They need no gradient and belong in no
@@ -61,6 +61,7 @@ class ExpertWindow:
         self.block_dim = parameters.block_dim
         self.overflow = parameters.overflow
         self.keep_stats = parameters.keep_stats
+        self.balanced_prefill = parameters.balanced_prefill
         self.shared_expert_num = parameters.shared_expert_num
         self.shared_expert_rank_num = parameters.shared_expert_rank_num
         number, layout = next(_numbers), parameters.layout()
@@ -76,7 +77,7 @@ class ExpertWindow:
     @classmethod
     def create(cls, *, moe_expert_num, hidden_size, top_k, max_tokens_per_rank, dtype=ms.bfloat16, group=None,
                capacity=None, timeout=30.0, block_dim=1, overflow="error", shared_expert_num=0,
-               shared_expert_rank_num=0, keep_stats=False):
+               shared_expert_rank_num=0, keep_stats=False, balanced_prefill=False):
         """Makes a window. Collective: all ranks of the group call it together, with the same values.
 
         Args:
@@ -103,6 +104,9 @@ class ExpertWindow:
                 computes itself is `shared_expert_x` of combine.
             shared_expert_rank_num (int): Q, the ranks 0 to Q - 1 that hold one shared expert each and no routed one, a
                 multiple of S; the instances of shared expert j are the ranks from j * Q / S on.
+            balanced_prefill (bool): in a prefill, ranks with few rows to send move rows of ranks with many, so that none
+                moves more than an equal share. The result is the same to the bit. It costs memory for rows of x in each
+                window, a copy of the rows that others move, and one wait more: for prompts of very different length.
             keep_stats (bool): whether this rank's operators add up times and bytes, see `stats`. May differ between
                 ranks.
 
@@ -120,7 +124,8 @@ class ExpertWindow:
                 ep_world_size=ranks.size, moe_expert_num=moe_expert_num, hidden_size=hidden_size, top_k=top_k,
                 max_tokens_per_rank=max_tokens_per_rank, dtype=dtype, capacity=capacity, timeout=timeout,
                 block_dim=block_dim, memory=provider_name(), overflow=overflow, shared_expert_num=shared_expert_num,
-                shared_expert_rank_num=shared_expert_rank_num, keep_stats=keep_stats))
+                shared_expert_rank_num=shared_expert_rank_num, keep_stats=keep_stats,
+                balanced_prefill=balanced_prefill))
             provider = make_provider(parameters.memory, ranks)
             provider.allocate(parameters.layout()["window_bytes"])
             window = cls(parameters, provider)
@@ -129,7 +134,8 @@ class ExpertWindow:
                              parameters.capacity, parameters.row_bytes, parameters.block_dim,
                              parameters.max_tokens_per_rank, parameters.top_k, parameters.dtype_code,
                              parameters.timeout_us, parameters.shared_expert_rank_num, parameters.shared_expert_num,
-                             parameters.overflow == "drop", parameters.keep_stats, bases, provider.on_npu)
+                             parameters.overflow == "drop", parameters.keep_stats,
+                             parameters.pooled_tokens, parameters.pooled_pairs, bases, provider.on_npu)
             ranks.all_gather([0])  # nobody's first dispatch meets a peer whose window is not ready
             return window
 
@@ -168,7 +174,10 @@ class ExpertWindow:
             dispatch, "read_bytes" from others by combine; "seconds", as the first core sees them, of the phases of
             "dispatch" ("count", "exchange", "place", "arrive") and of "combine" ("outputs", "ready", "reduce"); and
             "waited", lists of R, seconds of the core that waited longest: for each rank's "counts", rows ("arrived")
-            and outputs ("ready"). Each wait is charged to the first rank that was missing.
+            outputs ("ready") and rows handed over ("handed"). Each wait is charged to the first rank that was missing.
+
+            With `balanced_prefill`, "moved_rows": a list of R, the rows that this rank moved to each in the last prefill, of
+            whomever they were.
 
         Raises:
             RuntimeError: the window is closed.
@@ -186,6 +195,10 @@ class ExpertWindow:
             stats["seconds"] = {op: {phase: int(self._word(f"{phase}_cycles")[0]) * _CYCLE for phase in phases}
                                 for op, phases in _PHASES.items()}
             stats["waited"] = self._waited()
+        if self.balanced_prefill:
+            words = -(-self.ep_world_size // 2)
+            moves = self._provider.words(self._parameters.layout()["moves"], words).view(np.int32)
+            stats["moved_rows"] = moves[:self.ep_world_size].tolist()
         return stats
 
     def _waited(self):

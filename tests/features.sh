@@ -4,4 +4,4 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$repository/tests"
-python -m properties.run --cases 600 --seed 1 --table "$@"
+python -m properties.run --cases 1200 --seed 1 --table "$@"

@@ -10,12 +10,14 @@
 //            the last word carries what the ranks must agree on
 //   arrived  [R] lines: the epoch whose rows from that source have all landed
 //   ready    [R] lines: the epoch whose expert outputs on that rank may be read
+//   handed   [R] lines: the epoch of which that rank has handed over rows to this one (balanced prefill)
 //   aborted  [R] lines: a record of the error that made that rank give up
 //   meeting  [R] lines: what the hosts tell each other when they resume after a failure
 //   scratch  tables of this rank's own kernels; no peer touches them
 //   rows     [A] rows, dispatch writes them from every rank       -> window.rows
 //   scales   [A] fp32                                             -> window.scales
 //   outputs  [A] rows, combine reads them from every rank         -> window.outputs
+//   inputs   rows of x that other ranks move, and entries that say where to (balanced prefill)
 //
 // header .. scratch together are the tensor window.control.
 //
@@ -58,6 +60,8 @@ enum WindowField : uint32_t {
   kSharedRankNum,    // Q
   kSharedExpertNum,  // S on ranks of their own
   kOverflowDrop,     // 1: rows beyond the capacity are dropped, 0: they are an error
+  kPooledTokens,     // most tokens of a rank, if prefill is balanced
+  kPooledPairs,      //   and their (token, column) pairs
   kKeepsStats,       // 1: the kernels add up times and bytes
   // advanced by the kernels, since under graph capture the host's launch code does not run on replay
   kEpoch,         // dispatches so far
@@ -136,8 +140,11 @@ enum MapFault : int64_t { kReplicaCount = 0, kPhysicalId = 1, kOwnedTwice = 2 };
 // The 32 bits behind the epoch in the last word of a counts row.
 enum AgreementBits : uint32_t { kMapHashBits = 20, kMaskHashBits = 8, kQuantModeBits = 4 };
 
-enum Phase : int64_t { kNoPhase = 0, kWaitCounts = 1, kWaitArrived = 2, kWaitReady = 3, kReadInput = 4 };
-constexpr uint64_t kWaitPhases = 3;
+enum Phase : int64_t { kNoPhase = 0, kWaitCounts = 1, kWaitArrived = 2, kWaitReady = 3, kWaitHanded = 4, kReadInput = 5 };
+constexpr uint64_t kWaitPhases = 4;
+
+// What a rank hands over to another in a balanced prefill: a row of its x, and where it goes.
+enum EntryField : uint32_t { kEntryToken = 0, kEntryRow, kEntryRank, kEntrySmooth, kEntryWords };
 
 // What the layout depends on.
 struct WindowShape {
@@ -147,6 +154,8 @@ struct WindowShape {
   uint64_t capacity;    // A
   uint64_t row_bytes;
   uint64_t shared_ranks = 0;  // Q
+  uint64_t pooled_tokens = 0;  // most tokens of a rank, if prefill is balanced, and their (token, column) pairs
+  uint64_t pooled_pairs = 0;
 };
 
 __aicore__ inline uint64_t RoundUp(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
@@ -200,8 +209,11 @@ __aicore__ inline uint64_t ArrivedOffset(const WindowShape &s) {
 __aicore__ inline uint64_t ReadyOffset(const WindowShape &s) {
   return ArrivedOffset(s) + RegionSize(s.world_size * kLineBytes);
 }
-__aicore__ inline uint64_t AbortedOffset(const WindowShape &s) {
+__aicore__ inline uint64_t HandedOffset(const WindowShape &s) {
   return ReadyOffset(s) + RegionSize(s.world_size * kLineBytes);
+}
+__aicore__ inline uint64_t AbortedOffset(const WindowShape &s) {
+  return HandedOffset(s) + RegionSize(s.world_size * kLineBytes);
 }
 
 // [R] lines: what each rank tells when the hosts meet to resume after a failure.
@@ -263,10 +275,45 @@ __aicore__ inline uint64_t WaitedOffset(const WindowShape &s, uint64_t block, ui
   return NoteOffset(s, 0) + RegionSize(s.block_dim * kLineBytes) +
          (block * kWaitPhases + phase - kWaitCounts) * RoundUp(s.world_size * sizeof(uint64_t), kLineBytes);
 }
+// The tables of a balanced prefill, empty in other windows.
+__aicore__ inline uint64_t Balanced(const WindowShape &s, uint64_t bytes) {
+  return s.pooled_tokens > 0 ? RegionSize(bytes) : 0;
+}
+// [R destinations][R] int32: the rows that each rank sends there.
+__aicore__ inline uint64_t SharesOffset(const WindowShape &s, uint64_t destination) {
+  return RegionSize(WaitedOffset(s, s.block_dim, kWaitCounts)) + destination * TableRowBytes(s.world_size);
+}
+// [R] int32: the rows that each rank sends.
+__aicore__ inline uint64_t LoadsOffset(const WindowShape &s) {
+  return SharesOffset(s, 0) + Balanced(s, s.world_size * TableRowBytes(s.world_size));
+}
+// [R] int32: the rows for this rank that each rank brings.
+__aicore__ inline uint64_t BringersOffset(const WindowShape &s) {
+  return LoadsOffset(s) + Balanced(s, TableRowBytes(s.world_size));
+}
+// [R] int32: the rows that this rank brings to each, of whomever they are.
+__aicore__ inline uint64_t MovesOffset(const WindowShape &s) {
+  return BringersOffset(s) + Balanced(s, TableRowBytes(s.world_size));
+}
+// [R] int32: the rows of this rank that each moves for it, and the rows of each that this one moves.
+__aicore__ inline uint64_t HelpersOffset(const WindowShape &s) {
+  return MovesOffset(s) + Balanced(s, TableRowBytes(s.world_size));
+}
+__aicore__ inline uint64_t HelpedOffset(const WindowShape &s) {
+  return HelpersOffset(s) + Balanced(s, TableRowBytes(s.world_size));
+}
+// [slots] int32: the rows of this rank for each slot.
+__aicore__ inline uint64_t OwnRowsOffset(const WindowShape &s) {
+  return HelpedOffset(s) + Balanced(s, TableRowBytes(s.world_size));
+}
+// [slots] int32: what to add to a row of this rank's for its place in the order of (slot, token).
+__aicore__ inline uint64_t ShiftsOffset(const WindowShape &s) {
+  return OwnRowsOffset(s) + Balanced(s, TableRowBytes(SlotNum(s)));
+}
 
 // --- rows ---
 __aicore__ inline uint64_t ControlBytes(const WindowShape &s) {
-  return RegionSize(WaitedOffset(s, s.block_dim, kWaitCounts));
+  return ShiftsOffset(s) + Balanced(s, TableRowBytes(SlotNum(s)));
 }
 __aicore__ inline uint64_t RowsOffset(const WindowShape &s) { return ControlBytes(s); }
 __aicore__ inline uint64_t ScalesOffset(const WindowShape &s) {
@@ -275,8 +322,15 @@ __aicore__ inline uint64_t ScalesOffset(const WindowShape &s) {
 __aicore__ inline uint64_t OutputsOffset(const WindowShape &s) {
   return ScalesOffset(s) + RegionSize(s.capacity * sizeof(float));
 }
+// [pooled tokens] rows of x, and [pooled pairs] entries: what this rank hands over.
+__aicore__ inline uint64_t InputOffset(const WindowShape &s, uint64_t token) {
+  return OutputsOffset(s) + RegionSize(s.capacity * s.row_bytes) + token * s.row_bytes;
+}
+__aicore__ inline uint64_t EntryOffset(const WindowShape &s, uint64_t entry) {
+  return InputOffset(s, 0) + Balanced(s, s.pooled_tokens * s.row_bytes) + entry * kEntryWords * sizeof(int32_t);
+}
 __aicore__ inline uint64_t WindowBytes(const WindowShape &s) {
-  return OutputsOffset(s) + RegionSize(s.capacity * s.row_bytes);
+  return EntryOffset(s, 0) + Balanced(s, s.pooled_pairs * kEntryWords * sizeof(int32_t));
 }
 __aicore__ inline uint64_t RowOffset(const WindowShape &s, uint64_t row) { return RowsOffset(s) + row * s.row_bytes; }
 // Rows quantised to int8 lie in the same bytes, closer together: a row is a whole number of 32 bytes again.

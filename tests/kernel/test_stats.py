@@ -29,7 +29,7 @@ def test_times_of_the_phases_are_part_of_the_operators(phase, block_dim):
                 assert 0 < sum(phases.values()) <= timers[op]
                 assert before is None or all(phases[name] >= before[op][name] for name in phases)
             before = stats["seconds"]
-        assert stats["waited"] == {phase: [0.0] for phase in ("counts", "arrived", "ready")} or block_dim > 1
+        assert stats["waited"] == {phase: [0.0] for phase in ("counts", "arrived", "ready", "handed")} or block_dim > 1
         assert stats["sent_rows"] == stats["sent_bytes"] == stats["read_bytes"] == 0  # nobody else is there
 
 

@@ -57,6 +57,7 @@ def cases(draw, max_ranks=4):
         "room": room,
         "max_tokens": max_tokens,
         "steps": all_steps,
+        "balanced": draw(st.booleans()),
         "live": live,  # of each rank, from step `leave` on
         "leave": leave,
         "seed": draw(st.integers(0, 2**32 - 1)),

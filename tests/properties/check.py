@@ -106,7 +106,8 @@ def run(case, group):
             moe_expert_num=drawn.group.moe_expert_num, hidden_size=drawn.hidden, top_k=case["top_k"],
             max_tokens_per_rank=case["max_tokens"], dtype=dtype, group=group, capacity=drawn.capacity, timeout=60.0,
             block_dim=case["block_dim"], overflow="drop" if case["room"] == "drop" else "error",
-            shared_expert_num=case["shared"][0], shared_expert_rank_num=case["shared"][1]) as window:
+            shared_expert_num=case["shared"][0], shared_expert_rank_num=case["shared"][1],
+            balanced_prefill=case["balanced"]) as window:
         dispatchers = {phase: MoEDispatcher(window, phase, quant_mode=case["quant_mode"], zero_expert_num=zero,
                                             copy_expert_num=copy, const_expert_num=const,
                                             replica_policy=drawn.group.replica_policy)
@@ -118,6 +119,7 @@ def run(case, group):
                 return
             played = Step(drawn, step, routed, window, dispatchers[step["phase"]], group.rank)
             played.rank_mask = Tensor(np.array(case["live"])) if number == case["leave"] else None
+            played.live = case["live"] if case["leave"] is not None and number >= case["leave"] else None
             played.kept_handle = handle if step["keep"] else None
             handle = played.run()
             dropped += routed.dropped
@@ -155,6 +157,8 @@ class Step:
         np.testing.assert_array_equal(handle[0].asnumpy(), self.routed.physical_expert_ids[self.rank])
         np.testing.assert_array_equal(handle[1].asnumpy(), self.routed.expand_idx[self.rank])
         self.check_rows(rows_memory, scales_memory.view(np.float32))
+        if self.window.balanced_prefill and self.step["phase"] == "prefill":
+            self.check_balance()
         if self.step["combine"]:
             self.check_combine(handle)
         return handle
@@ -206,6 +210,12 @@ class Step:
                                           factors.view(np.uint32) | (np.isnan(factors) << 31))
         np.testing.assert_array_equal(rows_memory[:len(content)], content)
         assert self.kept_handle or (rows_memory[len(content):] == 0xFF).all(), "a row past the total was written"
+
+    def check_balance(self):
+        """Nobody moves more than an equal share of the rows, as whole rows."""
+        live = self.drawn.world_size if self.live is None else sum(self.live)
+        total = sum(map(len, self.routed.rows))
+        assert sum(self.window.stats()["moved_rows"]) <= -(-total // live)
 
     def smooth_row(self, source, token, column):
         top_k = self.drawn.case["top_k"]

@@ -43,7 +43,11 @@ COMBINE = {
     "residual_x": lambda case, step: step["residual_x"],
     "out_dtype": lambda case, step: step["out_dtype"] is not None,
 }
-PREFILL_DISPATCH = {**DISPATCH, "kept plan": lambda case, step: step["keep"]}
+PREFILL_DISPATCH = {
+    **DISPATCH,
+    "kept plan": lambda case, step: step["keep"],
+    "balanced": lambda case, step: case["balanced"] and len(set(step["tokens"])) > 1,
+}
 PRIMITIVES = {"moe_decode_dispatch": DISPATCH, "moe_prefill_dispatch": PREFILL_DISPATCH,
               "moe_decode_combine": COMBINE, "moe_prefill_combine": COMBINE}
 

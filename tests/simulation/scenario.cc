@@ -26,6 +26,7 @@ using namespace moe_comm;
 
 constexpr uint64_t kEndlessUs = uint64_t{1} << 33;  // the simulator's clock leaps there when nothing can go on
 constexpr uint64_t kNoStep = ~uint64_t{0};
+constexpr uint64_t kMaxTokens = 200;                // of a rank, if prefill is balanced
 constexpr uint64_t kUnit = 32;                      // of rows and buffers
 
 // What one rank does wrong. All but kBadId and kNoDispatch happen in the last step,
@@ -80,8 +81,9 @@ struct Configuration {
   uint32_t tile_elements;
   SpecialExperts special;
   bool keeps_stats;
+  bool balanced;
   std::vector<uint8_t> live;  // of each rank, from step leave_step on; none: all
-  uint64_t leave_step;
+  uint64_t leave_step = kNoStep;
   Fault fault;
   uint32_t fault_rank;
   bool asynchronous;
@@ -214,6 +216,7 @@ class Scenario {
     }
     ConfigureRules();
     c.keeps_stats = OneIn(4);
+    c.balanced = OneIn(3);
     c.leave_step = kNoStep;
     // the work split of op_host, or smaller buffers, so that short rows are cut too
     const uint64_t small = kUnit * (1 + Random(c.row_bytes / kUnit));
@@ -477,8 +480,9 @@ class Scenario {
   }
 
   WindowShape Shape() const {
+    const uint64_t tokens = config_.balanced ? kMaxTokens : 0;
     return {config_.world_size, config_.expert_num, config_.cores, config_.capacity, config_.row_bytes,
-            config_.rules.shared_ranks};
+            config_.rules.shared_ranks, tokens, tokens * config_.rules.Columns()};
   }
 
   void MakeWindows() {
@@ -507,6 +511,8 @@ class Scenario {
       words[kDtype] = config_.dtype;
       words[kOverflowDrop] = config_.drops;
       words[kKeepsStats] = config_.keeps_stats;
+      words[kPooledTokens] = shape.pooled_tokens;
+      words[kPooledPairs] = shape.pooled_pairs;
       words[kTimeoutUs] = kEndlessUs;
       std::memcpy(windows_[rank] + PeersOffset(shape), bases.data(), bases.size() * sizeof(uint64_t));
       const auto part = [&](const std::string &name, uint64_t offset, uint64_t bytes, bool content) {
@@ -523,6 +529,22 @@ class Scenario {
       }
       part("arrived", ArrivedOffset(shape), config_.world_size * kLineBytes, true);
       part("ready", ReadyOffset(shape), config_.world_size * kLineBytes, true);
+      part("handed", HandedOffset(shape), config_.world_size * kLineBytes, true);
+      if (config_.balanced) {
+        const uint64_t ranks = config_.world_size * sizeof(int32_t);
+        for (uint32_t d = 0; d < config_.world_size; ++d) {
+          part("shares[" + std::to_string(d) + "]", SharesOffset(shape, d), ranks, false);
+        }
+        part("loads", LoadsOffset(shape), ranks, false);
+        part("bringers", BringersOffset(shape), ranks, false);
+        part("moves", MovesOffset(shape), ranks, false);
+        part("helpers", HelpersOffset(shape), ranks, false);
+        part("helped", HelpedOffset(shape), ranks, false);
+        part("own_rows", OwnRowsOffset(shape), table, false);
+        part("shifts", ShiftsOffset(shape), table, false);
+        part("inputs", InputOffset(shape, 0), shape.pooled_tokens * config_.row_bytes, false);
+        part("entries", EntryOffset(shape, 0), shape.pooled_pairs * kEntryWords * sizeof(int32_t), false);
+      }
       part("live", LiveOffset(shape), config_.world_size, false);
       part("aborted", AbortedOffset(shape), config_.world_size * kLineBytes, true);
       for (uint64_t block = 0; block < config_.cores; ++block) {
@@ -627,6 +649,7 @@ class Scenario {
     if (config_.drops) CheckDropped(rank, number);
     CheckSums(rank, number);
     if (step.prefill) CheckPlan(rank, number, step, arguments.plan);
+    if (step.prefill && config_.balanced) CheckBalance(rank, number, step);
 
     if (!step.combine) return true;
     if (config_.fault == Fault::kAbsentCombine && last && faulty) return false;
@@ -1047,8 +1070,36 @@ class Scenario {
       if (pair >= 0) ++seen[pair];
     }
     for (size_t i = 0; i < seen.size(); ++i) {
-      if (seen[i] != (expand_idx[i] >= 0)) Fail(rank, step, "the plan misses a pair, or has it twice");
+      const int32_t least = config_.balanced ? 0 : 1;  // others may move a row
+      if (expand_idx[i] < 0 ? seen[i] != 0 : seen[i] > 1 || seen[i] < least) Fail(rank, step, "the plan misses a pair, or has it twice");
     }
+  }
+
+  // Nobody moves more than an equal share, and the first ranks with room are the first to help.
+  void CheckBalance(uint32_t rank, uint64_t number, const Step &step) {
+    std::vector<int64_t> load(config_.world_size, 0);
+    int64_t total = 0;
+    for (const std::vector<Row> &rows : step.expected.rows) {
+      for (const Row &row : rows) ++load[row.source];
+      total += static_cast<int64_t>(rows.size());
+    }
+    std::vector<int64_t> live;
+    for (uint32_t other = 0; other < config_.world_size; ++other) live.push_back(number < config_.leave_step || config_.live[other]);
+    const int64_t ranks = std::count(live.begin(), live.end(), 1);
+    const int64_t share = (total + ranks - 1) / ranks;
+    int64_t surplus = 0;
+    for (const int64_t rows : load) surplus += std::max<int64_t>(0, rows - share);
+    int64_t moves = 0;
+    for (uint32_t other = 0; other <= rank; ++other) {
+      const int64_t helps = live[other] ? std::min(surplus, std::max<int64_t>(0, share - load[other])) : 0;
+      surplus -= helps;
+      moves = std::min(load[other], share) + helps;
+    }
+    const int32_t *table = reinterpret_cast<const int32_t *>(windows_[rank] + MovesOffset(Shape()));
+    simulator_->Touch(rank, table, config_.world_size * sizeof(int32_t), false);
+    int64_t got = 0;
+    for (uint32_t other = 0; other < config_.world_size; ++other) got += table[other];
+    Compare(rank, number, "rows that it moves", got, moves);
   }
 
   std::string Describe() const {
@@ -1075,6 +1126,7 @@ class Scenario {
     if (c.quant_mode != kNotQuantised) text += number(" int8, smooth=", c.smooth_kind);
     if (c.drops) text += " drops";
     if (c.keeps_stats) text += " stats";
+    if (c.balanced) text += " balanced";
     if (c.leave_step < steps_.size()) {
       text += number(" from step ", c.leave_step) + " without";
       for (uint32_t rank = 0; rank < c.world_size; ++rank) text += c.live[rank] ? "" : number(" ", rank);

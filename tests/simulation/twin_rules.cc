@@ -124,6 +124,8 @@ const std::vector<Rule> kRules = {
      [] { Tools t; Duplicate(t.a, 1, 16); Sync<HardEvent::V_S>(); t.a.GetValue(1); Sync<HardEvent::S_V>();
           Duplicate(t.a, 2, 16); }},
     {"scalar without V_S", "race in a core|never written", [] { Tools t; Duplicate(t.a, 1, 16); t.a.GetValue(1); }},
+    {"scalar read, then vector in place", nullptr,
+     [] { Tools t; Fill(t); t.a.GetValue(0); Sync<HardEvent::S_V>(); Add(t.a, t.a, t.a, 16); }},
     {"vector without S_V", "race in a core", [] { Tools t; Fill(t); Add(t.b, t.a, t.a, 16); }},
     {"an event that orders other pipes", "race in a core|never written",
      [] { Tools t; t.Load(); Sync<HardEvent::MTE2_V>(); t.a.GetValue(0); }},

@@ -262,8 +262,8 @@ def test_parts_add_up(ranks, experts, dtype, capacity):
     parameters = WindowParameters(ep_world_size=ranks, moe_expert_num=experts, hidden_size=7168, top_k=4,
                                   max_tokens_per_rank=128, dtype=dtype, capacity=capacity)
     report = MemoryReport.of(parameters)
-    assert list(report.parts) == ["header", "records", "peers", "live", "counts", "arrived", "ready", "aborted",
-                                  "meeting", "scratch", "rows", "scales", "outputs"]
+    assert list(report.parts) == ["header", "records", "peers", "live", "counts", "arrived", "ready", "handed",
+                                  "aborted", "meeting", "scratch", "rows", "scales", "outputs"]
     assert sum(report.parts.values()) == report.total == parameters.layout()["window_bytes"]
     assert report.parts["rows"] == report.parts["outputs"] >= parameters.capacity * parameters.row_bytes
     for size in (*report.parts.values(), report.total, *report.relay_buffers.values(), *report.relay_totals.values()):

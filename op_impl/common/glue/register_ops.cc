@@ -190,8 +190,9 @@ MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_INFER)
 // --- the Python module ---
 
 pybind11::dict LayoutOf(uint64_t world_size, uint64_t expert_num, uint64_t block_dim, uint64_t capacity,
-                        uint64_t row_bytes, uint64_t shared_ranks) {
-  const WindowShape s = {world_size, expert_num, block_dim, capacity, row_bytes, shared_ranks};
+                        uint64_t row_bytes, uint64_t shared_ranks, uint64_t pooled_tokens, uint64_t pooled_pairs) {
+  const WindowShape s = {world_size, expert_num, block_dim, capacity, row_bytes, shared_ranks, pooled_tokens,
+                         pooled_pairs};
   pybind11::dict d;
   d["header"] = 0;
   d["records"] = RecordsOffset();
@@ -201,6 +202,7 @@ pybind11::dict LayoutOf(uint64_t world_size, uint64_t expert_num, uint64_t block
   d["counts_row_bytes"] = CountsRowBytes(s);
   d["arrived"] = ArrivedOffset(s);
   d["ready"] = ReadyOffset(s);
+  d["handed"] = HandedOffset(s);
   d["aborted"] = AbortedOffset(s);
   d["meeting"] = MeetingOffset(s, 0);
   d["scratch"] = HistogramOffset(s, 0);
@@ -212,6 +214,11 @@ pybind11::dict LayoutOf(uint64_t world_size, uint64_t expert_num, uint64_t block
   d["rows"] = RowsOffset(s);
   d["scales"] = ScalesOffset(s);
   d["outputs"] = OutputsOffset(s);
+  if (pooled_tokens > 0) {
+    d["moves"] = MovesOffset(s);
+    d["inputs"] = InputOffset(s, 0);
+    d["entries"] = EntryOffset(s, 0);
+  }
   d["window_bytes"] = WindowBytes(s);
   return d;
 }
@@ -288,9 +295,10 @@ void DefinePyNative(pybind11::module *m) {
 void InitWindowAt(uint64_t base, uint64_t world_size, uint64_t rank_id, uint64_t expert_num, uint64_t capacity,
                   uint64_t row_bytes, uint64_t block_dim, uint64_t max_tokens, uint64_t top_k, uint64_t dtype_code,
                   uint64_t timeout_us, uint64_t shared_ranks, uint64_t shared_experts, bool drops, bool keeps_stats,
+                  uint64_t pooled_tokens, uint64_t pooled_pairs,
                   const std::vector<uint64_t> &peer_bases, bool on_npu) {
   WindowParameters p;
-  p.shape = {world_size, expert_num, block_dim, capacity, row_bytes, shared_ranks};
+  p.shape = {world_size, expert_num, block_dim, capacity, row_bytes, shared_ranks, pooled_tokens, pooled_pairs};
   p.shared_experts = shared_experts;
   p.drops = drops;
   p.keeps_stats = keeps_stats;

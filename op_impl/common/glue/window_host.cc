@@ -66,6 +66,7 @@ std::string AwaitedThing(int64_t phase) {
     case kWaitCounts: return "the counts (phase 'counts')";
     case kWaitArrived: return "the rows (phase 'arrived')";
     case kWaitReady: return "the expert outputs (phase 'ready')";
+    case kWaitHanded: return "the rows that it hands over (phase 'handed')";
     default: return "nothing (phase 'input')";
   }
 }
@@ -265,6 +266,8 @@ void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint
   words[kSharedExpertNum] = p.shared_experts;
   words[kOverflowDrop] = p.drops;
   words[kKeepsStats] = p.keeps_stats;
+  words[kPooledTokens] = p.shape.pooled_tokens;
+  words[kPooledPairs] = p.shape.pooled_pairs;
   words.insert(words.end(), peer_bases.begin(), peer_bases.end());
   if (p.on_npu) {
     npu::Clear(base, ControlBytes(p.shape));  // the framework's memory has been used before

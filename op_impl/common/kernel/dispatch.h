@@ -45,6 +45,8 @@ class Dispatch {
     next_rows.Init(&window, &routes, &page_, pipe);
     placement.Init(&window, &routes, arguments.placement, pipe);
     indices = indices_buffer_.Get<int32_t>();
+    brings_to = DestinationsOffset(window.shape);
+    brought_by = SourcesOffset(window.shape);
   }
 
   // Stages 1 and 2: after it, true, every row index follows from this rank's tables; false, no row may move.
@@ -79,9 +81,9 @@ class Dispatch {
     const bool placed = failure.Barrier() && fits_;
     stopwatch_.Lap(kPlaceCycles);
     if (placed) {
-      flags.Publish(ArrivedOffset(window.shape), DestinationsOffset(window.shape), exchange.Epoch());
+      flags.Publish(ArrivedOffset(window.shape), brings_to, exchange.Epoch());
       if (AscendC::GetBlockIdx() == 0) StorePlanHeader();  // here it takes no time that would not be waited
-      flags.Await(ArrivedOffset(window.shape), SourcesOffset(window.shape), exchange.Epoch(), kWaitArrived);
+      flags.Await(ArrivedOffset(window.shape), brought_by, exchange.Epoch(), kWaitArrived);
     }
     if (AscendC::GetBlockIdx() == 0) {
       if (!placed) exchange.ReportNothing(arguments_.expert_token_nums);
@@ -102,6 +104,12 @@ class Dispatch {
     Store(arguments_.physical_ids + static_cast<uint64_t>(first) * top_k * sizeof(int32_t), ids, tokens * top_k);
   }
 
+  // Back from where they were stored.
+  __aicore__ inline void LoadIndices(uint32_t first, uint32_t tokens) {
+    const uint64_t at = static_cast<uint64_t>(first) * routes.Columns() * sizeof(int32_t);
+    Load(indices, arguments_.expand_idx + at, tokens * routes.Columns());
+  }
+
   __aicore__ inline void StorePlan(uint64_t word, const AscendC::LocalTensor<int32_t> &words, uint32_t count) {
     Store(arguments_.plan + word * sizeof(int32_t), words, count);
   }
@@ -115,6 +123,12 @@ class Dispatch {
   NextRows next_rows;
   Placement placement;
   AscendC::LocalTensor<int32_t> indices;  // [kTileTokens, columns] expand_idx of the tile
+  uint64_t brings_to;   // tables [R] of the rows that this rank brings to each, and each to this one
+  uint64_t brought_by;
+
+ protected:
+  LiveRanks live_;
+  SlotPage page_;
 
  private:
   __aicore__ inline void Finish(bool placed) {
@@ -170,8 +184,6 @@ class Dispatch {
   bool fits_ = false;
   int32_t kept_[kPlanFields];  // the kept plan's
   Stopwatch stopwatch_;
-  LiveRanks live_;
-  SlotPage page_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> header_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> flags_buffer_;

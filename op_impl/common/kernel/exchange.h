@@ -243,6 +243,9 @@ class Exchange {
       Store(window_->Own(SourcesOffset(window_->shape)), per_source_, window_->world_size);
       window_->SetField(kReceivedRows, static_cast<uint64_t>(need));
     }
+    if (window_->shape.pooled_tokens > 0) {
+      Store(window_->Own(SharesOffset(window_->shape, destination)), per_source_, window_->world_size);
+    }
     before_.SetValue(0, per_source_.GetValue(window_->rank));
     Store(window_->Own(DestinationsOffset(window_->shape) + destination * sizeof(int32_t)), before_, 1);
     return true;
@@ -259,6 +262,9 @@ class Exchange {
       const uint32_t part = Min(kStageExperts, slots - first);
       const uint32_t slot = window_->FirstSlotOf(destination) + first;
       if (!SumSources(slot, part, cut, wait)) return -1;
+      if (window_->shape.pooled_tokens > 0) {
+        Store(window_->Own(OwnRowsOffset(window_->shape) + slot * sizeof(int32_t)), own_, part);
+      }
       for (uint32_t i = 0; i < part; ++i) {
         const uint32_t rows = static_cast<uint32_t>(total_.GetValue(i));
         const int32_t first_row = static_cast<int32_t>(need) + before_.GetValue(i);

@@ -32,9 +32,8 @@ class Placement {
       quantiser_.Init(input.x, hidden_size_, window->dtype, input.smooth_kind != kNoSmooth, pipe);
       pipe->InitBuffer(scale_buffer_, kRowAlign);
       scale_ = scale_buffer_.Get<float>();
-    } else {
-      pipe->InitBuffer(queue_, 2, buffer_bytes_);
     }
+    if (!Quantised() || window->shape.pooled_tokens > 0) pipe->InitBuffer(queue_, 2, buffer_bytes_);
   }
 
   __aicore__ inline bool Quantised() const { return input_.quant_mode == kDynamicInt8; }
@@ -42,6 +41,28 @@ class Placement {
   // That a row takes on its way, with its scale.
   __aicore__ inline uint64_t RowBytes() const {
     return Quantised() ? QuantisedRowBytes(hidden_size_) + sizeof(float) : static_cast<uint64_t>(row_bytes_);
+  }
+
+  // Copies row `token` to `offset` of this rank's region.
+  __aicore__ inline void CopyRow(uint32_t token, uint64_t offset) {
+    for (uint32_t at = 0; at < row_bytes_; at += buffer_bytes_) {
+      const uint32_t bytes = Min(buffer_bytes_, row_bytes_ - at);
+      AscendC::LocalTensor<uint16_t> piece = LoadRows(token, 1, at, bytes);
+      Write(piece, window_->Own(offset) + at, bytes);
+      queue_.FreeTensor(piece);
+    }
+  }
+
+  // Moves row `token` of another rank's `x` to its row of `rank`, given at `index`. No own token is moved after it.
+  __aicore__ inline void MoveOfOther(GM_ADDR x, uint32_t token, uint32_t rank, uint32_t smooth_row,
+                                     const AscendC::LocalTensor<int32_t> &index) {
+    of_other_ = true;
+    rank_ = rank;
+    smooth_row_ = smooth_row;
+    columns_ = 1;
+    x_.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(x));
+    if (Quantised()) quantiser_.SetSource(x);
+    MoveToken(token, 0, index);
   }
 
   // Moves one token's row to all its places.
@@ -55,7 +76,7 @@ class Placement {
       MoveQuantised(first, token, indices, 0, columns_, input_.scales);
     } else {
       for (uint32_t column = 0; column < columns_; ++column) {
-        const uint64_t row = routes_->SmoothRow(token, column);
+        const uint64_t row = of_other_ ? smooth_row_ : routes_->SmoothRow(token, column);
         MoveQuantised(first, token, indices, column, column + 1,
                       input_.scales + row * hidden_size_ * sizeof(float));
       }
@@ -121,7 +142,7 @@ class Placement {
   }
 
   __aicore__ inline GM_ADDR Peer(uint32_t pair, uint64_t offset) const {
-    return window_->Peer(window_->Owner(routes_->SlotOfPair(pair)), offset);
+    return window_->Peer(of_other_ ? rank_ : window_->Owner(routes_->SlotOfPair(pair)), offset);
   }
   __aicore__ inline GM_ADDR RowAddress(uint32_t pair, const AscendC::LocalTensor<int32_t> &indices) const {
     return Peer(pair, RowOffset(window_->shape, static_cast<uint64_t>(indices.GetValue(pair))));
@@ -154,6 +175,9 @@ class Placement {
   uint32_t row_bytes_;
   uint32_t buffer_bytes_;
   uint32_t hidden_size_ = 0;
+  bool of_other_ = false;  // the row at hand is of another rank, goes to rank_, and has the smooth factors smooth_row_
+  uint32_t rank_ = 0;
+  uint64_t smooth_row_ = 0;
   Quantiser quantiser_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> scale_buffer_;
   AscendC::LocalTensor<float> scale_;

@@ -29,6 +29,9 @@ class Quantiser {
     largest_ = largest_buffer_.Get<int32_t>();
   }
 
+  // Of another tensor from now on.
+  __aicore__ inline void SetSource(GM_ADDR x) { x_ = x; }
+
   // Begins row `row` with the smooth factors at `smooth` ([hidden_size] fp32, or none); returns its scale.
   __aicore__ inline float Begin(uint64_t row, GM_ADDR smooth) {
     row_ = row;

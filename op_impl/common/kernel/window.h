@@ -25,6 +25,8 @@ class Window {
     shape.capacity = buffer.GetValue(kCapacity);
     shape.row_bytes = buffer.GetValue(kRowBytes);
     shape.shared_ranks = buffer.GetValue(kSharedRankNum);
+    shape.pooled_tokens = buffer.GetValue(kPooledTokens);
+    shape.pooled_pairs = buffer.GetValue(kPooledPairs);
     shared_expert_num = static_cast<uint32_t>(buffer.GetValue(kSharedExpertNum));
     dtype = static_cast<uint32_t>(buffer.GetValue(kDtype));
     drops = buffer.GetValue(kOverflowDrop) != 0;

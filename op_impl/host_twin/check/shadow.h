@@ -151,7 +151,7 @@ class Shadow {
         known = last;
       }
       const auto check_read = [&](uint32_t read) {
-        if (read == known_read) return;
+        if (read == known_read || read == number) return;  // an instruction may write where it has read
         if (!IsOver(read, clock) && !(flag && accesses_[read].flag)) {
           on_race({area, offset, number, "writes", read, "read"});
         }

@@ -2,6 +2,7 @@
 // rows are loaded several at a time, and each batch is written in an order that begins at another rank on each rank.
 #include "kernel_operator.h"
 
+#include "common/kernel/balance.h"
 #include "common/kernel/dispatch.h"
 
 namespace {
@@ -12,6 +13,7 @@ class PrefillDispatch : public moe_comm::Dispatch {
                               AscendC::TPipe *pipe) {
     Dispatch::Init(arguments, pipe);
     batch_tokens_ = batch_tokens;
+    balance_.Init(&window, &routes, &live_, &placement, pipe);
     pipe->InitBuffer(order_buffer_, moe_comm::Routes::kTilePairs * sizeof(int32_t));
     pipe->InitBuffer(key_buffer_, moe_comm::Routes::kTilePairs * sizeof(int32_t));
     order_ = order_buffer_.Get<int32_t>();
@@ -19,20 +21,52 @@ class PrefillDispatch : public moe_comm::Dispatch {
   }
 
   __aicore__ inline void Process() {
-    if (Plan()) {
-      const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
-      const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-      counting.LoadWeights();
-      const Start start = StartOf(block);
-      const uint32_t end = StartOf(block + 1).token;
-      StoreStarts(block, start.token, end);
-      next_rows.Begin(start.counted, moe_comm::Share(routes.TokenNum(), start.counted, blocks), start.token);
-      Place(start.token, end);
+    if (balance_.On()) {
+      PlaceBalanced();
+    } else if (Plan()) {
+      Split();
+      Place(begin_, end_, false);
     }
     Complete();
   }
 
  private:
+  // Every block comes to every barrier, whatever has failed.
+  __aicore__ inline void PlaceBalanced() {
+    bool good = Plan();
+    if (good && AscendC::GetBlockIdx() == 0) balance_.Derive();
+    good = failure.Barrier() && good;
+    if (good) {
+      balance_.Open();
+      Split();
+      Assign(begin_, end_);
+    }
+    good = failure.Barrier() && good;
+    if (good) {
+      flags.Publish(moe_comm::HandedOffset(window.shape), moe_comm::HelpersOffset(window.shape), exchange.Epoch());
+      Place(begin_, end_, true);
+      flags.Await(moe_comm::HandedOffset(window.shape), moe_comm::HelpedOffset(window.shape), exchange.Epoch(),
+                  moe_comm::kWaitHanded);
+    }
+    good = failure.Barrier() && good;
+    if (good) balance_.Help(indices);
+    brings_to = moe_comm::MovesOffset(window.shape);
+    brought_by = moe_comm::BringersOffset(window.shape);
+  }
+
+  // This block's tokens, begin_ .. end_, and the rows from which they go on.
+  __aicore__ inline void Split() {
+    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
+    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    counting.LoadWeights();
+    const Start start = StartOf(block);
+    const uint32_t end = StartOf(block + 1).token;
+    StoreStarts(block, start.token, end);
+    next_rows.Begin(start.counted, moe_comm::Share(routes.TokenNum(), start.counted, blocks), start.token);
+    begin_ = start.token;
+    end_ = end;
+  }
+
   // The tokens before `token`: those that the first `counted` blocks counted, and those after them.
   struct Start {
     uint32_t counted;
@@ -69,7 +103,19 @@ class PrefillDispatch : public moe_comm::Dispatch {
     }
   }
 
-  __aicore__ inline void Place(uint32_t begin, uint32_t end) {
+  // The rows of all tokens, and what others move of them.
+  __aicore__ inline void Assign(uint32_t begin, uint32_t end) {
+    for (uint32_t first = begin; first < end; first += moe_comm::Routes::kTileTokens) {
+      const uint32_t tokens = moe_comm::Min(moe_comm::Routes::kTileTokens, end - first);
+      routes.LoadTile(first, tokens);
+      next_rows.Assign(tokens, indices);
+      StoreIndices(first, tokens);
+      balance_.HandOver(first, tokens, indices);
+    }
+  }
+
+  // `assigned`: the rows are in expand_idx, and some are not for this rank to move.
+  __aicore__ inline void Place(uint32_t begin, uint32_t end, bool assigned) {
     const uint32_t columns = routes.Columns();
     const bool batches = batch_tokens_ > 0 && !placement.Quantised();  // 0: a row is longer than a buffer
     const uint32_t batch = batches ? batch_tokens_ : 1;
@@ -77,8 +123,13 @@ class PrefillDispatch : public moe_comm::Dispatch {
     for (uint32_t first = begin; first < end; first += tile) {
       const uint32_t tokens = moe_comm::Min(tile, end - first);
       routes.LoadTile(first, tokens);
-      next_rows.Assign(tokens, indices);
-      StoreIndices(first, tokens);
+      if (assigned) {
+        LoadIndices(first, tokens);
+        balance_.TakeOut(tokens, indices);
+      } else {
+        next_rows.Assign(tokens, indices);
+        StoreIndices(first, tokens);
+      }
       for (uint32_t token = 0; token < tokens; token += batch) {
         const uint32_t in_batch = moe_comm::Min(batch, tokens - token);
         Stagger(token, in_batch);
@@ -117,7 +168,10 @@ class PrefillDispatch : public moe_comm::Dispatch {
     for (; placed < end; ++placed) order_.SetValue(placed, moe_comm::kNotRouted);
   }
 
+  moe_comm::Balance balance_;
   uint32_t batch_tokens_;
+  uint32_t begin_ = 0;
+  uint32_t end_ = 0;
   AscendC::TBuf<AscendC::TPosition::VECCALC> order_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> key_buffer_;
   AscendC::LocalTensor<int32_t> order_;
