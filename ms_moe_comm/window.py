@@ -173,7 +173,7 @@ class ExpertWindow:
             With `keep_stats`, sums since the window was made: "sent_rows" and "sent_bytes" from this rank to others by
             dispatch, "read_bytes" from others by combine; "seconds", as the first core sees them, of the phases of
             "dispatch" ("count", "exchange", "place", "arrive") and of "combine" ("outputs", "ready", "reduce"); and
-            "waited", lists of R, seconds of the core that waited longest: for each rank's "counts", rows ("arrived")
+            "waited", lists of R, seconds of the core that waited longest: for each rank's "counts", rows ("arrived"),
             outputs ("ready") and rows handed over ("handed"). Each wait is charged to the first rank that was missing.
 
             With `balanced_prefill`, "moved_rows": a list of R, the rows that this rank moved to each in the last prefill, of
