@@ -62,7 +62,7 @@ class WindowParameters:
     def __post_init__(self):
         limits = _lib.limits()
         self._check_integer("ep_world_size", 1, limits["max_ranks"], "use a smaller group")
-        self._check_integer("moe_expert_num", 1, limits["max_experts"], "the tables of a kernel hold no more")
+        self._check_integer("moe_expert_num", 1, limits["max_experts"], "no model is known to need more")
         self._check_integer("hidden_size", 1, _MAX_ROWS, "give the number of elements of a row")
         self._check_integer("top_k", 1, limits["max_top_k"], "route each token to fewer experts")
         self._check_integer("max_tokens_per_rank", 1, _MAX_ROWS, "give the most tokens that one dispatch may bring")

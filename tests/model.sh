@@ -27,9 +27,11 @@ optimise=-O2
 
 # Builds the model with the macros $1 and runs through its states; leaves the verifier and its output here.
 explore() {
+    local model=window.pml
+    [[ $1 != *-DBALANCE* ]] || model=balance.pml
     rm -f ./*
     # shellcheck disable=SC2086
-    if ! cp "$source_dir"/*.pml . || ! spin -a $1 window.pml >spin.out 2>&1 || [[ ! -f pan.c ]]; then
+    if ! cp "$source_dir"/*.pml . || ! spin -a $1 "$model" >spin.out 2>&1 || [[ ! -f pan.c ]]; then
         cat spin.out >&2
         exit 1
     fi

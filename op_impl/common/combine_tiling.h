@@ -7,7 +7,7 @@
 
 namespace moe_comm {
 
-constexpr uint64_t kMaxTileElements = 4096;  // two fp32 and four row buffers of them fit the unified buffer
+constexpr uint64_t kMaxTileElements = 4096;  // three fp32 and four row buffers of them fit the unified buffer
 
 // Elements of a row that are reduced at once. Every tile begins on a 32-byte block.
 inline uint32_t TileElements(uint64_t hidden_size) {

@@ -22,13 +22,13 @@ enum PlanField : uint32_t {
   kPlanFields,
   kPlanHeaderWords = 16,
   kPlanStarts = kPlanHeaderWords,  // [blocks + 1] first token of each block: equal shares of the bytes to move, not of the tokens
-  // [T * K] the (token, k) pairs in the order of their moves, -1 for those without a row
+  // [T * columns] the (token, column) pairs that this rank moves, in their order; -1 for the others
   kPlanOrder = kPlanStarts + kMaxBlocks + 16
 };
 
 // Lengths of a plan: of decode, and of prefill.
 __aicore__ inline uint64_t PlanHeaderWords(uint64_t, uint64_t) { return kPlanHeaderWords; }
-__aicore__ inline uint64_t PlanWords(uint64_t tokens, uint64_t top_k) { return kPlanOrder + tokens * top_k; }
+__aicore__ inline uint64_t PlanWords(uint64_t tokens, uint64_t columns) { return kPlanOrder + tokens * columns; }
 
 }  // namespace moe_comm
 

@@ -44,7 +44,7 @@ constexpr uint32_t kMaxSharedExperts = 4;
 constexpr uint32_t kMaxExperts = 65536;
 constexpr uint32_t kMaxRanks = 1024;
 
-// 64-bit words at the start of a region. Written once by the host, but for the last group.
+// 64-bit words at the start of a region. The first group is written once, by the host.
 enum WindowField : uint32_t {
   kMagic = 0,
   kWorldSize,
@@ -64,7 +64,7 @@ enum WindowField : uint32_t {
   kPooledPairs,      //   and their (token, column) pairs
   kKeepsStats,       // 1: the kernels add up times and bytes
   // advanced by the kernels, since under graph capture the host's launch code does not run on replay
-  kEpoch,         // dispatches so far
+  kEpoch,         // dispatches so far, and those that were given up for a resume
   kExchange,      // counts exchanges so far; its lowest bit is the parity
   kPlacedEpoch,   // the last dispatch that placed its rows: what a combine may read
   kVerdictCode,   // an error of a dispatch that all ranks share and that leaves the window usable, until it is told
@@ -76,7 +76,7 @@ enum WindowField : uint32_t {
   kReceivedRows,  // rows that the last dispatch placed in this window
   kCopiedBytes,   // bytes that the last combine had to copy into `outputs`
   kLeftRanks,     // how many ranks take no part any more
-  kResumes,       // how often the host has resumed after a failure
+  kResumeRounds,  // meetings of the hosts that are over: two for each time that they resume after a failure
   kLostPairs,     // (token, k) of this rank, so far, whose expert was on such a rank
   // sums since the window was made, if it keeps statistics; of times, in cycles of 50 MHz
   kCountCycles,     // dispatch: counting the own tokens

@@ -157,6 +157,25 @@ def waits(rank, address):
         return window.stats()
 
 
+def resumes_late(rank, address):
+    """All come, but so late one after the other that each gives up first, and tries again."""
+    use_cpu()
+    with join(address, rank, RANKS) as group, window_of(group) as window:
+        play(window, np.random.default_rng(77), None)
+        time.sleep(0.9 * TIMEOUT * rank)
+        failures = 0
+        while True:
+            try:
+                window.resume((True,) * RANKS)
+                break
+            except RuntimeError:
+                failures += 1
+                assert failures < 10
+        for step in range(STEPS):
+            play(window, np.random.default_rng(78 + step), None)
+        return failures
+
+
 def run(name, function, *arguments, killed=None):
     ranks = Forks(RANKS, function, f"{name} {os.getpid()}", *arguments)
     seen = ranks.wait(HANG_SECONDS, {} if killed is None else {killed: None})
@@ -187,6 +206,8 @@ def main():
         assert seconds["dispatch"]["exchange"] >= counts[2]
         assert all(value >= 0 for phases in seconds.values() for value in phases.values())
         assert seen[rank]["sent_bytes"] == seen[rank]["sent_rows"] * 4 * HIDDEN == seen[rank]["read_bytes"]
+    seen = run("resumes late", resumes_late)
+    assert seen[0] > 0, seen
     seen = run("resumes alone", resumes_alone)
     assert "waited 2 s in vain for rank 1" in seen[0], seen[0]
 

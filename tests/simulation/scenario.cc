@@ -195,9 +195,9 @@ class Scenario {
     }
     c.mask_kind = OneIn(2) ? kNoMask + 0u : 1 + Random(2);
     c.cumulative = OneIn(3);
-    c.fault = c.world_size > 1 && OneIn(4) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
+    c.fault = c.world_size > 1 && OneIn(3) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
                                           : Fault::kNone;
-    if (c.fault != Fault::kNone && OneIn(6)) c.fault = Fault::kBadKept;  // it has many ways
+    if (c.fault != Fault::kNone && OneIn(5)) c.fault = Fault::kBadKept;  // it has many ways
     two_absent_ = late_tiles;
     if (late_tiles) c.fault = Fault::kAbsent;
     c.fault_rank = Random(late_tiles ? c.world_size - 1 : c.world_size);
@@ -349,8 +349,8 @@ class Scenario {
     for (Step &step : steps_) step.keeps = step.keeps && step.expected.most_rows <= config_.capacity;
     if (of_kept && !last.keeps) config_.fault = Fault::kNone;
     const bool only_expert_rank = c.world_size - c.rules.shared_ranks == 1;
-    if (c.fault == Fault::kBadKept && OneIn(2)) RouteOtherwise();
-    if (c.fault == Fault::kBadKept && !other_ids_ && !only_expert_rank) other_mask_ = OneIn(3);
+    if (c.fault == Fault::kBadKept && OneIn(4)) RouteOtherwise();
+    if (c.fault == Fault::kBadKept && !other_ids_ && !only_expert_rank) other_mask_ = OneIn(4);
     if (c.fault == Fault::kUncombined) steps_[steps_.size() - 2].combine = false;
     // without an exchange a rank does not learn what the others do that it has no rows of
     if (c.fault != Fault::kNone && !of_kept) last.keeps = false;

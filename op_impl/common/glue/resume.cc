@@ -26,23 +26,30 @@ class Group {
       : base_(base), window_(window), live_(live),
         peers_(reinterpret_cast<const uint64_t *>(base + PeersOffset(window.shape))) {}
 
-  // Tells every rank `own` and returns what each of them tells; nobody goes on before all have come.
-  std::vector<Meeting> Meet(const Meeting &own) const {
+  // Tells every rank `own` and returns what each of them tells.
+  std::vector<Meeting> Exchange(const Meeting &own) const {
     for (uint64_t rank = 0; rank < live_.size(); ++rank) {
       if (!live_[rank]) continue;
-      Meeting *line = Line(reinterpret_cast<uint8_t *>(peers_[rank]), window_.rank);
+      Meeting *line = LineAt(rank);
       line->epoch = own.epoch;
       line->exchange = own.exchange;
       line->ranks = own.ranks;
-      __atomic_store_n(&line->round, own.round, __ATOMIC_RELEASE);
+    }
+    return Meet(own.round);
+  }
+
+  // Nobody goes on before all have come to `round`. What was told before stays: a rank that is late still reads it.
+  std::vector<Meeting> Meet(uint64_t round) const {
+    for (uint64_t rank = 0; rank < live_.size(); ++rank) {
+      if (live_[rank]) __atomic_store_n(&LineAt(rank)->round, round, __ATOMIC_RELEASE);
     }
     const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(window_.timeout_us);
     std::vector<Meeting> told(live_.size());
     for (uint64_t rank = 0; rank < live_.size(); ++rank) {
       if (!live_[rank]) continue;
       const Meeting *line = Line(base_, rank);
-      while (__atomic_load_n(&line->round, __ATOMIC_ACQUIRE) < own.round) {
-        if (std::chrono::steady_clock::now() > end) Fail(own.round);
+      while (__atomic_load_n(&line->round, __ATOMIC_ACQUIRE) < round) {
+        if (std::chrono::steady_clock::now() > end) Fail(round);
         std::this_thread::sleep_for(std::chrono::microseconds(50));
       }
       told[rank] = *line;
@@ -51,6 +58,8 @@ class Group {
   }
 
  private:
+  // This rank's line in the window of `peer`.
+  Meeting *LineAt(uint64_t peer) const { return Line(reinterpret_cast<uint8_t *>(peers_[peer]), window_.rank); }
   Meeting *Line(uint8_t *base, uint64_t rank) const {
     return reinterpret_cast<Meeting *>(base + MeetingOffset(window_.shape, rank));
   }
@@ -79,17 +88,14 @@ uint64_t Hash(const std::vector<bool> &live) {
   return hash;
 }
 
-}  // namespace
-
-void ResumeWindow(uint8_t *base, const std::vector<bool> &live) {
-  const WindowParameters window = RegisteredWindow(base);
+// The ranks tell each other where they are, and make their windows ready for what comes.
+void Agree(uint8_t *base, const WindowParameters &window, const Group &group, const std::vector<bool> &live) {
   const WindowShape &shape = window.shape;
   uint64_t *header = reinterpret_cast<uint64_t *>(base);
-  const Group group(base, window, live);
-  Meeting own = {2 * header[kResumes] + 1, header[kEpoch], header[kExchange], Hash(live)};
+  const Meeting own = {header[kResumeRounds] + 1, header[kEpoch], header[kExchange], Hash(live)};
   uint64_t epoch = 0;
   uint64_t exchange = 0;
-  const std::vector<Meeting> told = group.Meet(own);
+  const std::vector<Meeting> told = group.Exchange(own);
   for (uint64_t rank = 0; rank < live.size(); ++rank) {
     if (!live[rank]) continue;
     if (told[rank].ranks != own.ranks) {
@@ -104,13 +110,23 @@ void ResumeWindow(uint8_t *base, const std::vector<bool> &live) {
   header[kEpoch] = epoch + 1;
   header[kExchange] = exchange + 1;
   header[kVerdictCode] = kOk;
-  std::memset(base + RecordOffset(0), 0, shape.block_dim * kLineBytes);
   std::memset(base + AbortedOffset(shape), 0, shape.world_size * kLineBytes);
   std::copy(live.begin(), live.end(), base + LiveOffset(shape));
   header[kLeftRanks] = static_cast<uint64_t>(std::count(live.begin(), live.end(), false));
-  header[kResumes] += 1;
-  own.round += 1;  // nobody begins before all have cleared theirs
-  group.Meet(own);
+  header[kResumeRounds] += 1;
+}
+
+}  // namespace
+
+void ResumeWindow(uint8_t *base, const std::vector<bool> &live) {
+  const WindowParameters window = RegisteredWindow(base);
+  uint64_t *header = reinterpret_cast<uint64_t *>(base);
+  const Group group(base, window, live);
+  if (header[kResumeRounds] % 2 == 0) Agree(base, window, group, live);
+  // Nobody begins before all have agreed. A rank that waits in vain here comes again, and goes on from here.
+  group.Meet(header[kResumeRounds] + 1);
+  std::memset(base + RecordOffset(0), 0, window.shape.block_dim * kLineBytes);  // until now the window was dead
+  header[kResumeRounds] += 1;
 }
 
 }  // namespace moe_comm

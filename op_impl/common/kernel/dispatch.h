@@ -49,7 +49,7 @@ class Dispatch {
     brought_by = SourcesOffset(window.shape);
   }
 
-  // Stages 1 and 2: after it, true, every row index follows from this rank's tables; false, no row may move.
+  // Counts and their exchange: after it, true, every row index follows from this rank's tables; false, no row may move.
   __aicore__ inline bool Plan() {
     const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
@@ -76,7 +76,7 @@ class Dispatch {
     return fits_;
   }
 
-  // Stage 4: every block has written its rows; tell the destinations, and wait for the sources.
+  // Last, every block has written its rows; tell the destinations, and wait for the sources.
   __aicore__ inline void Complete() {
     const bool placed = failure.Barrier() && fits_;
     stopwatch_.Lap(kPlaceCycles);

@@ -2,8 +2,8 @@
 // remote windows.
 //
 //   Publish     this rank's counts row goes to every rank
-//   Collect     waits for every rank's row; each block sums its share of the destinations   - barrier -
-//   FirstRows   [slots] the row of this rank's first token for each slot
+//   Collect     waits for every rank's row; each block sums its share of the destinations, and leaves in the table of
+//               first rows the row of this rank's first token for each of their slots   - barrier -
 //
 // The [R][slots] matrix is never kept: it is read in tiles, and only [slots] and [R] tables result.
 #ifndef MOE_COMM_KERNEL_EXCHANGE_H
@@ -176,7 +176,7 @@ class Exchange {
     return false;
   }
 
-  // Brings the words of `sources` ranks for `experts` experts; true once all are of this epoch.
+  // Brings the words of `sources` ranks for `experts` slots, or what they must agree on; true once all are of this epoch.
   __aicore__ inline bool AwaitTile(uint32_t expert, uint32_t experts, uint32_t source, uint32_t sources,
                                    uint32_t pitch, Wait &wait) {
     const uint64_t row = CountsRowOffset(window_->shape, exchange_, source) + expert * sizeof(uint64_t);

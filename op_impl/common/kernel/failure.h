@@ -7,7 +7,7 @@
 namespace moe_comm {
 
 // A block that failed does no more work but still joins every barrier, or its neighbours would hang there.
-// A record stays in the window: after an error it is dead until the ranks make a new one together.
+// A record stays in the window: after an error it is dead until the ranks make a new one together, or resume.
 class Failure {
  public:
   static constexpr uint32_t kBufferWords = kMaxBlocks * kWordPitch;

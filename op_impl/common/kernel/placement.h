@@ -10,7 +10,7 @@ namespace moe_comm {
 
 struct PlacementInput {
   GM_ADDR x;                  // [T, H]
-  GM_ADDR scales;             // smooth factors of quantisation, [H] or [E, H] fp32, or none
+  GM_ADDR scales;             // smooth factors of quantisation, [H] or [S + L, H] fp32, or none
   uint32_t quant_mode;
   uint32_t smooth_kind;
   uint32_t row_buffer_bytes;  // of each of the two row buffers, from the tiling

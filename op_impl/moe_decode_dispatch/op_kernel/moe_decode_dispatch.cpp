@@ -13,7 +13,7 @@ class DecodeDispatch : public moe_comm::Dispatch {
   }
 
  private:
-  // Stage 3: each block places the tokens that it has counted.
+  // Each block places the tokens that it has counted.
   __aicore__ inline void Place() {
     const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
