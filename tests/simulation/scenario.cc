@@ -198,6 +198,7 @@ class Scenario {
     c.fault = c.world_size > 1 && OneIn(3) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
                                           : Fault::kNone;
     if (c.fault != Fault::kNone && OneIn(5)) c.fault = Fault::kBadKept;  // it has many ways
+    if (c.fault != Fault::kNone && c.rules.shared_experts > 0 && OneIn(5)) c.fault = Fault::kBadRow;
     two_absent_ = late_tiles;
     if (late_tiles) c.fault = Fault::kAbsent;
     c.fault_rank = Random(late_tiles ? c.world_size - 1 : c.world_size);
@@ -662,7 +663,7 @@ class Scenario {
     if (config_.fault == Fault::kBadRow && last && faulty) {
       const int32_t bad = OneIn(3) ? kSpecialExpert : static_cast<int32_t>(config_.capacity + Random(1000));
       const int64_t shared = SharedPair();
-      Overwrite(rank, arguments.expand_idx, bad >= 0 && shared >= 0 && OneIn(2) ? shared : RoutedPair(), bad);
+      Overwrite(rank, arguments.expand_idx, bad >= 0 && shared >= 0 ? shared : RoutedPair(), bad);
     }
     if (config_.fault == Fault::kBadCombineId && last && faulty) {
       const uint64_t words = CombineIdBytes() / sizeof(int32_t);  // the low one comes first

@@ -28,6 +28,7 @@ class Placement {
     row_bytes_ = static_cast<uint32_t>(window->shape.row_bytes);
     buffer_bytes_ = input.row_buffer_bytes;
     if (Quantised()) {
+      buffer_bytes_ = Min(buffer_bytes_, kCopyBytes);
       hidden_size_ = window->HiddenSize();
       quantiser_.Init(input.x, hidden_size_, window->dtype, input.smooth_kind != kNoSmooth, pipe);
       pipe->InitBuffer(scale_buffer_, kRowAlign);
@@ -101,6 +102,8 @@ class Placement {
   }
 
  private:
+  static constexpr uint32_t kCopyBytes = 8 * 1024;  // beside the buffers of the quantiser
+
   // In pieces where a buffer is smaller than a row. Rows move as 16-bit words whatever their dtype.
   __aicore__ inline void MoveWhole(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &indices) {
     for (uint32_t offset = 0; offset < row_bytes_; offset += buffer_bytes_) {
