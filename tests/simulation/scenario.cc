@@ -178,7 +178,7 @@ class Scenario {
     c.world_size = 1 + Random(OneIn(3) ? 8 : 4);
     c.cores = 1 + Random(OneIn(3) ? 8 : 3);
     c.combine_cores = OneIn(8) ? 1 + Random(c.cores) : c.cores;
-    const bool many_experts = OneIn(32);
+    const bool many_experts = OneIn(20);
     const bool late_tiles = many_experts && OneIn(3);  // a rank is missing where one look does not show all ranks
     if (late_tiles) c.world_size = 5 + Random(4);
     ConfigureSharedRanks();
