@@ -7,7 +7,7 @@
 //   peers    [R] 64-bit base address of each rank's region
 //   live     [R] bytes: which ranks take part
 //   counts   [2 parities][R sources][slots + 1] 64-bit words {epoch:32 | count:32}, a source's row on its own lines;
-//            the last word carries what the ranks must agree on
+//            the first word carries what the ranks must agree on
 //   arrived  [R] lines: the epoch whose rows from that source have all landed
 //   ready    [R] lines: the epoch whose expert outputs on that rank may be read
 //   handed   [R] lines: the epoch of which that rank has handed over rows to this one (balanced prefill)
@@ -137,7 +137,10 @@ enum RankFault : int64_t { kCameBack = 0, kSelfLeft, kNobodyLeft };
 
 enum MapFault : int64_t { kReplicaCount = 0, kPhysicalId = 1, kOwnedTwice = 2 };
 
-// The 32 bits behind the epoch in the last word of a counts row.
+// The words of a counts row.
+enum CountsWord : uint32_t { kAgreementWord = 0, kFirstSlotWord };
+
+// The 32 bits behind the epoch in the agreement word.
 enum AgreementBits : uint32_t { kMapHashBits = 20, kMaskHashBits = 8, kQuantModeBits = 4 };
 
 enum Phase : int64_t { kNoPhase = 0, kWaitCounts = 1, kWaitArrived = 2, kWaitReady = 3, kWaitHanded = 4, kReadInput = 5 };

@@ -55,15 +55,19 @@ class Exchange {
     const uint32_t end = Share(window_->world_size, AscendC::GetBlockIdx() + 1, blocks);
     const uint64_t row = CountsRowOffset(window_->shape, exchange_, window_->rank);
     const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
+    uint64_t word = tag | agreement_;
     for (uint32_t first = 0; first < window_->slot_num && begin < end; first += SlotPage::kSlots) {
       page_->Turn(first);
       page_->LoadFrom(HistogramOffset(window_->shape, 0));
       for (uint32_t block = 1; block < blocks; ++block) page_->AddHistogram(block);
-      uint32_t words = page_->Count();
-      for (uint32_t i = 0; i < words; ++i) stage_.SetValue(i, tag | static_cast<uint32_t>(page_->Word(i)));
-      if (page_->IsLast()) stage_.SetValue(words++, tag | agreement_);
+      stage_.SetValue(0, word);  // the one before those of the page, once more
+      for (uint32_t i = 0; i < page_->Count(); ++i) {
+        word = tag | static_cast<uint32_t>(page_->Word(i));
+        stage_.SetValue(i + 1, word);
+      }
+      const uint64_t at = row + first * sizeof(uint64_t);
       for (uint32_t peer = begin; peer < end; ++peer) {
-        if (window_->TookPart(peer)) Store(window_->Peer(peer, row + first * sizeof(uint64_t)), stage_, words);
+        if (window_->TookPart(peer)) Store(window_->Peer(peer, at), stage_, page_->Count() + 1);
       }
     }
   }
@@ -161,7 +165,7 @@ class Exchange {
     uint32_t first_word = 0;
     for (uint32_t first = begin; first < end; first += kTile) {
       const uint32_t ranks = Min(kTile, end - first);
-      if (!AwaitTile(window_->slot_num, 1, first, ranks, kWordPitch, wait)) return false;
+      if (!AwaitTile(kAgreementWord, 1, first, ranks, kWordPitch, wait)) return false;
       for (uint32_t i = 0; i < ranks; ++i) {
         const uint32_t word = static_cast<uint32_t>(stage_.GetValue(i * kWordPitch));
         if (word == agreement_ || !window_->TookPart(first + i)) continue;
@@ -176,21 +180,21 @@ class Exchange {
     return false;
   }
 
-  // Brings the words of `sources` ranks for `experts` slots, or what they must agree on; true once all are of this epoch.
-  __aicore__ inline bool AwaitTile(uint32_t expert, uint32_t experts, uint32_t source, uint32_t sources,
+  // Brings the words of `sources` ranks from `word` on, `words` of each; true once all are of this epoch.
+  __aicore__ inline bool AwaitTile(uint32_t word, uint32_t words, uint32_t source, uint32_t sources,
                                    uint32_t pitch, Wait &wait) {
-    const uint64_t row = CountsRowOffset(window_->shape, exchange_, source) + expert * sizeof(uint64_t);
+    const uint64_t row = CountsRowOffset(window_->shape, exchange_, source) + word * sizeof(uint64_t);
     for (;;) {
-      LoadStrided(stage_, window_->Own(row), experts, sources, CountsRowBytes(window_->shape));
+      LoadStrided(stage_, window_->Own(row), words, sources, CountsRowBytes(window_->shape));
       bool all = true;
       uint32_t looked_at = 0;
       for (; looked_at < sources && all; ++looked_at) {
         if (!window_->TookPart(source + looked_at)) continue;
-        for (uint32_t e = 0; e < experts && all; ++e) all = IsCurrent(stage_.GetValue(looked_at * pitch + e));
+        for (uint32_t w = 0; w < words && all; ++w) all = IsCurrent(stage_.GetValue(looked_at * pitch + w));
       }
       if (all) return true;
       if (!wait.Expired(source + looked_at - 1)) continue;
-      if (!failure_->Failed()) RecordMissing(expert, experts, source, sources, pitch);
+      if (!failure_->Failed()) RecordMissing(word, words, source, sources, pitch);
       return false;
     }
   }
@@ -198,18 +202,18 @@ class Exchange {
   __aicore__ inline bool IsCurrent(uint64_t word) const { return (word >> 32) == (epoch_ & 0xffffffffULL); }
 
   // Those that the last look missed, as it saw them, and those after them by one word of each.
-  __aicore__ inline void RecordMissing(uint32_t expert, uint32_t experts, uint32_t source, uint32_t sources,
+  __aicore__ inline void RecordMissing(uint32_t word, uint32_t words, uint32_t source, uint32_t sources,
                                        uint32_t pitch) {
     constexpr uint32_t kTile = kStageWords / kWordPitch;
     MissingRanks missing;
     for (uint32_t s = 0; s < sources; ++s) {
       bool all = true;
-      for (uint32_t e = 0; e < experts && all; ++e) all = IsCurrent(stage_.GetValue(s * pitch + e));
+      for (uint32_t w = 0; w < words && all; ++w) all = IsCurrent(stage_.GetValue(s * pitch + w));
       if (!all && window_->TookPart(source + s)) missing.Add(source + s);
     }
     for (uint32_t first = source + sources; first < window_->world_size; first += kTile) {
       const uint32_t ranks = Min(kTile, window_->world_size - first);
-      const uint64_t row = CountsRowOffset(window_->shape, exchange_, first) + expert * sizeof(uint64_t);
+      const uint64_t row = CountsRowOffset(window_->shape, exchange_, first) + word * sizeof(uint64_t);
       LoadStrided(stage_, window_->Own(row), 1, ranks, CountsRowBytes(window_->shape));
       for (uint32_t i = 0; i < ranks; ++i) {
         const bool missed = !IsCurrent(stage_.GetValue(i * kWordPitch)) && window_->TookPart(first + i);
@@ -291,7 +295,7 @@ class Exchange {
     Clear(own_, slots);
     for (uint32_t first = 0; first < window_->world_size && first <= cut.source; first += tile) {
       const uint32_t sources = Min(tile, window_->world_size - first);
-      if (!AwaitTile(slot, slots, first, sources, pitch, wait)) return false;
+      if (!AwaitTile(kFirstSlotWord + slot, slots, first, sources, pitch, wait)) return false;
       for (uint32_t s = 0; s < sources && first + s <= cut.source; ++s) {
         if (!window_->TookPart(first + s)) continue;
         int32_t from_source = per_source_.GetValue(first + s);

@@ -25,7 +25,6 @@ class SlotPage {
     count_ = Min(kSlots, window_->slot_num - first);
   }
   __aicore__ inline uint32_t Count() const { return count_; }
-  __aicore__ inline bool IsLast() const { return static_cast<uint32_t>(first_) + count_ == window_->slot_num; }
   // Of a slot that is negative, false.
   __aicore__ inline bool Has(int32_t slot) const { return slot >= first_ && static_cast<uint32_t>(slot - first_) < count_; }
   __aicore__ inline int32_t Get(int32_t slot) const { return words_.GetValue(slot - first_); }
