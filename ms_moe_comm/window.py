@@ -104,8 +104,8 @@ class ExpertWindow:
                 computes itself is `shared_expert_x` of combine.
             shared_expert_rank_num (int): Q, the ranks 0 to Q - 1 that hold one shared expert each and no routed one, a
                 multiple of S; the instances of shared expert j are the ranks from j * Q / S on.
-            balanced_prefill (bool): in a prefill, ranks with few rows to send move rows of ranks with many, so that none
-                moves more than an equal share. The result is the same to the bit. It costs memory for rows of x in each
+            balanced_prefill (bool): in a prefill, ranks with few rows to send move rows of ranks with many, so that
+                none moves more than an equal share. The result is the same to the bit. It costs memory for rows of x in each
                 window, a copy of the rows that others move, and one wait more: for prompts of very different length.
             keep_stats (bool): whether this rank's operators add up times and bytes, see `stats`. May differ between
                 ranks.
@@ -176,8 +176,8 @@ class ExpertWindow:
             "waited", lists of R, seconds of the core that waited longest: for each rank's "counts", rows ("arrived"),
             outputs ("ready") and rows handed over ("handed"). Each wait is charged to the first rank that was missing.
 
-            With `balanced_prefill`, "moved_rows": a list of R, the rows that this rank moved to each in the last prefill, of
-            whomever they were.
+            With `balanced_prefill`, "moved_rows": a list of R, the rows that this rank moved to each in the last
+            prefill, of whomever they were.
 
         Raises:
             RuntimeError: the window is closed.

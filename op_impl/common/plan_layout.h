@@ -21,7 +21,8 @@ enum PlanField : uint32_t {
   kPlanRouting,  // a hash
   kPlanFields,
   kPlanHeaderWords = 16,
-  kPlanStarts = kPlanHeaderWords,  // [blocks + 1] first token of each block: equal shares of the bytes to move, not of the tokens
+  // [blocks + 1] first token of each block: equal shares of the bytes to move, not of the tokens
+  kPlanStarts = kPlanHeaderWords,
   // [T * columns] the (token, column) pairs that this rank moves, in their order; -1 for the others
   kPlanOrder = kPlanStarts + kMaxBlocks + 16
 };

@@ -1,4 +1,5 @@
-// Ids behind those of the experts, in combine always the E physical ones: computed by combine where the token lives, without traffic or a row.
+// Ids behind those of the experts, in combine always the E physical ones: computed by combine where the token lives,
+// without traffic or a row.
 //
 //   zero [E, E+Z)    copy [E+Z, E+Z+C)    constant [E+Z+C, E+Z+C+V)
 #ifndef MOE_COMM_SPECIAL_EXPERTS_H

@@ -249,8 +249,8 @@ inline Blend Coefficients(const Special &special, uint32_t c, const uint8_t *x, 
   return {exp_1 / (exp_1 + exp_2), exp_2 / (exp_1 + exp_2)};
 }
 
-// y of one token of `rank`: fp32, in k order, then the shared experts of other ranks, the shared expert and the residual,
-// rounded once. `outputs`: of each rank's window.
+// y of one token of `rank`: fp32, in k order, then the shared experts of other ranks, the shared expert and the
+// residual, rounded once. `outputs`: of each rank's window.
 inline std::vector<uint8_t> Combine(const Tokens &tokens, uint32_t token, const std::vector<int32_t> &physical_ids,
                                     const std::vector<int32_t> &expand_idx,
                                     const std::vector<std::vector<uint8_t>> &outputs, const Rules &rules,

@@ -1,5 +1,6 @@
 // How an operator presents itself to a framework: shapes and types from arguments, and a launch. No MindSpore in here:
-// one file (register_ops.cc) adapts every operator to it, so that an operator's own glue stays small and quick to build.
+// one file (register_ops.cc) adapts every operator to it, so that an operator's own glue stays small and quick to
+// build.
 #ifndef MOE_COMM_GLUE_OP_H
 #define MOE_COMM_GLUE_OP_H
 

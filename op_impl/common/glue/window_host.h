@@ -25,7 +25,8 @@ struct WindowParameters {
   uint64_t blocks = 0;   // cores of a launch, set by InitWindow: block_dim, or all vector cores of an NPU with fewer
 };
 
-// Writes header and peers into zeroed memory (on an NPU it zeroes the control itself), and registers the window under its base, the address of its control.
+// Writes header and peers into zeroed memory (on an NPU it zeroes the control itself), and registers the window under
+// its base, the address of its control.
 void InitWindow(uint8_t *base, const WindowParameters &parameters, const std::vector<uint64_t> &peer_bases);
 
 // "2.5 s"

@@ -1,6 +1,6 @@
 // Balanced prefill: ranks with few rows to send move rows for those with many, so that none moves more than an equal
-// share. The rows end where they would have anyway, so nothing else notices, but for `arrived`: it comes from the rank that
-// has moved the rows, and is awaited from that one. Who moves what follows from the counts matrix alone.
+// share. The rows end where they would have anyway, so nothing else notices, but for `arrived`: it comes from the rank
+// that has moved the rows, and is awaited from that one. Who moves what follows from the counts matrix alone.
 //
 //   The rows of a rank are in the order of (slot, token): what lies beyond its equal share is its surplus. The surpluses
 //   of all ranks, one after the other, make a line, and the ranks that have room take its parts in their order.
@@ -9,9 +9,9 @@
 //   HandOver   the surplus, as entries (token, row, rank), and its rows of x into pooled memory      - barrier, `handed` -
 //   Help       waits for `handed`, reads entries and rows of others, and writes the rows
 //
-// Entries and rows are not overwritten before a helper has read them: the next dispatch writes its own after the exchange
-// of counts, to which the helper comes when it is done; with a kept plan, after a combine, which has waited for the
-// outputs of just those ranks to which the helper has brought the rows.
+// Entries and rows are not overwritten before a helper has read them: the next dispatch writes its own after the
+// exchange of counts, to which the helper comes when it is done; with a kept plan, after a combine, which has waited
+// for the outputs of just those ranks to which the helper has brought the rows.
 #ifndef MOE_COMM_KERNEL_BALANCE_H
 #define MOE_COMM_KERNEL_BALANCE_H
 

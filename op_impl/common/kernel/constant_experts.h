@@ -14,9 +14,9 @@ struct ConstantExpertArguments {
 };
 
 // alpha [V]: a1 = alpha_1[c], a2 = alpha_2[c]. alpha [V, H]: (a1, a2) = softmax of the dot products of x with
-// alpha_1[c] and alpha_2[c]. A dot product is a sum in fp32 in one order, whatever the tiles: product i is added to lane
-// i mod 256, in ascending i from +0; then the upper half of the lanes is added to the lower one until 8 are left, and
-// these are added in ascending order. Every operation is rounded by itself.
+// alpha_1[c] and alpha_2[c]. A dot product is a sum in fp32 in one order, whatever the tiles: product i is added to
+// lane i mod 256, in ascending i from +0; then the upper half of the lanes is added to the lower one until 8 are left,
+// and these are added in ascending order. Every operation is rounded by itself.
 template <typename T>
 class ConstantExperts {
  public:

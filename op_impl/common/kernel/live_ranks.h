@@ -1,8 +1,9 @@
-// Which ranks take part in a dispatch. A rank that leaves, since it is dead or wants to, never comes back to its window.
+// Which ranks take part in a dispatch. A rank that leaves, since it is dead or wants to, never comes back to its
+// window.
 //
-// A mask that excludes a rank first changes where rows go: to and from that rank there are none any more. The rank itself,
-// if it lives, still makes this dispatch, in which it publishes its counts of zero: so it is done with the expert
-// outputs of the others before they are overwritten. Only in the next dispatch nobody waits for it.
+// A mask that excludes a rank first changes where rows go: to and from that rank there are none any more. The rank
+// itself, if it lives, still makes this dispatch, in which it publishes its counts of zero: so it is done with the
+// expert outputs of the others before they are overwritten. Only in the next dispatch nobody waits for it.
 #ifndef MOE_COMM_KERNEL_LIVE_RANKS_H
 #define MOE_COMM_KERNEL_LIVE_RANKS_H
 

@@ -1,4 +1,5 @@
-// Where the time of a kernel goes: by phase, as its first block sees it. Does nothing unless the window keeps statistics.
+// Where the time of a kernel goes: by phase, as its first block sees it. Does nothing unless the window keeps
+// statistics.
 #ifndef MOE_COMM_KERNEL_STOPWATCH_H
 #define MOE_COMM_KERNEL_STOPWATCH_H
 

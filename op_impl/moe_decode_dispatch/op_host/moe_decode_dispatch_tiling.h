@@ -7,7 +7,8 @@
 
 namespace moe_comm::decode_dispatch {
 
-constexpr uint64_t kMaxRowBuffer = 28 * 1024;  // a bf16 row of 14336 bytes twice; two of them beside the tables fit the unified buffer
+// A bf16 row of 14336 bytes twice; two such buffers beside the tables fit the unified buffer.
+constexpr uint64_t kMaxRowBuffer = 28 * 1024;
 
 // Bytes of a row that are loaded at once, a whole number of 32-byte blocks like the row itself.
 inline uint32_t RowBufferBytes(uint64_t row_bytes) {

@@ -7,7 +7,8 @@
 
 namespace moe_comm::prefill_dispatch {
 
-constexpr uint64_t kMaxRowBuffer = 28 * 1024;  // a bf16 row of 14336 bytes twice; two of them beside the tables fit the unified buffer
+// A bf16 row of 14336 bytes twice; two such buffers beside the tables fit the unified buffer.
+constexpr uint64_t kMaxRowBuffer = 28 * 1024;
 constexpr uint64_t kMaxBatchPairs = 64;        // (token, column) pairs whose order is sorted at once
 constexpr uint64_t kMaxBatchTokens = 32;       // a tile of the kernel's
 
