@@ -30,7 +30,7 @@ from ms_moe_comm import ExpertWindow, MoEDispatcher
 RANKS, EXPERTS, HIDDEN, TOP_K, MAX_TOKENS = 3, 12, 512, 4, 64
 TIMEOUT, LONGEST_LIFE, HANG_SECONDS = 2.0, 0.4, 90
 MISSED = {"counts": "before its counts were out", "arrived": "after that, before its rows were all there",
-          "ready": "after that, before its outputs could be read"}
+          "handed": "after that, before it had handed over rows", "ready": "after that, before its outputs could be read"}
 
 
 class Stepper:
@@ -38,7 +38,8 @@ class Stepper:
 
     def __init__(self, group, seed):
         self.window = ExpertWindow.create(moe_expert_num=EXPERTS, hidden_size=HIDDEN, top_k=TOP_K, dtype=ms.float32,
-                                          max_tokens_per_rank=MAX_TOKENS, group=group, timeout=TIMEOUT)
+                                          max_tokens_per_rank=MAX_TOKENS, group=group, timeout=TIMEOUT,
+                                          balanced_prefill=bool(seed % 2))
         self._rng = np.random.default_rng(seed)
         self._dispatchers = [MoEDispatcher(self.window, phase) for phase in ("prefill", "decode")]
         self._memory = rows_of(self.window)

@@ -907,12 +907,13 @@ class Scenario {
     } else if (faulty) {
       right = record[kCode] == own_code;
     } else if (record[kCode] == kTimedOut) {  // all others take part, so that only the absent one can be missing
-      right = absent && record[kCount] == 1 + two_absent_ && detail[0] == config_.fault_rank &&
-              (!two_absent_ || detail[1] == config_.world_size - 1);
+      const bool both = detail[0] + detail[1] == config_.fault_rank + config_.world_size - 1;  // in either order
+      right = absent && record[kCount] == 1 + two_absent_ && IsAbsent(static_cast<uint32_t>(detail[0])) &&
+              (!two_absent_ || both);
     } else if (record[kCode] == kPeerAborted && detail[0] == config_.fault_rank) {
       right = !absent && detail[1] == own_code;
     } else if (record[kCode] == kPeerAborted) {
-      right = detail[1] == kPeerAborted || (absent && detail[1] == kTimedOut && detail[3] == config_.fault_rank);
+      right = detail[1] == kPeerAborted || (absent && detail[1] == kTimedOut && IsAbsent(static_cast<uint32_t>(detail[3])));
     }
     if (!right) {
       std::string text = "the error record";

@@ -201,7 +201,7 @@ class Exchange {
 
   __aicore__ inline bool IsCurrent(uint64_t word) const { return (word >> 32) == (epoch_ & 0xffffffffULL); }
 
-  // Those that the last look missed, as it saw them, and those after them by one word of each.
+  // Those that the last look missed, as it saw them, and all others by one word of each.
   __aicore__ inline void RecordMissing(uint32_t word, uint32_t words, uint32_t source, uint32_t sources,
                                        uint32_t pitch) {
     constexpr uint32_t kTile = kStageWords / kWordPitch;
@@ -211,13 +211,14 @@ class Exchange {
       for (uint32_t w = 0; w < words && all; ++w) all = IsCurrent(stage_.GetValue(s * pitch + w));
       if (!all && window_->TookPart(source + s)) missing.Add(source + s);
     }
-    for (uint32_t first = source + sources; first < window_->world_size; first += kTile) {
+    for (uint32_t first = 0; first < window_->world_size; first += kTile) {
       const uint32_t ranks = Min(kTile, window_->world_size - first);
       const uint64_t row = CountsRowOffset(window_->shape, exchange_, first) + word * sizeof(uint64_t);
       LoadStrided(stage_, window_->Own(row), 1, ranks, CountsRowBytes(window_->shape));
       for (uint32_t i = 0; i < ranks; ++i) {
+        const bool looked_at = first + i >= source && first + i < source + sources;
         const bool missed = !IsCurrent(stage_.GetValue(i * kWordPitch)) && window_->TookPart(first + i);
-        if (missed) missing.Add(first + i);
+        if (missed && !looked_at) missing.Add(first + i);
       }
     }
     missing.Record(*failure_, kWaitCounts, epoch_);
