@@ -46,7 +46,7 @@ outcome() {
     if grep -q "^pan:1: invalid end state" out; then
         echo "a rank waits for ever"
     elif grep -q "^pan:1: assertion violated" out; then
-        { ./pan -S || true; } | sed -nE 's/.*BROKEN: (.*)/\1/p'
+        { ./pan -S || true; } | sed -nE "/printf\(/d; s/.*BROKEN: (.*)/\1/p"
     elif grep -q "max search depth too small\|out of memory\|memory limit" out; then
         echo "not exhausted"
     elif grep -q "errors: 0" out; then
