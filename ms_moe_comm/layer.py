@@ -11,13 +11,12 @@ operations on a token in the same order, so their results are the same bits, in 
 * the weighted sum is fp32: it starts at +0, multiplies, rounds, adds and rounds in k order; it is rounded to the dtype
   once at the end.
 """
-import operator
-
 import mindspore as ms
 from mindspore import nn, ops
 
 from .dispatcher import MoEDispatcher
 from .ops import moe_dynamic_quant, moe_grouped_matmul, moe_grouped_matmul_quant
+from .parameters import as_integer
 
 
 def swiglu(hidden):
@@ -107,11 +106,8 @@ class SharedExpert(nn.Cell):
 
 def checked_max_tokens(max_tokens, round_tokens):
     """`max_tokens` as an int, or the reason why a layer on a window for `round_tokens` cannot have it."""
-    try:
-        value = operator.index(max_tokens)  # numpy's integers too, but no float
-    except TypeError:
-        value = None
-    if value is None or isinstance(max_tokens, bool):
+    value = as_integer(max_tokens)
+    if value is None:
         raise TypeError(f"For 'MoELayer', 'max_tokens' must be an int or None, but got {max_tokens!r}.")
     if value < round_tokens:
         raise ValueError(f"For 'MoELayer', 'max_tokens' must be at least {round_tokens}, the window's "

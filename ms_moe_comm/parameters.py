@@ -15,6 +15,14 @@ OVERFLOWS = ("error", "drop")
 _MAX_BYTES = 2**62  # offsets are 64-bit; no machine comes near, a typing slip does
 
 
+def as_integer(value):
+    """`value` as an int, or None if it is none: numpy's integers are, floats and bools are not."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
 @dataclass(frozen=True)
 class WindowParameters:
     """Parameters of an expert window, checked.
@@ -132,11 +140,8 @@ class WindowParameters:
 
     def _check_integer(self, name, low, high, advice):
         given = getattr(self, name)
-        try:
-            value = operator.index(given)  # numpy's integers too, but no float
-        except TypeError:
-            value = None
-        if value is None or isinstance(given, bool):
+        value = as_integer(given)
+        if value is None:
             raise TypeError(f"For 'ExpertWindow', '{name}' must be an int from {low} to {high}, but got {given!r}.")
         if not low <= value <= high:
             raise ValueError(f"For 'ExpertWindow', '{name}' must be from {low} to {high}, but got {value}: {advice}.")

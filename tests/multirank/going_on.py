@@ -60,6 +60,15 @@ def play(window, rng, live, rank_mask=None, placement=None, take_part=True):
     return routed.lost[rank]
 
 
+def error_of(function, *arguments, **options):
+    """What `function` says when it fails."""
+    try:
+        function(*arguments, **options)
+    except RuntimeError as error:
+        return first_line(error)
+    return "no error"
+
+
 def goes_on_after_a_death(rank, address, step):
     """Rank 2 is killed at `step` of the third dispatch or its combine."""
     use_cpu()
@@ -98,10 +107,7 @@ def leaves(rank, address, replicas):
             play(window, rng, None, placement=placement)
         lost = play(window, rng, WITHOUT_2, rank_mask=WITHOUT_2, placement=placement)
         if rank == 2:
-            try:
-                play(window, rng, WITHOUT_2)
-            except RuntimeError as error:
-                return first_line(error)
+            return error_of(play, window, rng, WITHOUT_2)
         for step in range(STEPS):
             mask = WITHOUT_2 if step % 3 == 0 else None
             lost += play(window, rng, WITHOUT_2, rank_mask=mask, placement=placement, take_part=False)
@@ -117,21 +123,13 @@ def comes_back(rank, address):
         play(window, rng, WITHOUT_2, rank_mask=WITHOUT_2)
         if rank == 2:
             return ""
-        try:
-            play(window, rng, WITHOUT_2, rank_mask=(True,) * RANKS, take_part=False)
-        except RuntimeError as error:
-            return first_line(error)
-        return "no error"
+        return error_of(play, window, rng, WITHOUT_2, rank_mask=(True,) * RANKS, take_part=False)
 
 
 def disagree(rank, address):
     use_cpu()
     with join(address, rank, RANKS) as group, window_of(group) as window:
-        try:
-            play(window, np.random.default_rng(75), None, rank_mask=WITHOUT_2 if rank == 1 else None)
-        except RuntimeError as error:
-            return first_line(error)
-        return "no error"
+        return error_of(play, window, np.random.default_rng(75), None, rank_mask=WITHOUT_2 if rank == 1 else None)
 
 
 def resumes_alone(rank, address):
@@ -140,11 +138,7 @@ def resumes_alone(rank, address):
     with join(address, rank, RANKS) as group, window_of(group) as window:
         if rank == 1:
             return ""
-        try:
-            window.resume((True, True, False, True) if rank != 2 else (True,) * RANKS)
-        except RuntimeError as error:
-            return first_line(error)
-        return "no error"
+        return error_of(window.resume, WITHOUT_2 if rank != 2 else (True,) * RANKS)
 
 
 def waits(rank, address):
