@@ -124,7 +124,7 @@ class Balance {
   // loads_ = rows that each rank has to send; before_ = those of them to ranks below this one; table_ = those to it.
   __aicore__ inline void SumLoads() {
     const uint32_t ranks = window_->world_size;
-    Fill(loads_);
+    Clear(loads_, window_->world_size);
     for (uint32_t destination = 0; destination < ranks; ++destination) {
       if (destination == window_->rank) {
         for (uint32_t rank = 0; rank < ranks; ++rank) before_.SetValue(rank, loads_.GetValue(rank));
@@ -153,7 +153,7 @@ class Balance {
     int64_t line = 0;
     uint32_t helper = 0;
     int64_t helper_begin = 0;
-    Fill(bringers_);
+    Clear(bringers_, window_->world_size);
     for (uint32_t source = 0; source < window_->world_size; ++source) {
       const int64_t begin = before_.GetValue(source);
       const int64_t end = begin + table_.GetValue(source);
@@ -175,10 +175,10 @@ class Balance {
   // What this rank moves, of its own rows and of others', to each destination; to whom it hands over, and who to it.
   __aicore__ inline void FindOwnMoves() {
     const uint32_t ranks = window_->world_size;
-    Fill(table_);
+    Clear(table_, window_->world_size);
     AddMoves(window_->rank, {0, Kept(window_->rank)});
     const Part own = OwnPart();
-    Fill(before_);
+    Clear(before_, window_->world_size);
     int64_t line = 0;
     for (uint32_t source = 0; source < ranks; ++source) {
       const Part part = Overlap(own.begin, own.end, line, line + Surplus(source));
@@ -276,12 +276,6 @@ class Balance {
   __aicore__ inline void Count(const AscendC::LocalTensor<int32_t> &table, uint32_t rank, const Part &part) const {
     table.SetValue(rank, table.GetValue(rank) + static_cast<int32_t>(part.end - part.begin));
   }
-  __aicore__ inline void Fill(const AscendC::LocalTensor<int32_t> &table) {
-    Sync<AscendC::HardEvent::S_V>();
-    AscendC::Duplicate(table, static_cast<int32_t>(0), static_cast<int32_t>(window_->world_size));
-    Sync<AscendC::HardEvent::V_S>();
-  }
-
   const Window *window_;
   const Routes *routes_;
   const LiveRanks *live_;

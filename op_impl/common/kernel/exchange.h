@@ -144,12 +144,6 @@ class Exchange {
  private:
   __aicore__ inline GM_ADDR Note(uint64_t block) const { return window_->Own(NoteOffset(window_->shape, block)); }
 
-  __aicore__ inline void Clear(const AscendC::LocalTensor<int32_t> &table, uint32_t count) {
-    Sync<AscendC::HardEvent::S_V>();
-    AscendC::Duplicate(table, static_cast<int32_t>(0), static_cast<int32_t>(count));
-    Sync<AscendC::HardEvent::V_S>();
-  }
-
   // What all ranks must have been given alike: a difference would place rows that others read as something else.
   __aicore__ inline uint32_t Agreement() {
     const uint64_t map_hash = counting_->MapHash();

@@ -53,6 +53,13 @@ __aicore__ inline void Store(GM_ADDR target, const AscendC::LocalTensor<T> &sour
   Sync<AscendC::HardEvent::MTE3_S>();
 }
 
+// Zeros, between scalar accesses of `table`.
+__aicore__ inline void Clear(const AscendC::LocalTensor<int32_t> &table, uint32_t count) {
+  Sync<AscendC::HardEvent::S_V>();
+  AscendC::Duplicate(table, static_cast<int32_t>(0), static_cast<int32_t>(count));
+  Sync<AscendC::HardEvent::V_S>();
+}
+
 }  // namespace moe_comm
 
 #endif  // MOE_COMM_KERNEL_MOVES_H

@@ -32,11 +32,7 @@ class SlotPage {
   // The word of the page's slot number `i`.
   __aicore__ inline int32_t Word(uint32_t i) const { return words_.GetValue(i); }
 
-  __aicore__ inline void Clear() const {
-    Sync<AscendC::HardEvent::S_V>();
-    AscendC::Duplicate(words_, static_cast<int32_t>(0), static_cast<int32_t>(count_));
-    Sync<AscendC::HardEvent::V_S>();
-  }
+  __aicore__ inline void Clear() const { moe_comm::Clear(words_, count_); }
 
   // The page of the table at `offset` of this rank's region.
   __aicore__ inline void LoadFrom(uint64_t offset) const { Load(words_, At(offset), count_); }
