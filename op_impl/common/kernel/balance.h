@@ -178,7 +178,6 @@ class Balance {
     Clear(table_, window_->world_size);
     AddMoves(window_->rank, {0, Kept(window_->rank)});
     const Part own = OwnPart();
-    Clear(before_, window_->world_size);
     int64_t line = 0;
     for (uint32_t source = 0; source < ranks; ++source) {
       const Part part = Overlap(own.begin, own.end, line, line + Surplus(source));
