@@ -31,8 +31,9 @@ SOC_VERSIONS = os.environ.get("MOE_COMM_SOC_VERSIONS", "910b=ascend910b1,910_93=
 # One rounding per operation (the kernels' results are specified to the bit), and MindSpore's own ABI.
 COMMON_FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-Wall",
                 "-D_GLIBCXX_USE_CXX11_ABI=0", f"-ffile-prefix-map={ROOT}/="]
-MINDSPORE_LIBRARIES = ["mindspore_core", "mindspore_ms_backend", "mindspore_pynative", "mindspore_pyboost",
-                       "mindspore_hardware_abstract", "mindspore_common"]
+MINDSPORE_LIBRARIES = ["mindspore_core", "mindspore_ms_backend", "mindspore_frontend", "mindspore_pynative",
+                       "mindspore_pyboost", "mindspore_hardware_abstract", "mindspore_runtime_pipeline",
+                       "mindspore_common"]
 
 
 def check_environment():
@@ -86,33 +87,26 @@ def write_signatures(definitions, path):
         names = list(arguments)
         in_place = [names.index(r["inplace"]) if "inplace" in r else -1 for r in returns.values()]
         scalars = ["false" if a["dtype"] == "tensor" else "true" for a in arguments.values()]
+        optional = ["true" if a["dtype"] == "tensor" and "default" in a else "false" for a in arguments.values()]
         lines += [
             f"namespace {name} {{",
             f'constexpr const char *kName = "{name}";',
             f"enum Argument : size_t {{ {', '.join(names)}, kArguments }};",
-            f"enum Result : size_t {{ {', '.join('out_' + r for r in returns)} }};",
+            f"enum Result : size_t {{ {', '.join('out_' + r for r in returns)}, kResults }};",
             "constexpr const char *kArgumentNames[] = {" + ", ".join(f'"{n}"' for n in names) + "};",
             f"constexpr bool kIsScalar[] = {{{', '.join(scalars)}}};",
+            f"constexpr bool kIsOptional[] = {{{', '.join(optional)}}};",
             f"constexpr int kInPlace[] = {{{', '.join(map(str, in_place))}}};",
             "}",
         ]
     lines.append("}  // namespace moe_comm::signatures")
 
-    def cpp_type(argument):
-        if argument["dtype"] != "tensor":
-            return "int64_t"
-        return "std::optional<ms::Tensor>" if "default" in argument else "ms::Tensor"
-
     def macro(head, entries):
         return f"#define {head} \\\n  " + " \\\n  ".join(entries)
 
-    items = definitions.items()
     lines += [
         macro("MOE_COMM_FOR_EACH_OP(X)", [f"X({camel_case(n)})" for n in definitions]),
         macro("MOE_COMM_FOR_EACH_SIGNATURE(X)", [f"X({camel_case(n)}, {n})" for n in definitions]),
-        macro("MOE_COMM_FOR_EACH_CALL(X)",
-              [f"X({camel_case(n)}, {len(d['returns'])}, {', '.join(map(cpp_type, d['args'].values()))})"
-               for n, d in items]),
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -147,7 +141,8 @@ def mindspore_flags(mindspore_path):
 
 def mindspore_sources():
     """The files to compile with MindSpore's headers: in every build, and for Ascend, with CANN's as well."""
-    return [OPS / "common" / "glue" / "register_ops.cc"], sorted(OPS.glob("**/*_ascend.cc"))
+    glue = OPS / "common" / "glue"
+    return [glue / "register_ops.cc", glue / "pynative.cc"], sorted(OPS.glob("**/*_ascend.cc"))
 
 
 def ascend_libraries(lib):

@@ -9,6 +9,14 @@ QUANT_MODES = (0, 2)
 REPLICA_POLICIES = ("spread", "rank", "token")  # by number, as the operators take them
 
 
+def checked_handle(name, handle):
+    """`handle`, the argument `name`, if it may be one that dispatch has returned."""
+    if not isinstance(handle, tuple) or len(handle) != 4:
+        raise TypeError(f"For 'MoEDispatcher', '{name}' must be what dispatch returned last, a tuple of 4 tensors, but "
+                        f"got {handle}.")
+    return handle
+
+
 class MoEDispatcher(nn.Cell):
     """Sends tokens to their experts and reads the experts' outputs back, through `window`.
 
@@ -27,8 +35,8 @@ class MoEDispatcher(nn.Cell):
     Raises:
         ValueError: another `phase`, `quant_mode` or `replica_policy`.
 
-    Inside a graph, run the experts on `expand_x` as returned, and let the last matmul write into ``window.outputs``
-    (:func:`moe_grouped_matmul` with ``out=``): then combine copies nothing. `combine` returns the complete sum over a
+    Run the experts on `expand_x` as returned, and let the last matmul write into this cell's `outputs`, which is
+    ``window.outputs`` (:func:`moe_grouped_matmul` with ``out=``): then combine copies nothing. `combine` returns the complete sum over a
     token's experts: do not reduce it again over the group.
 
     Two micro-batches in flight take two windows, with a dispatcher on each: dispatch A, dispatch B, then experts and
@@ -46,10 +54,10 @@ class MoEDispatcher(nn.Cell):
                 raise ValueError(f"For 'MoEDispatcher', '{name}' must be one of {allowed}, but got {value!r}.")
         self.schedule = phase  # `Cell.phase` is MindSpore's own
         self.quant_mode = quant_mode
-        self.rows = window.quantised_rows if quant_mode else window.rows
-        self.scales = window.scales
-        self.outputs = window.outputs
-        self.control = window.control
+        # Not `self.rows = ...`: memory of the window that checkpoints and broadcasts find would be saved or overwritten.
+        for name, tensor in (("rows", window.quantised_rows if quant_mode else window.rows), ("scales", window.scales),
+                             ("outputs", window.outputs), ("control", window.control)):
+            object.__setattr__(self, name, tensor)
         self.local_expert_num = window.local_expert_num
         self.shared_expert_num = window.shared_expert_num
         self.max_tokens_per_rank = window.max_tokens_per_rank
@@ -87,11 +95,12 @@ class MoEDispatcher(nn.Cell):
             :meth:`combine`.
 
         Raises:
+            TypeError: dtypes other than these, or a `kept_handle` that is none.
             ValueError: shapes or ids out of range, or a `kept_handle` in phase "decode".
             RuntimeError: a rank that did not answer in time, capacity, a `rank_mask` that differs between ranks or
                 cannot be, or a `kept_handle` that does not hold any more.
         """
-        kept_plan = None if kept_handle is None else kept_handle[2]
+        kept_plan = None if kept_handle is None else checked_handle("kept_handle", kept_handle)[2]
         if self.schedule == "prefill":
             outputs = ops.moe_prefill_dispatch(
                 x, expert_ids, self.rows, self.scales, self.control, self.local_expert_num, x_active_mask, scales,
@@ -133,12 +142,12 @@ class MoEDispatcher(nn.Cell):
             Tensor, [T, H], dtype `out_dtype`. Where a token has no expert, zero and what is added.
 
         Raises:
-            TypeError: another `out_dtype`.
+            TypeError: another `out_dtype`, or a `handle` that is none.
             ValueError: a tensor of the special experts that is missing or has no effect.
             RuntimeError: a rank that did not answer in time, a handle of an earlier dispatch, or one that was combined
                 before: a dispatch has one combine.
         """
-        expert_ids, expand_idx, plan, control = handle
+        expert_ids, expand_idx, plan, control = checked_handle("handle", handle)
         code = ops.dtype_code("MoEDispatcher.combine", "out_dtype", out_dtype, ops.SAME_DTYPE)
         if self.schedule == "prefill":
             return ops.moe_prefill_combine(

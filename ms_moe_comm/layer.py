@@ -174,7 +174,6 @@ class MoELayer(nn.Cell):
                                         zero_expert_num=zero_expert_num)
         self.logical_to_physical_map = None if placement is None else placement.logical_to_physical_map
         self.logical_replica_count = None if placement is None else placement.logical_replica_count
-        self.outputs = window.outputs
         self.round_tokens = window.max_tokens_per_rank
         self.max_tokens = self.round_tokens if max_tokens is None else checked_max_tokens(max_tokens, self.round_tokens)
         self.round_num = -(-self.max_tokens // self.round_tokens)
@@ -208,7 +207,7 @@ class MoELayer(nn.Cell):
         dynamic_scales = None
         if self.quantised:  # the rows came as int8
             expand_x, dynamic_scales = expand_x
-        outputs = self.experts(expand_x, expert_token_nums, self.outputs, dynamic_scales)
+        outputs = self.experts(expand_x, expert_token_nums, self.dispatcher.outputs, dynamic_scales)
         shared_expert_x = None
         if self.shared_expert is not None:
             shared_expert_x = self.shared_expert(x)

@@ -1,6 +1,7 @@
 """The expert window: symmetric memory that dispatch writes into and combine reads from, as MindSpore tensors."""
-import contextlib
+import functools
 import itertools
+import warnings
 
 import mindspore as ms
 import numpy as np
@@ -18,6 +19,20 @@ _PHASES = {"dispatch": ("count", "exchange", "place", "arrive"), "combine": ("ou
 _WAITS = ("counts", "arrived", "ready", "handed")
 _CYCLE = 20e-9  # seconds; GetSystemCycle counts at 50 MHz
 _numbers = itertools.count()  # parameters of one cell must differ in name, and a cell may use several windows
+
+
+def _settle():
+    """Waits for all that was called before. An error of it has its own call to come out of, or is a warning here."""
+    try:
+        _lib.drain()
+    except Exception as error:
+        warnings.warn(f"an operator that was called before has failed: {error}", RuntimeWarning, stacklevel=3)
+
+
+def _refuse_data(name, *_, **__):
+    raise RuntimeError(f"{name} is the memory of an expert window and takes no other data: it belongs in no checkpoint. "
+                       "Let your cells use the tensors of their MoEDispatcher (self.dispatcher.outputs), which are no "
+                       "parameters of the model.")
 
 
 class ExpertWindow:
@@ -38,8 +53,9 @@ class ExpertWindow:
         the window's parameters, see `create`.
 
     The tensors are the window's memory itself. Use what the operators return and not these parameters inside a
-    graph: a graph knows nothing of writes that reach memory behind its back. They need no gradient and belong in no
-    checkpoint.
+    graph: a graph knows nothing of writes that reach memory behind its back. They are no parameters of a model: a
+    `MoEDispatcher` or `MoELayer` does not show them to checkpoints and to loops over a cell's parameters. A cell that
+    sets one as its own attribute does, so use those of its dispatcher (``self.dispatcher.outputs``).
 
     A window serves one dispatch and its combine at a time; two micro-batches in flight take two windows. After an
     error in an operator the window is dead: all ranks close it and create a new one together, or those that are left
@@ -119,6 +135,7 @@ class ExpertWindow:
             RuntimeError: the ranks disagree in a parameter (named, with each value and its ranks), a rank was refused
                 or is missing, or the ranks do not share one machine's memory.
         """
+        _settle()
         with open_group(group) as ranks:
             parameters = agree(ranks, lambda: WindowParameters(
                 ep_world_size=ranks.size, moe_expert_num=moe_expert_num, hidden_size=hidden_size, top_k=top_k,
@@ -246,8 +263,7 @@ class ExpertWindow:
             if back:
                 raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' has rank {join_ranks(back)}, which left "
                                  "before: a rank comes back with a new window alone.")
-        with contextlib.suppress(RuntimeError):
-            self._wait()  # the error that is the reason of this
+        _settle()
         _lib.resume_window(self._provider.peer_base(self.ep_rank_id), mask)
 
     def timers(self):
@@ -306,6 +322,7 @@ class ExpertWindow:
         """A Parameter that is the memory at `offset`. `Parameter(tensor)` would copy; `set_data` takes the tensor."""
         parameter = Parameter(initializer("zeros", shape, dtype), name=name, requires_grad=False)
         parameter.set_data(self._provider.tensor(offset, shape, dtype))
+        parameter.set_data = functools.partial(_refuse_data, name)
         address, expected = parameter.data_ptr(), self._provider.peer_base(self.ep_rank_id) + offset
         if address != expected:
             raise RuntimeError(f"{name} is at {address:#x} and not at {expected:#x} in the window: this MindSpore "
@@ -317,7 +334,7 @@ class ExpertWindow:
         if self._provider.on_npu:
             ms.runtime.synchronize()
         else:
-            self.control.data_ptr()  # asking for an address makes MindSpore finish them
+            _lib.drain()
 
     def _word(self, field):
         """int64 [1]: a field of the header, in the window itself or, on an NPU, a copy of it."""

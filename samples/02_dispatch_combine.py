@@ -39,11 +39,10 @@ class MultiplyingExperts(nn.Cell):
         first = window.ep_rank_id * window.local_expert_num
         factors = np.arange(first, first + window.local_expert_num) + 1
         self.weight = Tensor(factors[:, None, None] * np.eye(HIDDEN), ms.float32)
-        self.outputs = window.outputs
 
     def construct(self, x, expert_ids, expert_scales):
         expand_x, expert_token_nums, handle = self.dispatcher.dispatch(x, expert_ids)
-        outputs = moe_grouped_matmul(expand_x, self.weight, expert_token_nums, self.outputs)
+        outputs = moe_grouped_matmul(expand_x, self.weight, expert_token_nums, self.dispatcher.outputs)
         y = self.dispatcher.combine(outputs, expert_scales, handle)
         return expand_x * 1, expert_token_nums, y
 

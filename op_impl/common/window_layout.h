@@ -127,6 +127,7 @@ enum ErrorCode : int64_t {
   kBadMap = 9,         // detail = {logical expert, MapFault, the value, its limit}
   kKeptPlan = 10,      // a kept plan that does not hold; detail = {PlanFault, what the plan says, what is so}
   kBadRankMask = 11,   // detail = {RankFault, the rank}
+  kInterrupted = 12,   // as kTimedOut: the host ended the wait
 };
 
 enum PlanFault : int64_t {

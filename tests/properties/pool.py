@@ -16,7 +16,6 @@ def _serve(rank, connection):
 
     ms.set_device("CPU")
     ms.set_context(mode=ms.PYNATIVE_MODE)
-    ms.runtime.launch_blocking()
     np.seterr(invalid="ignore", over="ignore")  # rows with NaN and infinity are among the cases
     while True:
         work = connection.recv()

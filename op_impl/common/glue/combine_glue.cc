@@ -9,18 +9,32 @@
 namespace moe_comm {
 namespace {
 
+// Expert outputs that lie elsewhere are copied to the window's: no argument may be there, but for the outputs themselves.
+void CheckOutputs(const Checker &check, const WindowLaunch &launch) {
+  const WindowShape &shape = launch.Window().shape;
+  const uint8_t *outputs = launch.Base() + OutputsOffset(shape);
+  for (size_t argument = 0; argument < combine::kArguments; ++argument) {
+    if (argument == combine::expand_x && check[argument].data == outputs) continue;
+    if (!check[argument].Overlaps(outputs, shape.capacity * shape.row_bytes)) continue;
+    check.Fail("'" + std::string(combine::kArgumentNames[argument]) + "' lies in the memory of window.outputs. Pass " +
+               (argument == combine::expand_x ? "window.outputs as a whole, or a copy of the rows." : "a copy of it."));
+  }
+}
+
 // What only the window can tell.
-void CheckCombine(const Checker &check, const WindowParameters &window, void *npu_stream) {
+void CheckCombine(const Checker &check, const WindowLaunch &launch, void *npu_stream) {
+  const WindowParameters &window = launch.Window();
   CheckRows(check, combine::expand_x, "expand_x", window);
   const int64_t rows = check[combine::expand_x].shape[0];
   // how many rows came is known only once dispatch has run, so on an NPU `expand_x` must have room for all that can
-  const uint64_t *header = reinterpret_cast<const uint64_t *>(check[combine::window_control].data);
+  const uint64_t *header = reinterpret_cast<const uint64_t *>(launch.Base());
   const uint64_t received = npu_stream != nullptr ? window.shape.capacity : header[kReceivedRows];
   if (rows < static_cast<int64_t>(received)) {
     check.Fail("'expand_x' has " + std::to_string(rows) + " rows, but this rank " +
                (npu_stream != nullptr ? "can receive " : "received ") + std::to_string(received) +
                ". Pass the expert outputs of all rows of dispatch's expand_x.");
   }
+  CheckOutputs(check, launch);
   check.Dimension(combine::expand_idx, 1,
                   check[combine::expert_ids].shape[1] + static_cast<int64_t>(window.shared_experts),
                   window.shared_experts == 0 ? "K" : "K and the window's shared experts");
@@ -130,18 +144,17 @@ std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const A
 void LaunchCombine(const char *op, PlanWordsOf plan_words, CombineKernel kernel, const Arguments &in,
                    const std::vector<uint8_t *> &out, void *npu_stream) {
   InferCombine(op, plan_words, in);  // every dimension is known now
-  uint8_t *control = in[combine::window_control].data;
-  const WindowParameters window = ReadWindow(control, npu_stream, op);
-  CheckCombine(Checker(op, in, combine::kArgumentNames), window, npu_stream);
+  WindowLaunch launch(in[combine::window_control], WindowLaunch::kCombine, npu_stream, op);
+  const WindowParameters &window = launch.Window();
+  CheckCombine(Checker(op, in, combine::kArgumentNames), launch, npu_stream);
   const Argument &ids = in[combine::expert_ids];
   const int64_t out_code = in[combine::out_dtype].scalar;
   const uint64_t out_dtype = out_code == kSameDtype ? window.dtype : static_cast<uint64_t>(out_code);
-  const LaunchTimer timer(npu_stream, control, kCombineCalls);
   LaunchKernel(npu_stream, window.blocks, op, kernel, in[combine::expand_x].data, ids.data,
                in[combine::expert_scales].data, in[combine::expand_idx].data, in[combine::plan].data,
                in[combine::shared_expert_x].data, in[combine::residual_x].data, in[combine::ori_x].data,
                in[combine::const_expert_alpha_1].data, in[combine::const_expert_alpha_2].data,
-               in[combine::const_expert_v].data, control, out[combine::out_y], static_cast<uint32_t>(ids.shape[0]),
+               in[combine::const_expert_v].data, launch.Base(), out[combine::out_y], static_cast<uint32_t>(ids.shape[0]),
                static_cast<uint32_t>(ids.shape[1]), static_cast<uint32_t>(ElementBytes(ids.dtype)),
                static_cast<uint32_t>(window.dtype), static_cast<uint32_t>(out_dtype),
                TileElements(in[combine::expand_x].shape[1]),
@@ -149,7 +162,7 @@ void LaunchCombine(const char *op, PlanWordsOf plan_words, CombineKernel kernel,
                static_cast<uint32_t>(in[combine::copy_expert_num].scalar),
                static_cast<uint32_t>(in[combine::const_expert_num].scalar),
                static_cast<uint32_t>(in[combine::const_expert_alpha_1].shape.size()));
-  RaiseWindowError(npu_stream, control, op);
+  launch.Finish();
 }
 
 }  // namespace moe_comm

@@ -210,16 +210,14 @@ void CheckRows(const Checker &check, size_t argument, const char *name, const Wi
   }
 }
 
-DispatchLaunch CheckDispatch(const char *op, PlanWordsOf plan_words, const Arguments &in, void *npu_stream) {
+DispatchScalars CheckDispatch(const char *op, PlanWordsOf plan_words, const Arguments &in,
+                              const WindowLaunch &launch) {
   InferDispatch(op, plan_words, in);  // every dimension is known now
-  DispatchLaunch launch;
-  launch.control = in[dispatch::window_control].data;
-  launch.window = ReadWindow(launch.control, npu_stream, op);
-  CheckWindowLimits(Checker(op, in, dispatch::kArgumentNames), launch.window, launch.control);
+  CheckWindowLimits(Checker(op, in, dispatch::kArgumentNames), launch.Window(), launch.Base());
   const Argument &mask = in[dispatch::x_active_mask];
   const Argument &scales = in[dispatch::scales];
   const Argument &map = in[dispatch::logical_to_physical_map];
-  DispatchScalars &s = launch.scalars;
+  DispatchScalars s;
   s.token_num = static_cast<uint32_t>(in[dispatch::x].shape[0]);
   s.top_k = static_cast<uint32_t>(in[dispatch::expert_ids].shape[1]);
   s.id_bytes = static_cast<uint32_t>(ElementBytes(in[dispatch::expert_ids].dtype));
@@ -233,13 +231,7 @@ DispatchLaunch CheckDispatch(const char *op, PlanWordsOf plan_words, const Argum
                                                in[dispatch::copy_expert_num].scalar +
                                                in[dispatch::const_expert_num].scalar);
   s.cumulative = in[dispatch::expert_token_nums_type].scalar == 0;
-  return launch;
-}
-
-void RaiseWindowError(void *npu_stream, uint8_t *control, const char *op) {
-  if (npu_stream != nullptr) return;
-  const std::string error = TakeError(control, op);
-  if (!error.empty()) throw std::runtime_error(error);
+  return s;
 }
 
 }  // namespace moe_comm

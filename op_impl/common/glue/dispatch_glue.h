@@ -5,7 +5,7 @@
 #include <tuple>
 
 #include "common/glue/launch.h"
-#include "common/glue/window_host.h"
+#include "common/glue/window_launch.h"
 #include "op_signatures.h"
 
 namespace moe_comm {
@@ -34,14 +34,8 @@ struct DispatchScalars {
   uint32_t cumulative;
 };
 
-struct DispatchLaunch {
-  WindowParameters window;
-  uint8_t *control;
-  DispatchScalars scalars;
-};
-
-// What only the window itself can tell: limits, dtype and H, and that `window_rows` is its own.
-DispatchLaunch CheckDispatch(const char *op, PlanWordsOf plan_words, const Arguments &in, void *npu_stream);
+// Checks what only the window itself can tell: limits, dtype and H, and that `window_rows` is its own.
+DispatchScalars CheckDispatch(const char *op, PlanWordsOf plan_words, const Arguments &in, const WindowLaunch &launch);
 
 // Of a code of dtype.h.
 DataType RowType(uint64_t dtype);
@@ -52,28 +46,22 @@ void CheckTopK(const Checker &check, size_t expert_ids);
 // The window's own checks of dtype code and row length, for `argument` of shape [.., H].
 void CheckRows(const Checker &check, size_t argument, const char *name, const WindowParameters &window);
 
-// Throws the error that a kernel on the CPU has left in the window. On an NPU the kernel has not run yet, and its error
-// waits for ExpertWindow.check.
-void RaiseWindowError(void *npu_stream, uint8_t *control, const char *op);
-
 // Launches `kernel`, which takes `own` tensors beside those of both, and last its `tiling`.
 template <typename Kernel, typename... Tensors, typename... Tiling>
-void LaunchDispatch(const char *op, const DispatchLaunch &launch, Kernel kernel, const Arguments &in,
+void LaunchDispatch(const char *op, WindowLaunch *launch, const DispatchScalars &s, Kernel kernel, const Arguments &in,
                     const std::vector<uint8_t *> &out, void *npu_stream, const std::tuple<Tensors...> &own,
                     Tiling... tiling) {
-  const DispatchScalars &s = launch.scalars;
-  const LaunchTimer timer(npu_stream, launch.control, kDispatchCalls);
   std::apply([&](Tensors... tensors) {
-    LaunchKernel(npu_stream, launch.window.blocks, op, kernel, in[dispatch::x].data, in[dispatch::expert_ids].data,
+    LaunchKernel(npu_stream, launch->Window().blocks, op, kernel, in[dispatch::x].data, in[dispatch::expert_ids].data,
                  in[dispatch::x_active_mask].data, in[dispatch::scales].data,
                  in[dispatch::logical_to_physical_map].data, in[dispatch::logical_replica_count].data,
-                 in[dispatch::rank_mask].data, launch.control,
+                 in[dispatch::rank_mask].data, launch->Base(),
                  out[dispatch::out_expand_idx], out[dispatch::out_expert_token_nums], out[dispatch::out_plan],
                  out[dispatch::out_physical_expert_ids], tensors..., s.token_num, s.top_k, s.id_bytes, s.mask_kind,
                  s.quant_mode, s.smooth_kind, s.logical_expert_num, s.max_replicas, s.replica_policy,
                  s.special_expert_num, s.cumulative, tiling...);
   }, own);
-  RaiseWindowError(npu_stream, launch.control, op);
+  launch->Finish();
 }
 
 }  // namespace moe_comm

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "common/glue/ops.h"
-#include "common/glue/standard_arithmetic.h"
 #include "mindspore/include/custom_op_api.h"
 
 namespace moe_comm {
@@ -39,7 +38,7 @@ inline void SetTensor(TypeId id, const Shape &shape, Argument *argument) {
   argument->shape = shape;
 }
 
-// Errors leave as the exceptions that Python users of MindSpore expect.
+// Errors in a graph leave as the exceptions that Python users of MindSpore expect.
 template <typename Function>
 auto Translated(Function &&function) {
   try {
@@ -52,20 +51,6 @@ auto Translated(Function &&function) {
     MS_EXCEPTION(mindspore::RuntimeError) << error.what();
   }
 }
-
-struct Operator {
-  const char *name;
-  Infer infer;
-  Launch launch;
-  size_t arguments;
-  const bool *is_scalar;  // per argument
-  const int *in_place;    // per output: the argument that it lies in, or -1
-
-  void Run(const Arguments &arguments, const std::vector<uint8_t *> &outputs, void *npu_stream) const {
-    const StandardArithmetic standard;
-    Translated([&] { launch(arguments, outputs, npu_stream); });
-  }
-};
 
 #define MOE_COMM_OPERATOR(Op, op) extern const Operator k##Op;
 MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)
@@ -94,7 +79,7 @@ class GraphArguments {
     }
     std::vector<uint8_t *> addresses(outputs.size());
     for (size_t i = 0; i < outputs.size(); ++i) addresses[i] = static_cast<uint8_t *>(outputs[i]->device_ptr());
-    op_.Run(arguments_, addresses, npu_stream);
+    Translated([&] { op_.Run(arguments_, addresses, npu_stream); });
   }
 
  private:

@@ -27,6 +27,9 @@ struct Argument {
   Shape shape;
   int64_t scalar = 0;     // of an int argument
   uint8_t *data = nullptr;  // at launch
+
+  uint64_t Bytes() const;  // at launch: of a tensor whose elements lie one after the other
+  bool Overlaps(const uint8_t *memory, uint64_t bytes) const;
 };
 using Arguments = std::vector<Argument>;
 
@@ -43,6 +46,23 @@ struct WrongType : std::runtime_error {
 using Infer = std::vector<Output> (*)(const Arguments &);
 // `npu_stream`: where the launch is queued; nullptr: on the CPU, done when the call returns.
 using Launch = void (*)(const Arguments &, const std::vector<uint8_t *> &outputs, void *npu_stream);
+
+// What the generated signatures say of an operator, and its two entry points.
+struct Operator {
+  const char *name;
+  Infer infer;
+  Launch launch;
+  size_t arguments;
+  const char *const *argument_names;
+  const bool *is_scalar;    // per argument
+  const bool *is_optional;  // per argument: may be None
+  size_t outputs;
+  const int *in_place;  // per output: the argument that it lies in, or -1
+
+  // Launches, in standard arithmetic. Throws WrongType, std::invalid_argument or std::runtime_error.
+  void Run(const Arguments &arguments, const std::vector<uint8_t *> &outputs, void *npu_stream) const;
+  bool WritesInto(size_t argument) const;
+};
 
 // Checks with messages in the operator's own terms. Unknown dimensions pass; launch checks again.
 class Checker {

@@ -1,7 +1,5 @@
-// Registers every operator for graph mode on CPU and for PyNative, and defines the Python module `ms_moe_comm._lib`.
-// (register_ascend.cc adds graph mode on Ascend; no other file of the glue knows MindSpore.)
-#include <algorithm>
-#include <optional>
+// Registers every operator for graph mode on CPU, and defines the Python module `ms_moe_comm._lib`.
+// (pynative.cc is for PyNative, register_ascend.cc for graph mode on Ascend; no other file of the glue knows MindSpore.)
 #include <set>
 #include <vector>
 
@@ -9,6 +7,7 @@
 #include "common/glue/launch.h"
 #include "common/glue/memory_tensor.h"
 #include "common/glue/npu.h"
+#include "common/glue/pynative.h"
 #include "common/glue/resume.h"
 #include "common/glue/window_host.h"
 #include "include/runtime/hardware_abstract/kernel_base/ms_factory.h"
@@ -18,14 +17,14 @@
 #include "ops/ops_func_impl/op_func_impl.h"
 #ifdef CUSTOM_ASCEND_OP
 #include "common/glue/npu_memory.h"
-#include "moe_grouped_matmul/ms_glue/grouped_matmul_ascend.h"
 #endif
 
 namespace moe_comm {
 
-#define MOE_COMM_OPERATOR(Op, op)                                                                           \
-  const Operator k##Op = {signatures::op::kName,      Infer##Op,                 Launch##Op,                \
-                          signatures::op::kArguments, signatures::op::kIsScalar, signatures::op::kInPlace};
+#define MOE_COMM_OPERATOR(Op, op)                                                                                   \
+  const Operator k##Op = {signatures::op::kName,        Infer##Op,                     Launch##Op,                   \
+                          signatures::op::kArguments,   signatures::op::kArgumentNames, signatures::op::kIsScalar,    \
+                          signatures::op::kIsOptional, signatures::op::kResults,       signatures::op::kInPlace};
 MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)
 #undef MOE_COMM_OPERATOR
 
@@ -108,80 +107,6 @@ class GraphKernel : public mindspore::kernel::NativeCpuKernelMod {
  private:
   GraphArguments arguments_;
 };
-
-// --- PyNative ---
-
-bool OnNpu() {
-  return mindspore::DeviceManagerConf::GetInstance()->device_type() == mindspore::device::DeviceType::kAscend;
-}
-
-class Runner : public ms::pynative::PyboostRunner {
- public:
-  using PyboostRunner::PyboostRunner;
-  std::function<void(Runner *)> launch;
-  void LaunchKernel() override { launch(this); }
-  void *NpuStream() { return OnNpu() ? stream() : nullptr; }
-
- protected:
-  // On CPU the framework's own operators run where this is called. The base class would hand the launch to a later
-  // stage, and the next operator would read the output before it is written. On an NPU that stage is where the
-  // framework queues its own operators on the stream.
-  void _DispatchLaunchTask() override {
-    if (OnNpu()) {
-      PyboostRunner::_DispatchLaunchTask();
-    } else {
-      LaunchKernel();
-    }
-  }
-};
-
-void Append(const ms::Tensor &tensor, Arguments *arguments, std::vector<ms::Tensor> *tensors,
-            std::vector<size_t> *places) {
-  places->push_back(arguments->size());
-  tensors->push_back(tensor);
-  SetTensor(tensor.data_type(), tensor.shape(), &arguments->emplace_back());
-}
-void Append(const std::optional<ms::Tensor> &tensor, Arguments *arguments, std::vector<ms::Tensor> *tensors,
-            std::vector<size_t> *places) {
-  if (tensor.has_value()) return Append(tensor.value(), arguments, tensors, places);
-  arguments->emplace_back();
-}
-void Append(int64_t scalar, Arguments *arguments, std::vector<ms::Tensor> *, std::vector<size_t> *) {
-  arguments->emplace_back().scalar = scalar;
-}
-
-template <const Operator &op, typename... Args>
-std::vector<ms::Tensor> RunPyNative(const Args &...args) {
-  Arguments arguments;
-  std::vector<ms::Tensor> tensors;
-  std::vector<size_t> places;  // of each tensor among the arguments
-  (Append(args, &arguments, &tensors, &places), ...);
-  const std::vector<Output> inferred = Translated([&] { return op.infer(arguments); });
-  std::vector<ms::Tensor> outputs;
-  for (size_t i = 0; i < inferred.size(); ++i) {
-    if (op.in_place[i] < 0) {
-      outputs.emplace_back(ToTypeId(inferred[i].dtype), inferred[i].shape);
-    } else {
-      outputs.push_back(tensors[std::find(places.begin(), places.end(), op.in_place[i]) - places.begin()]);
-    }
-  }
-#ifdef CUSTOM_ASCEND_OP
-  if (OnNpu() && QueueBuiltIn(op, arguments, tensors, outputs)) return outputs;
-#endif
-  auto runner = std::make_shared<Runner>(op.name);
-  runner->launch = [arguments, places](Runner *self) mutable {
-    for (size_t i = 0; i < places.size(); ++i) {
-      arguments[places[i]].data = static_cast<uint8_t *>(self->inputs()[i].GetDataPtr());
-    }
-    std::vector<uint8_t *> addresses;
-    for (const ms::Tensor &output : self->outputs()) {
-      addresses.push_back(static_cast<uint8_t *>(output.GetDataPtr()));
-    }
-    op.Run(arguments, addresses, self->NpuStream());
-  };
-  runner->Run(tensors, outputs);
-  return outputs;
-}
 
 #define MOE_COMM_INFER(Op, op) GraphInfer g_##op##_infer(k##Op);
 MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_INFER)
@@ -272,26 +197,6 @@ pybind11::dict Limits() {
   return d;
 }
 
-// Wrong arguments are an error of the call itself; from within the pipeline it would come out of some later call.
-template <const Operator &op, typename... Args>
-void CheckPyNative(const Args &...args) {
-  pybind11::gil_scoped_release release;  // the operators that make the arguments may need it
-  ms::inner::ConvertStubNodeToTensor(args...);
-  Arguments arguments;
-  std::vector<ms::Tensor> tensors;
-  std::vector<size_t> places;
-  (Append(args, &arguments, &tensors, &places), ...);
-  Translated([&] { return op.infer(arguments); });
-}
-
-template <const Operator &op, size_t outputs, typename... Args>
-void DefinePyNative(pybind11::module *m) {
-  m->def(op.name, [](const Args &...args) {
-    CheckPyNative<op>(args...);
-    return ms::pynative::PyboostRunner::Call<outputs>(RunPyNative<op, Args...>, args...);
-  });
-}
-
 void InitWindowAt(uint64_t base, uint64_t world_size, uint64_t rank_id, uint64_t expert_num, uint64_t capacity,
                   uint64_t row_bytes, uint64_t block_dim, uint64_t max_tokens, uint64_t top_k, uint64_t dtype_code,
                   uint64_t timeout_us, uint64_t shared_ranks, uint64_t shared_experts, bool drops, bool keeps_stats,
@@ -327,8 +232,8 @@ MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_REGISTER)
 
 PYBIND11_MODULE(_lib, m) {
   using namespace moe_comm;  // NOLINT: the module is this namespace's face
-#define MOE_COMM_PYNATIVE(Op, outputs, ...) DefinePyNative<k##Op, outputs, __VA_ARGS__>(&m);
-  MOE_COMM_FOR_EACH_CALL(MOE_COMM_PYNATIVE)
+  DefinePyNative(&m);
+  m.def("drain", Drain);
   m.def("window_layout", LayoutOf);
   m.def("window_fields", Fields);
   m.def("limits", Limits);

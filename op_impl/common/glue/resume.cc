@@ -119,7 +119,8 @@ void Agree(uint8_t *base, const WindowParameters &window, const Group &group, co
 }  // namespace
 
 void ResumeWindow(uint8_t *base, const std::vector<bool> &live) {
-  const WindowParameters window = RegisteredWindow(base);
+  const std::shared_ptr<OpenWindow> open = FindWindow(base);
+  const WindowParameters &window = open->parameters;
   uint64_t *header = reinterpret_cast<uint64_t *>(base);
   const Group group(base, window, live);
   if (header[kResumeRounds] % 2 == 0) Agree(base, window, group, live);

@@ -20,7 +20,7 @@ struct Registry {
     return *registry;
   }
   std::mutex mutex;
-  std::map<const uint8_t *, WindowParameters> windows;
+  std::map<const uint8_t *, std::shared_ptr<OpenWindow>> windows;
 };
 
 // Bytes of a window where the host can read them: in place, or copied from the NPU.
@@ -83,6 +83,7 @@ std::string Cause(int64_t code, int64_t phase, int64_t missed) {
     case kPlanMismatch: return "its plan was of another dispatch";
     case kKeptPlan: return "its kept plan did not hold any more";
     case kBadRankMask: return "its rank_mask could not be";
+    case kInterrupted: return "it was interrupted";
     default: return "error code " + std::to_string(code);
   }
 }
@@ -194,6 +195,9 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
       return "waited " + Seconds(w.timeout_us) + " in vain for " + AwaitedThing(record[kPhase]) + " of " +
              Ranks(detail, record[kCount]) + ". A rank named here is dead, more than the window's timeout late, waits "
              "in vain for another itself, or did not call the same operators in the same order.";
+    case kInterrupted:
+      return "was interrupted while it waited for " + AwaitedThing(record[kPhase]) + " of " +
+             Ranks(detail, record[kCount]) + ".";
     case kPeerAborted: {
       const Memory aborted(base + AbortedOffset(w.shape), w.shape.world_size * kLineBytes, w.on_npu);
       const Origin origin = FindOrigin(detail, aborted.Bytes(), w.shape.world_size);
@@ -231,16 +235,41 @@ std::string Describe(const int64_t *record, const WindowParameters &w, const uin
 
 constexpr char kDead[] = " The window cannot be used any more: create a new one on all ranks, or resume without the dead.";
 
+}  // namespace
+
 std::string Where(const char *op, const WindowParameters &w) {
   return "'" + std::string(op) + "' on rank " + std::to_string(w.rank) + " of " + std::to_string(w.shape.world_size);
 }
 
-}  // namespace
-
-WindowParameters RegisteredWindow(const uint8_t *base) {
+std::shared_ptr<OpenWindow> FindWindow(const uint8_t *base) {
   Registry &registry = Registry::Instance();
   std::lock_guard<std::mutex> lock(registry.mutex);
-  return registry.windows.at(base);
+  const auto found = registry.windows.find(base);
+  return found == registry.windows.end() ? nullptr : found->second;
+}
+
+namespace {
+
+// Whether what was written once still stands at the start of `words`, which are as many as the header's.
+bool HeaderStands(const uint64_t *words, const OpenWindow &window) {
+  const std::vector<uint64_t> &header = window.header;
+  const size_t peers = PeersOffset(window.parameters.shape) / sizeof(uint64_t);
+  return std::equal(header.begin(), header.begin() + kEpoch, words) &&
+         std::equal(header.begin() + peers, header.end(), words + peers);
+}
+
+}  // namespace
+
+uint8_t *WindowOf(uint8_t *control, uint64_t bytes, bool readable) {
+  if (FindWindow(control) != nullptr) return control;
+  if (!readable) return nullptr;
+  Registry &registry = Registry::Instance();
+  std::lock_guard<std::mutex> lock(registry.mutex);
+  for (const auto &[base, window] : registry.windows) {
+    const bool fits = !window->parameters.on_npu && bytes == ControlBytes(window->parameters.shape);
+    if (fits && HeaderStands(Words(control), *window)) return const_cast<uint8_t *>(base);
+  }
+  return nullptr;
 }
 
 void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint64_t> &peer_bases) {
@@ -277,7 +306,10 @@ void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint
   }
   Registry &registry = Registry::Instance();
   std::lock_guard<std::mutex> lock(registry.mutex);
-  registry.windows[base] = parameters;
+  auto window = std::make_shared<OpenWindow>();
+  window->parameters = parameters;
+  window->header = std::move(words);
+  registry.windows[base] = std::move(window);
 }
 
 void CloseWindow(const uint8_t *base) {
@@ -286,32 +318,38 @@ void CloseWindow(const uint8_t *base) {
   registry.windows.erase(base);
 }
 
-WindowParameters ReadWindow(const uint8_t *control, void *npu_stream, const char *op) {
-  Registry &registry = Registry::Instance();
-  std::lock_guard<std::mutex> lock(registry.mutex);
-  const auto found = registry.windows.find(control);
-  if (found == registry.windows.end()) {
-    throw std::invalid_argument("For '" + std::string(op) + "', 'window_control' is not the control tensor of an "
-                                "ExpertWindow, or its window was closed. Pass the control of an open window, or the "
-                                "control output of the operator before.");
+void CheckUsable(uint8_t *base, const OpenWindow &window, const char *op) {
+  const WindowParameters &parameters = window.parameters;
+  if (!HeaderStands(Words(base), window)) {
+    throw std::runtime_error(Where(op, parameters) + " is refused: the memory of window.control was overwritten, for "
+                             "example by a loop that broadcasts or loads parameters. Create a new window on all ranks, "
+                             "and keep its tensors out of such loops.");
   }
-  const bool to_npu = npu_stream != nullptr;
-  if (found->second.on_npu != to_npu) {
-    throw std::invalid_argument("For '" + std::string(op) + "', the window lies in memory of the " +
-                                (to_npu ? "CPU, but the operator runs on the NPU"
-                                        : "NPU, but the operator runs on the CPU") +
-                                ". Set the device before the window is created.");
+  const int64_t *record = FindRecord(base, parameters.shape);
+  if (record == nullptr) return;
+  throw std::runtime_error(Where(op, parameters) + " is refused. Epoch " + std::to_string(record[kRecordEpoch]) +
+                           " failed here: " + Describe(record, parameters, base) + kDead);
+}
+
+bool MarkInterrupted(uint8_t *base, const WindowParameters &window) {
+  bool any = false;
+  for (uint64_t block = 0; block < window.shape.block_dim; ++block) {
+    int64_t *record = reinterpret_cast<int64_t *>(base + RecordOffset(block));
+    if (record[kCode] != kTimedOut) continue;
+    record[kCode] = kInterrupted;
+    any = true;
   }
-  const int64_t *record = to_npu ? nullptr : FindRecord(control, found->second.shape);
-  if (record != nullptr) {
-    throw std::runtime_error(Where(op, found->second) + " is refused. Epoch " + std::to_string(record[kRecordEpoch]) +
-                             " failed here: " + Describe(record, found->second, control) + kDead);
+  const uint64_t *peers = Words(base + PeersOffset(window.shape));
+  const uint64_t line = AbortedOffset(window.shape) + window.rank * kLineBytes;
+  for (uint64_t peer = 0; any && peer < window.shape.world_size; ++peer) {
+    __atomic_store_n(reinterpret_cast<int64_t *>(peers[peer] + line) + kCode, kInterrupted, __ATOMIC_RELAXED);
   }
-  return found->second;
+  return any;
 }
 
 std::string TakeError(uint8_t *base, const char *op) {
-  const WindowParameters window = RegisteredWindow(base);
+  const std::shared_ptr<OpenWindow> open = FindWindow(base);
+  const WindowParameters &window = open->parameters;
   const WindowShape &shape = window.shape;
   const Memory header(base, PeersOffset(shape), window.on_npu);
   const uint64_t *words = Words(header.Bytes());

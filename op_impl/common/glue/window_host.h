@@ -2,7 +2,8 @@
 #ifndef MOE_COMM_GLUE_WINDOW_HOST_H
 #define MOE_COMM_GLUE_WINDOW_HOST_H
 
-#include <chrono>
+#include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -32,40 +33,35 @@ void InitWindow(uint8_t *base, const WindowParameters &parameters, const std::ve
 // "2.5 s"
 std::string Seconds(uint64_t microseconds);
 
-// What InitWindow registered for the open window at `base`.
-WindowParameters RegisteredWindow(const uint8_t *base);
+// An open window of this process.
+struct OpenWindow {
+  WindowParameters parameters;
+  std::vector<uint64_t> header;        // as InitWindow wrote it, peers included
+  std::atomic<bool> busy{false};       // an operator runs on it
+  std::weak_ptr<const int> step_of{};  // the thread that has dispatched and not combined yet, if it lives
+};
+
+// nullptr if no open window of this process has its control at `base`.
+std::shared_ptr<OpenWindow> FindWindow(const uint8_t *base);
+
+// The address of the window whose control this is, or, `readable` by the host, of which it is a copy; nullptr if none.
+uint8_t *WindowOf(uint8_t *control, uint64_t bytes, bool readable);
+
+// For a window of the CPU: throws std::runtime_error if an error has ended its use, or its header was overwritten.
+void CheckUsable(uint8_t *base, const OpenWindow &window, const char *op);
 
 // Operators on the window are errors from now on.
 void CloseWindow(const uint8_t *base);
 
-// From what InitWindow registered, never from the window's memory. Throws std::invalid_argument unless `control` is
-// the control tensor of an open window of the device that the launch goes to: the CPU if `npu_stream` is nullptr. There
-// it throws std::runtime_error after an error that has ended the window's use.
-WindowParameters ReadWindow(const uint8_t *control, void *npu_stream, const char *op);
+// An error of this rank that was but a wait: from now on it is an interruption, here and on the peers. False if none.
+bool MarkInterrupted(uint8_t *base, const WindowParameters &window);
+
+// "'op' on rank 1 of 4"
+std::string Where(const char *op, const WindowParameters &window);
 
 // The recorded error of a window as a sentence, empty if there is none. A shared verdict (capacity) is told once.
 // On an NPU it copies from the device: the launches must be over, and it is for no launch.
 std::string TakeError(uint8_t *base, const char *op);
-
-// Adds a call and its time to the window's header: `calls` is kDispatchCalls or kCombineCalls, the time is next to it.
-// Not on an NPU, where the call only queues the kernel: there the framework's profiler times kernels.
-class LaunchTimer {
- public:
-  LaunchTimer(void *npu_stream, uint8_t *base, WindowField calls)
-      : calls_(npu_stream == nullptr ? reinterpret_cast<uint64_t *>(base) + calls : nullptr) {}
-  ~LaunchTimer() {
-    if (calls_ == nullptr) return;
-    const auto spent = std::chrono::steady_clock::now() - start_;
-    calls_[0] += 1;
-    calls_[1] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
-  }
-  LaunchTimer(const LaunchTimer &) = delete;
-  LaunchTimer &operator=(const LaunchTimer &) = delete;
-
- private:
-  uint64_t *calls_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 }  // namespace moe_comm
 

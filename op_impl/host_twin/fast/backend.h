@@ -16,6 +16,7 @@
 #include <string>
 
 #include "../types.h"
+#include "patience.h"
 
 namespace AscendC::backend {
 
@@ -191,13 +192,16 @@ inline int64_t BlockNumber() { return Self().blocks; }
 inline int64_t ReadClock(Site) {
   constexpr uint32_t kYields = 2000;
   constexpr useconds_t kSleepMicroseconds = 30;
-  if (++Self().clock_reads < kYields) {
+  const uint32_t reads = ++Self().clock_reads;
+  if (reads < kYields) {
     sched_yield();
   } else {
+    if (void (*notice)() = Patience::on_long_wait; reads == kYields && notice != nullptr) notice();
     usleep(kSleepMicroseconds);
   }
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count() / kNanosecondsPerCycle;
+  const int64_t cycles = std::chrono::duration_cast<std::chrono::nanoseconds>(now).count() / kNanosecondsPerCycle;
+  return Patience::Lost() ? cycles + Patience::kJump : cycles;
 }
 
 }  // namespace AscendC::backend

@@ -10,9 +10,10 @@ namespace sig = signatures::moe_decode_dispatch;
 std::vector<Output> InferMoeDecodeDispatch(const Arguments &in) { return InferDispatch(sig::kName, PlanHeaderWords, in); }
 
 void LaunchMoeDecodeDispatch(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream) {
-  const DispatchLaunch launch = CheckDispatch(sig::kName, PlanHeaderWords, in, npu_stream);
-  LaunchDispatch(sig::kName, launch, moe_decode_dispatch, in, out, npu_stream, std::make_tuple(),
-                 decode_dispatch::RowBufferBytes(launch.window.shape.row_bytes));
+  WindowLaunch launch(in[sig::window_control], WindowLaunch::kDispatch, npu_stream, sig::kName);
+  const DispatchScalars scalars = CheckDispatch(sig::kName, PlanHeaderWords, in, launch);
+  LaunchDispatch(sig::kName, &launch, scalars, moe_decode_dispatch, in, out, npu_stream, std::make_tuple(),
+                 decode_dispatch::RowBufferBytes(launch.Window().shape.row_bytes));
 }
 
 }  // namespace moe_comm

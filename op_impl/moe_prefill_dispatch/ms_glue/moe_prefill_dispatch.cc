@@ -20,10 +20,11 @@ std::vector<Output> InferMoePrefillDispatch(const Arguments &in) {
 
 void LaunchMoePrefillDispatch(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream) {
   InferMoePrefillDispatch(in);  // every dimension is known now
-  const DispatchLaunch launch = CheckDispatch(sig::kName, PlanWords, in, npu_stream);
-  const uint32_t columns = launch.scalars.top_k + static_cast<uint32_t>(launch.window.shared_experts);
-  const prefill_dispatch::Tiling tiling = prefill_dispatch::Split(launch.window.shape.row_bytes, columns);
-  LaunchDispatch(sig::kName, launch, moe_prefill_dispatch, in, out, npu_stream,
+  WindowLaunch launch(in[sig::window_control], WindowLaunch::kDispatch, npu_stream, sig::kName);
+  const DispatchScalars scalars = CheckDispatch(sig::kName, PlanWords, in, launch);
+  const uint32_t columns = scalars.top_k + static_cast<uint32_t>(launch.Window().shared_experts);
+  const prefill_dispatch::Tiling tiling = prefill_dispatch::Split(launch.Window().shape.row_bytes, columns);
+  LaunchDispatch(sig::kName, &launch, scalars, moe_prefill_dispatch, in, out, npu_stream,
                  std::make_tuple(in[sig::kept_plan].data), tiling.row_buffer_bytes, tiling.batch_tokens);
 }
 

@@ -1,0 +1,31 @@
+"""What an operator refuses to be part of, since MindSpore would make something else of it without a word."""
+import contextlib
+
+import mindspore as ms
+from mindspore.common.api import _pynative_executor
+from mindspore.graph import jit_trace
+
+
+def refuse_trace(op):
+    """Raises RuntimeError: `op` was called under `mindspore.jit(capture_mode="trace")`.
+
+    MindSpore 2.10 has no way to record an operator of an extension: it would keep the results of the first call for
+    ever. A trace that ends in an error stays open, and whatever follows becomes part of it; so this one is ended first.
+    """
+    phase = jit_trace._trace_jit_context.phase
+    with contextlib.suppress(RuntimeError):
+        jit_trace._jit_trace_end(ms.Tensor(0))
+    jit_trace._trace_compile_cache.discard(phase)
+    raise RuntimeError(f"For '{op}', mindspore.jit with capture_mode=\"trace\" would keep the results of the first call "
+                       "for ever. Use capture_mode=\"ast\", the default.")
+
+
+def refuse_gradient(op):
+    """Raises RuntimeError: `op` was called to be differentiated.
+
+    MindSpore would take its gradient for zero. It goes on to build a backward graph after an error in a function, as
+    opposed to a cell, so that state is cleared first.
+    """
+    _pynative_executor.clear_res()
+    raise RuntimeError(f"For '{op}', there is no gradient: ms_moe_comm is for inference. Call it outside of "
+                       "mindspore.grad and mindspore.value_and_grad.")
