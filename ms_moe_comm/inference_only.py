@@ -28,4 +28,5 @@ def refuse_gradient(op):
     """
     _pynative_executor.clear_res()
     raise RuntimeError(f"For '{op}', there is no gradient: ms_moe_comm is for inference. Call it outside of "
-                       "mindspore.grad and mindspore.value_and_grad.")
+                       "mindspore.grad and mindspore.value_and_grad; on a cell that was given to one of these before, "
+                       "call set_grad(False).")
