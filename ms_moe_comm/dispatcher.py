@@ -23,7 +23,8 @@ class MoEDispatcher(nn.Cell):
     Args:
         window (ExpertWindow): the group's window. Its tensors stay bound to this cell.
         phase (str): "prefill" for many tokens (bound by bytes), "decode" for few (bound by latency). It is chosen when
-            the graph is built; cells of both phases may share one window in any order.
+            the graph is built; cells of both phases may share one window in any order, and in one step some ranks may
+            be in prefill and others in decode.
         quant_mode (int): 0 sends rows as they are; 2 quantises each token's row to int8 on the way (numbered as CANN's
             MoeDistributeDispatch does).
         zero_expert_num, copy_expert_num, const_expert_num (int): special experts, whose ids follow those of the
@@ -97,8 +98,9 @@ class MoEDispatcher(nn.Cell):
         Raises:
             TypeError: dtypes other than these, or a `kept_handle` that is none.
             ValueError: shapes or ids out of range, or a `kept_handle` in phase "decode".
-            RuntimeError: a rank that did not answer in time, capacity, a `rank_mask` that differs between ranks or
-                cannot be, or a `kept_handle` that does not hold any more.
+            RuntimeError: a rank that did not answer in time; capacity; arguments that must be the same on all ranks
+                and are not (named: `quant_mode`, map, `rank_mask`, whether there is a `kept_handle`); a `rank_mask`
+                that cannot be, or a `kept_handle` that does not hold any more.
         """
         kept_plan = None if kept_handle is None else checked_handle("kept_handle", kept_handle)[2]
         if self.schedule == "prefill":

@@ -57,7 +57,8 @@ class ExpertWindow:
     `MoEDispatcher` or `MoELayer` does not show them to checkpoints and to loops over a cell's parameters. A cell that
     sets one as its own attribute does, so use those of its dispatcher (``self.dispatcher.outputs``).
 
-    A window serves one dispatch and its combine at a time; two micro-batches in flight take two windows. After an
+    A window serves one dispatch and its combine at a time; two micro-batches in flight take two windows. Each rank
+    chooses its phase by itself: some may be in prefill and others in decode in the same step. After an
     error in an operator the window is dead: all ranks close it and create a new one together, or those that are left
     `resume` it without the ranks that have died.
     """
@@ -123,6 +124,8 @@ class ExpertWindow:
             balanced_prefill (bool): in a prefill, ranks with few rows to send move rows of ranks with many, so that
                 none moves more than an equal share. The result is the same to the bit. It costs memory for rows of x in each
                 window, a copy of the rows that others move, and one wait more: for prompts of very different length.
+                Ranks that are in decode in the same step neither help nor are helped. Smooth factors (`scales` of a
+                quantised dispatch) must be the same on all ranks, since a row may be quantised by another one.
             keep_stats (bool): whether this rank's operators add up times and bytes, see `stats`. May differ between
                 ranks.
 
@@ -194,7 +197,7 @@ class ExpertWindow:
             outputs ("ready") and rows handed over ("handed"). Each wait is charged to the first rank that was missing.
 
             With `balanced_prefill`, "moved_rows": a list of R, the rows that this rank moved to each in the last
-            prefill, of whomever they were.
+            dispatch: in prefill of whomever they were, in decode its own.
 
         Raises:
             RuntimeError: the window is closed.

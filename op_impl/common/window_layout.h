@@ -141,8 +141,13 @@ enum MapFault : int64_t { kReplicaCount = 0, kPhysicalId = 1, kOwnedTwice = 2 };
 // The words of a counts row.
 enum CountsWord : uint32_t { kAgreementWord = 0, kFirstSlotWord };
 
-// The 32 bits behind the epoch in the agreement word.
-enum AgreementBits : uint32_t { kMapHashBits = 20, kMaskHashBits = 8, kQuantModeBits = 4 };
+// The 32 bits behind the epoch in the agreement word, from the lowest on: fields in which the ranks must not differ, and
+// the phase, in which they may.
+enum AgreementBits : uint32_t { kMapHashBits = 18, kMaskHashBits = 8, kQuantModeBits = 2, kSmoothKindBits = 2 };
+constexpr uint32_t kQuantModeShift = kMapHashBits + kMaskHashBits;
+constexpr uint32_t kSmoothKindShift = kQuantModeShift + kQuantModeBits;  // 0 unless prefill is balanced
+constexpr uint32_t kKeepsPlan = 1u << (kSmoothKindShift + kSmoothKindBits);  // no counts follow
+constexpr uint32_t kInPrefill = kKeepsPlan << 1;
 
 enum Phase : int64_t { kNoPhase = 0, kWaitCounts = 1, kWaitArrived = 2, kWaitReady = 3, kWaitHanded = 4, kReadInput = 5 };
 constexpr uint64_t kWaitPhases = 4;
@@ -279,7 +284,7 @@ __aicore__ inline uint64_t WaitedOffset(const WindowShape &s, uint64_t block, ui
   return NoteOffset(s, 0) + RegionSize(s.block_dim * kLineBytes) +
          (block * kWaitPhases + phase - kWaitCounts) * RoundUp(s.world_size * sizeof(uint64_t), kLineBytes);
 }
-// The tables of a balanced prefill, empty in other windows.
+// The tables of a window with balanced prefill, empty in others.
 __aicore__ inline uint64_t Balanced(const WindowShape &s, uint64_t bytes) {
   return s.pooled_tokens > 0 ? RegionSize(bytes) : 0;
 }
@@ -287,7 +292,7 @@ __aicore__ inline uint64_t Balanced(const WindowShape &s, uint64_t bytes) {
 __aicore__ inline uint64_t SharesOffset(const WindowShape &s, uint64_t destination) {
   return RegionSize(WaitedOffset(s, s.block_dim, kWaitCounts)) + destination * TableRowBytes(s.world_size);
 }
-// [R] int32: the rows that each rank sends.
+// [R] int32: the rows that each rank sends, ~rows of one that moves all of them itself, and none of others.
 __aicore__ inline uint64_t LoadsOffset(const WindowShape &s) {
   return SharesOffset(s, 0) + Balanced(s, s.world_size * TableRowBytes(s.world_size));
 }

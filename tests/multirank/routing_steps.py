@@ -18,11 +18,15 @@ def encode(values, dtype):
 class Step:
     """One random step, the same on every rank that draws it: everybody knows everybody's tokens and outputs."""
 
-    def __init__(self, rng, world_size, experts, top_k, max_tokens, hidden, capacity, dtype):
-        self.phase = str(rng.choice(["prefill", "decode"]))
+    def __init__(self, rng, world_size, experts, top_k, max_tokens, hidden, capacity, dtype, mixed):
+        self.phases = [str(rng.choice(["prefill", "decode"]))] * world_size
+        if mixed:  # each rank decides by itself
+            self.phases = [str(phase) for phase in rng.choice(["prefill", "decode"], world_size)]
         self.top_k = int(rng.integers(1, top_k + 1))
         id_type = rng.choice([np.int32, np.int64])
         tokens = rng.integers(0, max_tokens + 1, world_size)
+        if mixed:  # of unlike lengths, as in serving
+            tokens = np.array([t if phase == "prefill" else t % 4 for t, phase in zip(tokens, self.phases)])
         if rng.random() < 0.1:
             tokens[rng.integers(world_size)] = 0
         hot = rng.random() < 0.2  # everybody to few experts: many rows for one rank, none for others
@@ -47,8 +51,20 @@ class Step:
         self.sums = rng.random() < 0.5
 
 
-def run(group, seed, steps, experts, top_k, max_tokens, hidden, dtype, block_dim=1, capacity=None, mode="pynative"):
-    """Draws and checks `steps` steps; prints what was seen."""
+def check_moves(window, step, expand_idx, rank):
+    """What `moved_rows` says: without help in this step, the own rows alone; nobody's help is more than a share."""
+    loads = [int((idx >= 0).sum()) for idx in expand_idx]
+    helping = [load for load, phase in zip(loads, step.phases) if phase == "prefill"]
+    moved = sum(window.stats()["moved_rows"])
+    if step.phases[rank] == "prefill":
+        assert moved <= -(-sum(helping) // len(helping)), (moved, loads, step.phases)
+    else:
+        assert moved == loads[rank], (moved, loads, step.phases)
+
+
+def run(group, seed, steps, experts, top_k, max_tokens, hidden, dtype, block_dim=1, capacity=None, mode="pynative",
+        mixed=False, balanced=False):
+    """Draws and checks `steps` steps; prints what was seen. `mixed`: each rank draws its phase by itself."""
     ms.set_device("CPU")
     ms.set_context(mode=ms.PYNATIVE_MODE if mode == "pynative" else ms.GRAPH_MODE)
     rank, world_size = group.rank, group.size
@@ -57,16 +73,17 @@ def run(group, seed, steps, experts, top_k, max_tokens, hidden, dtype, block_dim
     phases = {"prefill": 0, "decode": 0}
     with ExpertWindow.create(moe_expert_num=experts, hidden_size=hidden, top_k=top_k, max_tokens_per_rank=max_tokens,
                              dtype=DTYPES[dtype], group=group, timeout=60.0, block_dim=block_dim,
-                             capacity=capacity) as window:
+                             capacity=capacity, balanced_prefill=balanced) as window:
         dispatchers = {phase: MoEDispatcher(window, phase) for phase in phases}
         rows_memory, outputs_memory = memory_of(window.rows), memory_of(window.outputs)
         for number in range(steps):
-            step = Step(rng, world_size, experts, top_k, max_tokens, hidden, window.capacity, dtype)
-            where = f"seed {seed}, step {number}, rank {rank} of {world_size}, {step.phase}, {dtype}"
+            step = Step(rng, world_size, experts, top_k, max_tokens, hidden, window.capacity, dtype, mixed)
+            phase = step.phases[rank]
+            where = f"seed {seed}, step {number}, rank {rank} of {world_size}, {step.phases}, {dtype}"
             expand_x, expand_idx, nums = reference.dispatch(step.x, step.ids, experts, step.masks)
             rows_memory[:] = 0xFF  # NaN in every dtype; no peer writes before this rank's counts are out
             mask = None if step.masks[rank] is None else Tensor(step.masks[rank])
-            dispatcher = dispatchers[step.phase]
+            dispatcher = dispatchers[phase]
             got_x, got_nums, handle = dispatcher.dispatch(
                 Tensor(step.x[rank]).astype(DTYPES[dtype]), Tensor(step.ids[rank]), mask)
             np.testing.assert_array_equal(got_nums.asnumpy(), nums[rank], where)
@@ -77,6 +94,8 @@ def run(group, seed, steps, experts, top_k, max_tokens, hidden, dtype, block_dim
                                           encode(expand_x[rank], dtype).reshape(-1), where)
             assert (rows_memory[total * row_bytes:] == 0xFF).all(), f"a row past the total was written: {where}"
             assert got_x.data_ptr() == window.rows.data_ptr(), where
+            if balanced:
+                check_moves(window, step, expand_idx, rank)
 
             outputs_memory[:] = 0xFF  # every peer has read the last outputs: it has sent the counts of this dispatch
             outputs = step.outputs[rank][:total]
@@ -95,6 +114,6 @@ def run(group, seed, steps, experts, top_k, max_tokens, hidden, dtype, block_dim
             assert window.stats()["copied_bytes"] == (0 if step.in_place else total * row_bytes), where
             rows_moved += total
             copied += not step.in_place
-            phases[step.phase] += 1
+            phases[phase] += 1
     print(f"rank {rank} of {world_size}, {dtype}, seed {seed}: {steps} steps ({phases['prefill']} prefill, "
           f"{phases['decode']} decode, {copied} with outputs elsewhere), {rows_moved} rows received, all bits equal")

@@ -34,3 +34,11 @@ def test_more_experts_than_a_tile_holds():
     """Field report 21 (UCCL 923: a deadlock at 256 experts)."""
     print_all(run_ranks(2, MODULE, "run", seed=8, steps=20, experts=1100, top_k=8, max_tokens=70, hidden=16,
                         dtype="float32", block_dim=2))
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("ranks, block_dim", [(2, 1), (4, 1), (4, 3)])
+def test_each_rank_chooses_its_phase(ranks, block_dim, balanced):
+    """Some ranks in prefill and some in decode, in one step: help is among those in prefill alone."""
+    print_all(run_ranks(ranks, MODULE, "run", seed=40 + ranks, steps=40, experts=16, top_k=4, max_tokens=48, hidden=32,
+                        dtype="bfloat16", block_dim=block_dim, mixed=True, balanced=balanced))

@@ -32,7 +32,7 @@ constexpr uint64_t kUnit = 32;                      // of rows and buffers
 // What one rank does wrong. All but kBadId and kNoDispatch happen in the last step,
 // those from kBadRow on in its combine.
 enum class Fault {
-  kNone, kAbsent, kAbsentCombine, kBadId, kBadMap, kOtherQuantMode, kOtherMap, kNoDispatch, kTwice, kBadRow,
+  kNone, kAbsent, kAbsentCombine, kBadId, kBadMap, kOtherQuantMode, kOtherMap, kOtherSmooth, kKeepsAlone, kNoDispatch, kTwice, kBadRow,
   kBadCombineId, kBadPlan, kBadKept, kUncombined,
   kOtherMask, kBadMask, kCount
 };
@@ -48,6 +48,8 @@ const FaultKind kFaults[] = {
     {"a placement map that is not valid", kBadMap},
     {"another quant_mode", kDisagree},
     {"another placement map", kDisagree},
+    {"other smooth factors in a balanced window", kDisagree},
+    {"a kept plan, where the others exchange", kDisagree},
     {"combine before dispatch", kNoDispatch},
     {"a second combine", kNoDispatch},
     {"an expand_idx out of range", kRowIndexRange},
@@ -90,7 +92,7 @@ struct Configuration {
 };
 
 struct Step {
-  bool prefill;
+  std::vector<bool> prefill;                  // of each rank, else decode
   bool combine;
   bool in_place;
   std::vector<Tokens> tokens;                 // of each rank
@@ -140,7 +142,7 @@ class Scenario {
     Configure(size);
     config_.capacity = 1;
     for (const bool prefill : {false, true}) {
-      AddStep({prefill, true, false, {}, {}, {}}, size.tokens);
+      AddStep({std::vector<bool>(size.ranks, prefill), true, false, {}, {}, {}}, size.tokens);
       config_.capacity = std::max(config_.capacity, steps_.back().expected.most_rows);
     }
   }
@@ -217,7 +219,7 @@ class Scenario {
     }
     ConfigureRules();
     c.keeps_stats = OneIn(4);
-    c.balanced = OneIn(3);
+    c.balanced = OneIn(3) || c.fault == Fault::kOtherSmooth;
     c.leave_step = kNoStep;
     // the work split of op_host, or smaller buffers, so that short rows are cut too
     const uint64_t small = kUnit * (1 + Random(c.row_bytes / kUnit));
@@ -251,6 +253,7 @@ class Scenario {
     c.drops = OneIn(4);
     c.quant_mode = OneIn(3) ? kDynamicInt8 : kNotQuantised;
     c.smooth_kind = c.quant_mode == kNotQuantised ? kNoSmooth + 0u : Random(3);
+    if (c.fault == Fault::kOtherSmooth) c.quant_mode = kDynamicInt8, c.smooth_kind = 1 + Random(2);
     if (c.quant_mode != kNotQuantised && !many_ranks_ && OneIn(6)) c.row_bytes = 8192 + kUnit * (1 + Random(100));
     c.rules.special_expert_num = Total(c.special);
     if (c.fault != Fault::kBadMap && c.fault != Fault::kOtherMap && !OneIn(3)) return;
@@ -298,13 +301,19 @@ class Scenario {
 
   void MakeSteps() {
     Configuration &c = config_;
-    const bool of_kept = c.fault == Fault::kBadKept || c.fault == Fault::kUncombined;
+    const bool of_kept = c.fault == Fault::kBadKept || c.fault == Fault::kUncombined || c.fault == Fault::kKeepsAlone;
     ConfigureLeave();
     const uint32_t number = of_kept ? 2 : many_ranks_ ? 1 : 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
     uint64_t most_rows = 1;
     for (uint32_t n = 0; n < number; ++n) {
       Step step;
-      step.prefill = OneIn(2);
+      step.prefill.assign(c.world_size, OneIn(2));
+      if (OneIn(2)) {  // each rank decides by itself
+        const bool only_those_that_leave = n == c.leave_step && OneIn(2);
+        for (uint32_t rank = 0; rank < c.world_size; ++rank) {
+          step.prefill[rank] = only_those_that_leave ? !c.live[rank] : OneIn(2);
+        }
+      }
       step.combine = !OneIn(5);
       step.in_place = OneIn(2);
       const uint64_t most_tokens = many_ranks_ ? 2 : c.row_bytes > 2048 ? 3 : c.expert_num > 1024 ? 90 : OneIn(12) ? 150 : 10;
@@ -314,8 +323,8 @@ class Scenario {
       const bool residual = OneIn(3);
       step.out_dtype = OneIn(2) ? c.dtype : static_cast<uint32_t>(Random(kDtypeCount));
       step.special = MakeSpecial();
-      step.keeps = n > 0 && n != c.leave_step && steps_.back().prefill && steps_.back().combine && (of_kept || OneIn(2));
-      if (of_kept || step.keeps) step.prefill = true;
+      step.keeps = n > 0 && n != c.leave_step && AllPrefill(steps_.back()) && steps_.back().combine && (of_kept || OneIn(2));
+      if (of_kept || step.keeps) step.prefill.assign(c.world_size, true);
       if (of_kept) step.combine = true;
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
         step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
@@ -427,6 +436,8 @@ class Scenario {
     }
     return values;
   }
+
+  static bool AllPrefill(const Step &step) { return std::count(step.prefill.begin(), step.prefill.end(), false) == 0; }
 
   int64_t FirstBadId() const { return config_.expert_num + Total(config_.special); }
 
@@ -605,7 +616,7 @@ class Scenario {
     Arguments arguments = MakeArguments(rank, step);
     const bool faulty = rank == config_.fault_rank;
     const bool last = number + 1 == steps_.size();
-    if (step.keeps) arguments.kept_plan = last_plan_[rank];
+    if (step.keeps && !(config_.fault == Fault::kKeepsAlone && last && !faulty)) arguments.kept_plan = last_plan_[rank];
     if (config_.fault == Fault::kBadKept && last && faulty && !other_ids_ && !other_mask_) {
       static const PlanField fields[] = {kPlanExchangeLow, kPlanExchangeHigh, kPlanTokens, kPlanColumns, kPlanQuantMode,
                                          kPlanRouting};
@@ -613,7 +624,7 @@ class Scenario {
     }
     last_plan_[rank] = arguments.plan;
     if (config_.fault == Fault::kNoDispatch && faulty) return RunCombine(rank, number, step, arguments);
-    Launch(rank, step.prefill ? kPrefillDispatch : kDecodeDispatch, config_.cores,
+    Launch(rank, step.prefill[rank] ? kPrefillDispatch : kDecodeDispatch, config_.cores,
            [&] { CallDispatch(rank, step, arguments); });
 
     const uint64_t *header = Header(rank);
@@ -649,8 +660,8 @@ class Scenario {
     CheckRows(rank, number, step);
     if (config_.drops) CheckDropped(rank, number);
     CheckSums(rank, number);
-    if (step.prefill) CheckPlan(rank, number, step, arguments.plan);
-    if (step.prefill && config_.balanced) CheckBalance(rank, number, step);
+    if (step.prefill[rank]) CheckPlan(rank, number, step, arguments.plan);
+    if (config_.balanced) CheckBalance(rank, number, step);
 
     if (!step.combine) return true;
     if (config_.fault == Fault::kAbsentCombine && last && faulty) return false;
@@ -719,7 +730,7 @@ class Scenario {
     a.expert_token_nums =
         tensor("expert_token_nums", SlotsOf(Shape(), rank) * sizeof(int64_t), nullptr);
     const uint64_t plan_words =
-        step.prefill ? PlanWords(tokens.token_num, config_.rules.Columns()) : uint64_t{kPlanHeaderWords};
+        step.prefill[rank] ? PlanWords(tokens.token_num, config_.rules.Columns()) : uint64_t{kPlanHeaderWords};
     a.plan = tensor("plan", plan_words * sizeof(int32_t), nullptr);
     a.smooth = step.smooth.empty() ? nullptr
                                    : tensor("scales", step.smooth.size() * sizeof(float), step.smooth.data());
@@ -746,17 +757,17 @@ class Scenario {
 
   void CallDispatch(uint32_t rank, const Step &step, const Arguments &a) {
     const uint32_t token_num = step.tokens[rank].token_num;
-    if (step.prefill) {
+    if (step.prefill[rank]) {
       moe_prefill_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, a.rank_mask, windows_[rank], a.expand_idx,
                            a.expert_token_nums, a.plan, a.physical_ids, a.kept_plan, token_num, config_.top_k,
-                           config_.id_bytes, config_.mask_kind, QuantMode(rank, step), config_.smooth_kind, LogicalNumArgument(),
+                           config_.id_bytes, config_.mask_kind, QuantMode(rank, step), SmoothKind(rank, step), LogicalNumArgument(),
                            config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
                            config_.cumulative,
                            config_.prefill.row_buffer_bytes, config_.prefill.batch_tokens);
     } else {
       moe_decode_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, a.rank_mask, windows_[rank], a.expand_idx,
                           a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
-                          config_.mask_kind, QuantMode(rank, step), config_.smooth_kind, LogicalNumArgument(),
+                          config_.mask_kind, QuantMode(rank, step), SmoothKind(rank, step), LogicalNumArgument(),
                            config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
                            config_.cumulative,
                           config_.decode_buffer_bytes);
@@ -784,6 +795,11 @@ class Scenario {
   uint32_t QuantMode(uint32_t rank, const Step &step) const {
     const bool other = config_.fault == Fault::kOtherQuantMode && rank == config_.fault_rank && &step == &steps_.back();
     return other ? kDynamicInt8 - config_.quant_mode : config_.quant_mode;
+  }
+
+  uint32_t SmoothKind(uint32_t rank, const Step &step) const {
+    const bool other = config_.fault == Fault::kOtherSmooth && rank == config_.fault_rank && &step == &steps_.back();
+    return other ? kNoSmooth + 0u : config_.smooth_kind;
   }
 
   uint32_t LogicalNumArgument() const { return static_cast<uint32_t>(config_.rules.map.size()); }
@@ -832,8 +848,8 @@ class Scenario {
     const Tokens &tokens = step.tokens[rank];
     const SpecialExperts special = step.special.number;
     uint8_t *ori_x = special.copy + special.constant > 0 ? a.x : nullptr;
-    Launch(rank, step.prefill ? kPrefillCombine : kDecodeCombine, config_.combine_cores, [&, this] {
-      if (step.prefill) {
+    Launch(rank, step.prefill[rank] ? kPrefillCombine : kDecodeCombine, config_.combine_cores, [&, this] {
+      if (step.prefill[rank]) {
         moe_prefill_combine(expand_x, CombineIds(a), a.scales, a.expand_idx, a.plan, a.shared, a.residual, ori_x,
                             a.alpha_1, a.alpha_2, a.v, windows_[rank], a.y, tokens.token_num, config_.top_k,
                             CombineIdBytes(), config_.dtype, step.out_dtype, config_.tile_elements, special.zero,
@@ -889,7 +905,8 @@ class Scenario {
                              fault == Fault::kNoDispatch || (fault >= Fault::kBadRow && last && combine && faulty) ||
                              (fault == Fault::kBadMask && last) ||
                              (own_code == kKeptPlan && last && (faulty || fault == Fault::kUncombined)) ||
-                             (last && (fault == Fault::kBadMap || own_code == kDisagree));
+                             (last && (fault == Fault::kBadMap ||
+                                       (own_code == kDisagree && !(fault == Fault::kKeepsAlone && faulty))));
       if (must_fail) Fail(rank, step, "no error although rank " + std::to_string(config_.fault_rank) + " failed");
       return true;
     }
@@ -1077,25 +1094,28 @@ class Scenario {
     }
   }
 
-  // Nobody moves more than an equal share, and the first ranks with room are the first to help.
+  // Of those in prefill nobody moves more than an equal share of their rows, and the first ranks with room are the first
+  // to help. Those in decode move their own.
   void CheckBalance(uint32_t rank, uint64_t number, const Step &step) {
     std::vector<int64_t> load(config_.world_size, 0);
-    int64_t total = 0;
     for (const std::vector<Row> &rows : step.expected.rows) {
       for (const Row &row : rows) ++load[row.source];
-      total += static_cast<int64_t>(rows.size());
     }
-    std::vector<int64_t> live;
-    for (uint32_t other = 0; other < config_.world_size; ++other) live.push_back(number < config_.leave_step || config_.live[other]);
-    const int64_t ranks = std::count(live.begin(), live.end(), 1);
-    const int64_t share = (total + ranks - 1) / ranks;
+    std::vector<uint32_t> pool;
+    for (uint32_t other = 0; other < config_.world_size; ++other) {
+      if (step.prefill[other] && (number < config_.leave_step || config_.live[other])) pool.push_back(other);
+    }
+    int64_t total = 0;
+    for (const uint32_t other : pool) total += load[other];
+    const int64_t ranks = static_cast<int64_t>(pool.size());
+    const int64_t share = ranks == 0 ? 0 : (total + ranks - 1) / ranks;
     int64_t surplus = 0;
-    for (const int64_t rows : load) surplus += std::max<int64_t>(0, rows - share);
-    int64_t moves = 0;
-    for (uint32_t other = 0; other <= rank; ++other) {
-      const int64_t helps = live[other] ? std::min(surplus, std::max<int64_t>(0, share - load[other])) : 0;
+    for (const uint32_t other : pool) surplus += std::max<int64_t>(0, load[other] - share);
+    int64_t moves = load[rank];
+    for (const uint32_t other : pool) {
+      const int64_t helps = std::min(surplus, std::max<int64_t>(0, share - load[other]));
       surplus -= helps;
-      moves = std::min(load[other], share) + helps;
+      if (other == rank) moves = std::min(load[other], share) + helps;
     }
     const int32_t *table = reinterpret_cast<const int32_t *>(windows_[rank] + MovesOffset(Shape()));
     simulator_->Touch(rank, table, config_.world_size * sizeof(int32_t), false);
@@ -1114,8 +1134,11 @@ class Scenario {
                        number(" buffers=", c.decode_buffer_bytes) + number("/", c.prefill.row_buffer_bytes) +
                        number("x", c.prefill.batch_tokens) + number("/", c.tile_elements) + " T=";
     for (const Step &step : steps_) {
-      text += step.keeps ? "kept[" : step.prefill ? "prefill[" : "decode[";
-      for (const Tokens &tokens : step.tokens) text += std::to_string(tokens.token_num) + ",";
+      const bool mixed = !AllPrefill(step) && std::count(step.prefill.begin(), step.prefill.end(), true) > 0;
+      text += step.keeps ? "kept[" : mixed ? "mixed[" : step.prefill[0] ? "prefill[" : "decode[";
+      for (uint32_t rank = 0; rank < c.world_size; ++rank) {
+        text += (mixed && step.prefill[rank] ? "prefill " : "") + std::to_string(step.tokens[rank].token_num) + ",";
+      }
       text.back() = ']';
       text += step.combine ? (step.in_place ? " in place " : " copied ") : " no combine ";
     }

@@ -78,7 +78,7 @@ std::string Cause(int64_t code, int64_t phase, int64_t missed) {
     case kExpertIdRange: return "an expert id was out of range there";
     case kRowIndexRange: return "an expand_idx was out of range there";
     case kNoDispatch: return "it called combine without a dispatch of its own";
-    case kDisagree: return "its arguments were not those of its peers";
+    case kDisagree: return "its arguments were not those of rank " + std::to_string(missed);
     case kBadMap: return "its placement map was not valid";
     case kPlanMismatch: return "its plan was of another dispatch";
     case kKeptPlan: return "its kept plan did not hold any more";
@@ -97,14 +97,20 @@ std::string Ranks(const int64_t *detail, int64_t count) {
 
 // `detail`: the first rank that was given something else, its agreement word, the own one.
 std::string Disagreement(int64_t count, const int64_t *detail) {
-  const auto quant_mode = [](int64_t word) { return word >> (kMapHashBits + kMaskHashBits); };
-  const auto mask = [](int64_t word) { return (word >> kMapHashBits) & ((1 << kMaskHashBits) - 1); };
+  const int64_t there = detail[1];
+  const int64_t here = detail[2];
+  const auto field = [](int64_t word, uint32_t shift, uint32_t bits) { return (word >> shift) & ((1 << bits) - 1); };
+  const auto differs = [=](uint32_t shift, uint32_t bits) { return field(there ^ here, shift, bits) != 0; };
   std::string text = "was given other arguments than rank " + std::to_string(detail[0]) +
                      (count > 1 ? " and " + std::to_string(count - 1) + " more" : "") + ": ";
-  if (quant_mode(detail[1]) != quant_mode(detail[2])) {
-    text += "quant_mode is " + std::to_string(quant_mode(detail[2])) + " here and " +
-            std::to_string(quant_mode(detail[1])) + " there";
-  } else if (mask(detail[1]) != mask(detail[2])) {
+  if (((there ^ here) & kKeepsPlan) != 0) {
+    text += "that one keeps its plan, this one does not ('kept_plan', the kept_handle of MoEDispatcher)";
+  } else if (differs(kQuantModeShift, kQuantModeBits)) {
+    text += "quant_mode is " + std::to_string(field(here, kQuantModeShift, kQuantModeBits)) + " here and " +
+            std::to_string(field(there, kQuantModeShift, kQuantModeBits)) + " there";
+  } else if (differs(kSmoothKindShift, kSmoothKindBits)) {
+    text += "scales (smooth factors) are of different shapes, or given to one alone, and balanced prefill needs them alike";
+  } else if (differs(kMapHashBits, kMaskHashBits)) {
     text += "rank_mask differs";
   } else {
     text += "logical_to_physical_map or logical_replica_count differ";

@@ -1,11 +1,13 @@
 // Balanced prefill: ranks with few rows to send move rows for those with many, so that none moves more than an equal
 // share. The rows end where they would have anyway, so nothing else notices, but for `arrived`: it comes from the rank
-// that has moved the rows, and is awaited from that one. Who moves what follows from the counts matrix alone.
+// that has moved the rows, and is awaited from that one. Who moves what follows from the counts matrix alone, and from the
+// phases, which travel with it: a rank in decode neither helps nor is helped, but waits for those that bring it rows.
 //
 //   The rows of a rank are in the order of (slot, token): what lies beyond its equal share is its surplus. The surpluses
 //   of all ranks, one after the other, make a line, and the ranks that have room take its parts in their order.
 //
 //   Derive     from the table of shares: who brings rows here, what this rank brings where          - barrier -
+//              in decode DeriveBringers, and no more of this
 //   HandOver   the surplus, as entries (token, row, rank), and its rows of x into pooled memory      - barrier, `handed` -
 //   Help       waits for `handed`, reads entries and rows of others, and writes the rows
 //
@@ -22,6 +24,7 @@ namespace moe_comm {
 
 class Balance {
  public:
+  // `placement`: none in decode.
   __aicore__ inline void Init(const Window *window, const Routes *routes, const LiveRanks *live, Placement *placement,
                               AscendC::TPipe *pipe) {
     window_ = window;
@@ -30,7 +33,7 @@ class Balance {
     placement_ = placement;
     if (!On()) return;
     const uint32_t table = static_cast<uint32_t>(TableRowBytes(window->world_size));
-    page_.Init(window, pipe);
+    if (placement != nullptr) page_.Init(window, pipe);
     pipe->InitBuffer(tables_buffer_, 4 * table);
     pipe->InitBuffer(words_buffer_, kWords * sizeof(int32_t));
     loads_ = tables_buffer_.Get<int32_t>();
@@ -42,13 +45,26 @@ class Balance {
 
   __aicore__ inline bool On() const { return window_->shape.pooled_tokens > 0; }
 
-  // By one block, after the exchange.
-  __aicore__ inline void Derive() {
+  // By one block, after the exchange of this number.
+  __aicore__ inline void Derive(uint64_t exchange) {
+    FindHelpers(exchange);
     SumLoads();
     FindShare();
     FindBringers();
     FindOwnMoves();
     FindShifts();
+  }
+
+  // The same for a rank in decode, which moves its own rows.
+  __aicore__ inline void DeriveBringers(uint64_t exchange) {
+    if (FindHelpers(exchange) > 0) {
+      SumLoads();
+      FindShare();
+      FindBringers();
+    } else {
+      Copy(SourcesOffset(window_->shape), BringersOffset(window_->shape));
+    }
+    Copy(DestinationsOffset(window_->shape), MovesOffset(window_->shape));
   }
 
   // By every block, after the barrier that follows.
@@ -101,12 +117,16 @@ class Balance {
     return {begin, end > begin ? end : begin};
   }
 
-  __aicore__ inline int64_t Kept(uint32_t rank) const {
-    const int64_t load = loads_.GetValue(rank);
-    return load < share_ ? load : share_;
+  __aicore__ inline bool Helps(uint32_t rank) const { return loads_.GetValue(rank) >= 0; }
+  __aicore__ inline int64_t Rows(uint32_t rank) const {
+    const int32_t load = loads_.GetValue(rank);
+    return load < 0 ? ~load : load;
   }
-  __aicore__ inline int64_t Surplus(uint32_t rank) const { return loads_.GetValue(rank) - Kept(rank); }
-  __aicore__ inline int64_t Room(uint32_t rank) const { return live_->Has(rank) ? share_ - Kept(rank) : 0; }
+  __aicore__ inline int64_t Kept(uint32_t rank) const {
+    return Helps(rank) && Rows(rank) > share_ ? share_ : Rows(rank);
+  }
+  __aicore__ inline int64_t Surplus(uint32_t rank) const { return Rows(rank) - Kept(rank); }
+  __aicore__ inline int64_t Room(uint32_t rank) const { return Helps(rank) ? share_ - Kept(rank) : 0; }
 
   // The part of the line that this rank takes over.
   __aicore__ inline Part OwnPart() const {
@@ -119,6 +139,24 @@ class Balance {
 
   __aicore__ inline GM_ADDR Shares(uint32_t destination) const {
     return window_->Own(SharesOffset(window_->shape, destination));
+  }
+
+  // bringers_ = 1 for the ranks that are in prefill and take part; returns how many.
+  __aicore__ inline uint32_t FindHelpers(uint64_t exchange) {
+    constexpr uint32_t kTile = kWords / kPitch;
+    const AscendC::LocalTensor<uint64_t> agreements = words_.template ReinterpretCast<uint64_t>();
+    uint32_t helpers = 0;
+    for (uint32_t first = 0; first < window_->world_size; first += kTile) {
+      const uint32_t ranks = Min(kTile, window_->world_size - first);
+      const uint64_t word = CountsRowOffset(window_->shape, exchange, first) + kAgreementWord * sizeof(uint64_t);
+      LoadStrided(agreements, window_->Own(word), 1, ranks, CountsRowBytes(window_->shape));
+      for (uint32_t i = 0; i < ranks; ++i) {
+        const bool helps = live_->Has(first + i) && (agreements.GetValue(i * kWordPitch) & kInPrefill) != 0;
+        bringers_.SetValue(first + i, static_cast<int32_t>(helps));
+        helpers += helps;
+      }
+    }
+    return helpers;
   }
 
   // loads_ = rows that each rank has to send; before_ = those of them to ranks below this one; table_ = those to it.
@@ -134,18 +172,22 @@ class Balance {
       AscendC::Add(loads_, loads_, table_, static_cast<int32_t>(ranks));
       Sync<AscendC::HardEvent::V_S>();
     }
+    for (uint32_t rank = 0; rank < ranks; ++rank) {
+      if (bringers_.GetValue(rank) == 0) loads_.SetValue(rank, ~loads_.GetValue(rank));
+    }
     Store(window_->Own(LoadsOffset(window_->shape)), loads_, ranks);
     Load(table_, Shares(window_->rank), ranks);
   }
 
   __aicore__ inline void FindShare() {
     int64_t total = 0;
-    int64_t ranks = 0;
+    int64_t helpers = 0;
     for (uint32_t rank = 0; rank < window_->world_size; ++rank) {
-      total += loads_.GetValue(rank);
-      ranks += live_->Has(rank);
+      if (!Helps(rank)) continue;
+      total += Rows(rank);
+      ++helpers;
     }
-    share_ = (total + ranks - 1) / ranks;
+    share_ = helpers == 0 ? 0 : (total + helpers - 1) / helpers;  // none: this rank leaves, the others are in decode
   }
 
   // Of the rows that come here: how many each rank brings.
@@ -158,7 +200,7 @@ class Balance {
       const int64_t begin = before_.GetValue(source);
       const int64_t end = begin + table_.GetValue(source);
       const Part kept = Overlap(begin, end, 0, Kept(source));
-      const Part surplus = Overlap(begin, end, Kept(source), loads_.GetValue(source));
+      const Part surplus = Overlap(begin, end, Kept(source), Rows(source));
       Count(bringers_, source, kept);
       for (int64_t at = surplus.begin; at < surplus.end;) {
         const int64_t on_line = line + at - Kept(source);
@@ -270,6 +312,12 @@ class Balance {
                             static_cast<uint32_t>(words_.GetValue(word + kEntryToken)),
                             static_cast<uint32_t>(words_.GetValue(word + kEntryRank)),
                             static_cast<uint32_t>(words_.GetValue(word + kEntrySmooth)), index);
+  }
+
+  // A table [R] of this rank to another place.
+  __aicore__ inline void Copy(uint64_t from, uint64_t to) const {
+    Load(table_, window_->Own(from), window_->world_size);
+    Store(window_->Own(to), table_, window_->world_size);
   }
 
   __aicore__ inline void Count(const AscendC::LocalTensor<int32_t> &table, uint32_t rank, const Part &part) const {

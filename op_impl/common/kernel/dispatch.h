@@ -26,7 +26,7 @@ struct DispatchArguments {
 
 class Dispatch {
  public:
-  __aicore__ inline void Init(const DispatchArguments &arguments, AscendC::TPipe *pipe) {
+  __aicore__ inline void Init(const DispatchArguments &arguments, bool prefill, AscendC::TPipe *pipe) {
     arguments_ = arguments;
     pipe->InitBuffer(header_buffer_, Window::kBufferWords * sizeof(uint64_t));
     pipe->InitBuffer(failure_buffer_, Failure::kBufferWords * sizeof(int64_t));
@@ -41,7 +41,7 @@ class Dispatch {
     routes.Init(&window, &failure, &live_, arguments.routes, pipe);
     page_.Init(&window, pipe);
     counting.Init(&window, &failure, &routes, &page_, pipe);
-    exchange.Init(&window, &failure, &live_, &counting, &page_, arguments.placement.quant_mode, pipe);
+    exchange.Init(&window, &failure, &live_, &counting, &page_, Agreed() | (prefill ? kInPrefill : 0), pipe);
     next_rows.Init(&window, &routes, &page_, pipe);
     placement.Init(&window, &routes, arguments.placement, pipe);
     indices = indices_buffer_.Get<int32_t>();
@@ -64,6 +64,7 @@ class Dispatch {
     stopwatch_.Lap(kCountCycles);
     if (counted && keeps) {
       CheckKept(kOtherRouting, kPlanRouting, static_cast<int32_t>(counting.Routing()));
+      exchange.Announce();
       if (block == 0) exchange.ReportKept(arguments_.expert_token_nums, arguments_.cumulative);
     } else if (counted) {
       exchange.Publish();
@@ -131,6 +132,14 @@ class Dispatch {
   SlotPage page_;
 
  private:
+  // What ranks must have been given alike, as it stands in the agreement word. A row that another rank quantises for
+  // this one has that one's smooth factors.
+  __aicore__ inline uint32_t Agreed() const {
+    uint32_t agreed = arguments_.placement.quant_mode << kQuantModeShift;
+    if (window.shape.pooled_tokens > 0) agreed |= arguments_.placement.smooth_kind << kSmoothKindShift;
+    return arguments_.kept_plan != nullptr ? agreed | kKeepsPlan : agreed;
+  }
+
   __aicore__ inline void Finish(bool placed) {
     stopwatch_.Lap(kArriveCycles);
     if (placed && window.keeps_stats) {

@@ -1,7 +1,7 @@
 // The counts exchange of a dispatch: from what this rank's blocks have counted to the row of each of its tokens in the
 // remote windows.
 //
-//   Publish     this rank's counts row goes to every rank
+//   Publish     this rank's counts row goes to every rank; before them stands what the ranks must agree on, and the phase
 //   Collect     waits for every rank's row; each block sums its share of the destinations, and leaves in the table of
 //               first rows the row of this rank's first token for each of their slots   - barrier -
 //
@@ -9,7 +9,6 @@
 #ifndef MOE_COMM_KERNEL_EXCHANGE_H
 #define MOE_COMM_KERNEL_EXCHANGE_H
 
-#include "../quant_mode.h"
 #include "counting.h"
 #include "wait.h"
 
@@ -21,13 +20,13 @@ class Exchange {
   static constexpr uint32_t kStageExperts = 512;
 
   __aicore__ inline void Init(const Window *window, Failure *failure, const LiveRanks *live, const Counting *counting,
-                              SlotPage *page, uint32_t quant_mode, AscendC::TPipe *pipe) {
+                              SlotPage *page, uint32_t arguments, AscendC::TPipe *pipe) {
     window_ = window;
     failure_ = failure;
     live_ = live;
     counting_ = counting;
     page_ = page;
-    quant_mode_ = quant_mode;
+    arguments_ = arguments;
     epoch_ = window->epoch + 1;
     exchange_ = window->exchange;
     pipe->InitBuffer(ranks_buffer_, static_cast<uint32_t>(TableRowBytes(window->world_size)));
@@ -51,8 +50,8 @@ class Exchange {
     ++exchange_;
     agreement_ = Agreement();
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    const uint32_t begin = Share(window_->world_size, AscendC::GetBlockIdx(), blocks);
-    const uint32_t end = Share(window_->world_size, AscendC::GetBlockIdx() + 1, blocks);
+    const uint32_t begin = FirstRank();
+    const uint32_t end = LastRank();
     const uint64_t row = CountsRowOffset(window_->shape, exchange_, window_->rank);
     const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
     uint64_t word = tag | agreement_;
@@ -72,11 +71,21 @@ class Exchange {
     }
   }
 
+  // Instead of counts, if this rank keeps its plan: a rank that waits for them learns that there are none. Nobody reads
+  // the other parity any more: all counts of the last exchange have come.
+  __aicore__ inline void Announce() {
+    const uint64_t row = CountsRowOffset(window_->shape, exchange_ + 1, window_->rank);
+    stage_.SetValue(0, epoch_ << 32 | Agreement());
+    for (uint32_t peer = FirstRank(); peer < LastRank(); ++peer) {
+      if (window_->TookPart(peer)) Store(window_->Peer(peer, row + kAgreementWord * sizeof(uint64_t)), stage_, 1);
+    }
+  }
+
   // Reads every rank's counts of this epoch. `expert_token_nums`: int64 counts of this
   // rank's slots, or cumulative sums.
   __aicore__ inline void Collect(GM_ADDR expert_token_nums, bool cumulative) {
-    const uint32_t begin = Share(window_->world_size, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
-    const uint32_t end = Share(window_->world_size, AscendC::GetBlockIdx() + 1, AscendC::GetBlockNum());
+    const uint32_t begin = FirstRank();
+    const uint32_t end = LastRank();
     Wait wait(*window_, *failure_, kWaitCounts, epoch_);
     if (!CheckAgreement(begin, end, wait)) return;
     for (uint32_t destination = begin; destination < end; ++destination) {
@@ -144,11 +153,20 @@ class Exchange {
  private:
   __aicore__ inline GM_ADDR Note(uint64_t block) const { return window_->Own(NoteOffset(window_->shape, block)); }
 
-  // What all ranks must have been given alike: a difference would place rows that others read as something else.
+  // This block's share of the ranks.
+  __aicore__ inline uint32_t FirstRank() const {
+    return Share(window_->world_size, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
+  }
+  __aicore__ inline uint32_t LastRank() const {
+    return Share(window_->world_size, AscendC::GetBlockIdx() + 1, AscendC::GetBlockNum());
+  }
+
+  // What all ranks must have been given alike: a difference would place rows that others read as something else. And
+  // the phase.
   __aicore__ inline uint32_t Agreement() {
     const uint64_t map_hash = counting_->MapHash();
     const uint32_t map_bits = static_cast<uint32_t>((map_hash ^ (map_hash >> kMapHashBits)) & ((1u << kMapHashBits) - 1));
-    return map_bits | live_->Hash() << kMapHashBits | quant_mode_ << (kMapHashBits + kMaskHashBits);
+    return map_bits | live_->Hash() << kMapHashBits | arguments_;
   }
 
   // False if a rank of begin .. end was given something else; recorded.
@@ -162,7 +180,7 @@ class Exchange {
       if (!AwaitTile(kAgreementWord, 1, first, ranks, kWordPitch, wait)) return false;
       for (uint32_t i = 0; i < ranks; ++i) {
         const uint32_t word = static_cast<uint32_t>(stage_.GetValue(i * kWordPitch));
-        if (word == agreement_ || !window_->TookPart(first + i)) continue;
+        if (((word ^ agreement_) & ~kInPrefill) == 0 || !window_->TookPart(first + i)) continue;
         if (differing++ == 0) {
           first_rank = first + i;
           first_word = word;
@@ -366,7 +384,7 @@ class Exchange {
   const LiveRanks *live_;
   const Counting *counting_;
   SlotPage *page_;
-  uint32_t quant_mode_;
+  uint32_t arguments_;  // above the hashes of the agreement word
   uint32_t agreement_ = 0;
   uint64_t epoch_;
   uint64_t exchange_;

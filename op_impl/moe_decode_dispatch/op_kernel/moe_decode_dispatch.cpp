@@ -1,18 +1,34 @@
 // Decode dispatch: few tokens, so what counts is the number of one-way latencies: counts, then rows.
 #include "kernel_operator.h"
 
+#include "common/kernel/balance.h"
 #include "common/kernel/dispatch.h"
 
 namespace {
 
 class DecodeDispatch : public moe_comm::Dispatch {
  public:
+  __aicore__ inline void Init(const moe_comm::DispatchArguments &arguments, AscendC::TPipe *pipe) {
+    Dispatch::Init(arguments, false, pipe);
+    balance_.Init(&window, &routes, &live_, nullptr, pipe);
+  }
+
   __aicore__ inline void Process() {
-    if (Plan()) Place();
+    if (Plan()) {
+      if (balance_.On()) FindBringers();
+      Place();
+    }
     Complete();
   }
 
  private:
+  // Ranks that are in prefill may bring rows of others. This one moves its own.
+  __aicore__ inline void FindBringers() {
+    if (AscendC::GetBlockIdx() == 0) balance_.DeriveBringers(exchange.Number());
+    brings_to = moe_comm::MovesOffset(window.shape);
+    brought_by = moe_comm::BringersOffset(window.shape);
+  }
+
   // Each block places the tokens that it has counted.
   __aicore__ inline void Place() {
     const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
@@ -28,6 +44,8 @@ class DecodeDispatch : public moe_comm::Dispatch {
       StoreIndices(first, tokens);
     }
   }
+
+  moe_comm::Balance balance_;
 };
 
 }  // namespace

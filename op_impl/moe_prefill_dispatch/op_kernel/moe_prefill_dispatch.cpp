@@ -11,7 +11,7 @@ class PrefillDispatch : public moe_comm::Dispatch {
  public:
   __aicore__ inline void Init(const moe_comm::DispatchArguments &arguments, uint32_t batch_tokens,
                               AscendC::TPipe *pipe) {
-    Dispatch::Init(arguments, pipe);
+    Dispatch::Init(arguments, true, pipe);
     batch_tokens_ = batch_tokens;
     balance_.Init(&window, &routes, &live_, &placement, pipe);
     pipe->InitBuffer(order_buffer_, moe_comm::Routes::kTilePairs * sizeof(int32_t));
@@ -34,7 +34,7 @@ class PrefillDispatch : public moe_comm::Dispatch {
   // Every block comes to every barrier, whatever has failed.
   __aicore__ inline void PlaceBalanced() {
     bool good = Plan();
-    if (good && AscendC::GetBlockIdx() == 0) balance_.Derive();
+    if (good && AscendC::GetBlockIdx() == 0) balance_.Derive(exchange.Number());
     good = failure.Barrier() && good;
     if (good) {
       balance_.Open();
