@@ -7,8 +7,10 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 @st.composite
 def steps(draw, world_size, max_tokens):
+    phase = st.sampled_from(["decode", "prefill"])
+    alike = phase.map(lambda drawn: [drawn] * world_size)
     return {
-        "phase": draw(st.sampled_from(["decode", "prefill"])),
+        "phases": draw(alike | st.lists(phase, min_size=world_size, max_size=world_size)),  # of each rank
         "tokens": draw(st.lists(st.integers(0, max_tokens), min_size=world_size, max_size=world_size)),
         "ids": draw(st.sampled_from(["distinct", "any", "hot", "none"])),
         "id_dtype": draw(st.sampled_from(["int32", "int64"])),
@@ -68,10 +70,10 @@ def settle(all_steps, room, live, leave):
     """A plan is kept only where it holds, and with its routing; a rank that has left has no tokens."""
     before = None
     for number, step in enumerate(all_steps):
-        step["keep"] = bool(step["keep"] and before and before["phase"] == "prefill" and before["combine"] and
+        step["keep"] = bool(step["keep"] and before and "decode" not in before["phases"] and before["combine"] and
                             room != "overflow" and number != leave)
         if step["keep"]:
-            step.update({name: before[name] for name in ("phase", "ids", "id_dtype", "mask")}, tokens=[*before["tokens"]])
+            step.update({name: before[name] for name in ("phases", "ids", "id_dtype", "mask")}, tokens=[*before["tokens"]])
         if leave is not None and number > leave:
             step["tokens"] = [tokens * alive for tokens, alive in zip(step["tokens"], live)]
         before = step

@@ -117,7 +117,7 @@ def run(case, group):
         for number, (step, routed) in enumerate(zip(drawn.steps, drawn.routed)):
             if case["leave"] is not None and number > case["leave"] and not case["live"][group.rank]:
                 return
-            played = Step(drawn, step, routed, window, dispatchers[step["phase"]], group.rank)
+            played = Step(drawn, step, routed, window, dispatchers[step["phases"][group.rank]], group.rank)
             played.rank_mask = Tensor(np.array(case["live"])) if number == case["leave"] else None
             played.live = case["live"] if case["leave"] is not None and number >= case["leave"] else None
             played.kept_handle = handle if step["keep"] else None
@@ -157,7 +157,7 @@ class Step:
         np.testing.assert_array_equal(handle[0].asnumpy(), self.routed.physical_expert_ids[self.rank])
         np.testing.assert_array_equal(handle[1].asnumpy(), self.routed.expand_idx[self.rank])
         self.check_rows(rows_memory, scales_memory.view(np.float32))
-        if self.window.balanced_prefill and self.step["phase"] == "prefill":
+        if self.window.balanced_prefill:
             self.check_balance()
         if self.step["combine"]:
             self.check_combine(handle)
@@ -174,7 +174,7 @@ class Step:
             _, nums, handle = self.dispatcher.dispatch(x, ids, mask, smooth, *tables, self.rank_mask, self.kept_handle)
             return handle, nums.asnumpy()
         d = self.dispatcher
-        primitive = ops.moe_prefill_dispatch if step["phase"] == "prefill" else ops.moe_decode_dispatch
+        primitive = ops.moe_prefill_dispatch if d.schedule == "prefill" else ops.moe_decode_dispatch
         kept = () if self.kept_handle is None else (self.kept_handle[2],)
         _, _, expand_idx, nums, plan, physical_ids, control = primitive(
             x, ids, d.rows, d.scales, d.control, d.local_expert_num, mask, smooth, *tables, self.rank_mask,
@@ -212,10 +212,15 @@ class Step:
         assert self.kept_handle or (rows_memory[len(content):] == 0xFF).all(), "a row past the total was written"
 
     def check_balance(self):
-        """Nobody moves more than an equal share of the rows, as whole rows."""
-        live = self.drawn.world_size if self.live is None else sum(self.live)
-        total = sum(map(len, self.routed.rows))
-        assert sum(self.window.stats()["moved_rows"]) <= -(-total // live)
+        """In prefill nobody moves more than an equal share of the rows of those ranks, as whole rows. In decode its own."""
+        loads = np.bincount([source for rows in self.routed.rows for source, *_ in rows], minlength=self.drawn.world_size)
+        moved = sum(self.window.stats()["moved_rows"])
+        sharing = [rank for rank, phase in enumerate(self.step["phases"])
+                   if phase == "prefill" and (self.live is None or self.live[rank])]
+        if self.rank in sharing:
+            assert moved <= -(-sum(loads[sharing]) // len(sharing))
+        else:
+            assert moved == loads[self.rank]
 
     def smooth_row(self, source, token, column):
         top_k = self.drawn.case["top_k"]

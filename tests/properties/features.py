@@ -1,8 +1,11 @@
 """What a step of a case exercises: the rows of the table that tests/features.sh prints."""
 
+import itertools
+
 # name -> whether a step of a case has it
 BOTH = {
     "several ranks": lambda case, step: case["world_size"] > 1,
+    "ranks in prefill and in decode": lambda case, step: len(set(step["phases"])) > 1,
     "several cores": lambda case, step: case["block_dim"] > 1,
     "T = 0 on a rank": lambda case, step: 0 in step["tokens"],
     "int32 ids": lambda case, step: step["id_dtype"] == "int32",
@@ -28,6 +31,8 @@ DISPATCH = {
     "overflow: error": lambda case, step: case["room"] == "overflow",
     "counts": lambda case, step: not step["cumulative"],
     "cumulative sums": lambda case, step: step["cumulative"],
+    "balanced": lambda case, step: (case["balanced"] and "prefill" in step["phases"] and
+                                    len(set(step["tokens"])) > 1),
     "rows as they are": lambda case, step: case["quant_mode"] == 0,
     "int8 rows": lambda case, step: case["quant_mode"] == 2,
     "smooth scales [H]": lambda case, step: case["smooth"] == "column",
@@ -46,7 +51,6 @@ COMBINE = {
 PREFILL_DISPATCH = {
     **DISPATCH,
     "kept plan": lambda case, step: step["keep"],
-    "balanced": lambda case, step: case["balanced"] and len(set(step["tokens"])) > 1,
 }
 PRIMITIVES = {"moe_decode_dispatch": DISPATCH, "moe_prefill_dispatch": PREFILL_DISPATCH,
               "moe_decode_combine": COMBINE, "moe_prefill_combine": COMBINE}
@@ -55,10 +59,10 @@ PRIMITIVES = {"moe_decode_dispatch": DISPATCH, "moe_prefill_dispatch": PREFILL_D
 def cells(case):
     """(feature, primitive) of every step of a case that passed. A step that overflows has no combine."""
     for step in case["steps"]:
-        for kind in ("dispatch", "combine"):
+        for phase, kind in itertools.product(sorted(set(step["phases"])), ("dispatch", "combine")):
             if kind == "combine" and (not step["combine"] or case["room"] == "overflow"):
                 continue
-            primitive = f"moe_{step['phase']}_{kind}"
+            primitive = f"moe_{phase}_{kind}"
             for name, has in PRIMITIVES[primitive].items():
                 if has(case, step):
                     yield name, primitive
