@@ -8,9 +8,11 @@ on all ranks. None is ever chosen silently because another failed, since allocat
 import abc
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import secrets
+import stat
 
 import mindspore as ms
 import numpy as np
@@ -21,6 +23,7 @@ from ms_moe_comm.group import join_ranks
 
 ENVIRONMENT_VARIABLE = "MS_MOE_COMM_WINDOW"
 _SHARED_MEMORY = "/dev/shm"
+_SEGMENT = "ms_moe_comm-window-"  # and a random number; versions that did not lock had none but "ms_moe_comm-"
 _NUMPY_DTYPES = {ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: bfloat16, ms.int32: np.int32,
                  ms.int8: np.int8}
 
@@ -67,8 +70,9 @@ class SharedMemoryProvider(WindowProvider):
     """One segment of /dev/shm for the whole group, for ranks of one user on one machine.
 
     Rank 0 makes the segment under a random name and reserves its space, so that a lack of space is an error here and
-    not a bus fault in a kernel. The others map it; then its name is removed, also on every path that fails, so that
-    nothing outlives the processes, however they end.
+    not a bus fault in a kernel. The others map it; then its name is removed, also on every path that fails. As long as it
+    has a name, rank 0 holds a lock on it, which ends with the process: what killed ranks have left has a name and no
+    lock, and the next window of the same user removes it.
 
     Memory is unmapped when nothing refers to it any more: every tensor made by `tensor` holds the mapping, and so do
     operators in flight through their input tensors. `free` can therefore be called at any time, and a peer that still
@@ -87,8 +91,8 @@ class SharedMemoryProvider(WindowProvider):
             status, detail, identity, nonce = 0, 0, (0, 0), 0
             if self.group.rank == 0:
                 identity, nonce = (_random_word(), _random_word()), _random_word()
-                cleanup.callback(_remove, _segment_path(identity))
-                status, detail = _create(_segment_path(identity), size, nonce)
+                _remove_orphans()
+                status, detail = _create(_segment_path(identity), size, nonce, cleanup)
             status, detail, *identity, nonce = self.group.all_gather([status, detail, *identity, nonce])[0].tolist()
             if status == errno.ENOSPC:
                 raise MemoryError(f"no window: its {self.group.size} ranks need {size} bytes ({self._stride} each) of "
@@ -177,25 +181,63 @@ def _random_word():
 
 
 def _segment_path(identity):
-    return f"{_SHARED_MEMORY}/ms_moe_comm-" + "".join(f"{word:016x}" for word in identity)
+    return f"{_SHARED_MEMORY}/{_SEGMENT}" + "".join(f"{word:016x}" for word in identity)
 
 
-def _create(path, size, nonce):
-    """Makes the segment. Returns (0, 0), or the error's number and, for a lack of space, the bytes that are free."""
+def _create(path, size, nonce, cleanup):
+    """Makes the segment, locked until `cleanup`, which removes its name.
+
+    Returns (0, 0), or the error's number and, for a lack of space, the bytes that are free.
+    """
     free = free_shared_memory()
     if size > free:  # before reserving: the machine's memory would run out earlier than the room in /dev/shm
         return errno.ENOSPC, free
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.posix_fallocate(handle, 0, size)
-            os.pwrite(handle, nonce.to_bytes(8, "little"), size - 8)
-        finally:
-            os.close(handle)
+        handle = _open_locked(path)
+        cleanup.callback(os.close, handle)  # last: the lock outlives the name
+        cleanup.callback(_remove, path)
+        os.posix_fallocate(handle, 0, size)
+        os.pwrite(handle, nonce.to_bytes(8, "little"), size - 8)
     except OSError as error:
         lack = error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG)
         return (errno.ENOSPC, free) if lack else (error.errno, 0)
     return 0, 0
+
+
+def _open_locked(path):
+    """Makes a file and locks it; the lock ends when the handle is closed, or its process ends."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink:
+                return handle
+        except BaseException:
+            _remove(path)
+            os.close(handle)
+            raise
+        os.close(handle)  # another window found it before it was locked, and took it for an orphan
+
+
+def _remove_orphans():
+    """Removes this user's segments that nobody has locked: their ranks were killed while they made them."""
+    with contextlib.suppress(OSError), os.scandir(_SHARED_MEMORY) as entries:
+        for entry in entries:
+            if entry.name.startswith(_SEGMENT):
+                with contextlib.suppress(OSError):  # it has a lock, or is gone
+                    _remove_orphan(entry)
+
+
+def _remove_orphan(entry):
+    status = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        return
+    handle = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove(entry.path)
+    finally:
+        os.close(handle)
 
 
 def _map(path, size, nonce):
