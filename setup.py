@@ -6,11 +6,13 @@ Where ASCEND_HOME_PATH names a CANN (its set_env.sh does), the library serves As
 Everything is compiled here, once. At import, or per rank, nothing is compiled or generated.
 """
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 OPS = ROOT / "op_impl"
 YAML_FOLDER = ROOT / "ops_yaml"
-PYTHON_VERSIONS = ((3, 9), (3, 11))  # MindSpore 2.10 has wheels for these and those between
+PYTHON_VERSIONS = ((3, 10), (3, 11))  # MindSpore 2.10 has wheels for these
 CXX = os.environ.get("CXX", "g++")
 
 CANN = os.environ.get("ASCEND_HOME_PATH")
@@ -39,7 +41,7 @@ MINDSPORE_LIBRARIES = ["mindspore_core", "mindspore_ms_backend", "mindspore_fron
 def check_environment():
     """Ends with one line that says what to do, if the package cannot be built or would not run here."""
     if not PYTHON_VERSIONS[0] <= sys.version_info[:2] <= PYTHON_VERSIONS[1]:
-        sys.exit("ms_moe_comm: MindSpore 2.10 needs Python 3.9 to 3.11, this is {}.{}; make a virtual environment "
+        sys.exit("ms_moe_comm: MindSpore 2.10 needs Python 3.10 or 3.11, this is {}.{}; make a virtual environment "
                  "with one of those.".format(*sys.version_info[:2]))
     if shutil.which(CXX) is None:
         sys.exit(f"ms_moe_comm: no C++ compiler '{CXX}'; install one (Debian: apt-get install g++) or set CXX.")
@@ -155,6 +157,11 @@ def ascend_libraries(lib):
 class BuildLibrary(build_ext):
     """Compiles kernels and glue; files that need MindSpore's headers are few, and built at the same time."""
 
+    def get_source_files(self):
+        """What a source distribution takes along, besides the Python packages."""
+        return [os.path.relpath(path, ROOT) for folder in (OPS, YAML_FOLDER) for path in sorted(folder.glob("**/*"))
+                if path.is_file()]
+
     def build_extension(self, ext):
         mindspore_path = check_environment()
         build = Path(self.build_temp).resolve()
@@ -222,7 +229,17 @@ class BuildLibrary(build_ext):
             sys.exit(f"ms_moe_comm: this command failed:\n{' '.join(map(str, command))}\n{result.stderr}")
 
 
+def folders_outside():
+    """Options that keep the build's own files out of a tree that cannot be written, such as a read-only checkout."""
+    if os.access(ROOT, os.W_OK):
+        return {}
+    folder = tempfile.mkdtemp(prefix="ms_moe_comm-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return {"egg_info": {"egg_base": folder}, "build": {"build_base": folder}}
+
+
 setup(
+    options=folders_outside(),
     packages=["ms_moe_comm", "ms_moe_comm.cli", "ms_moe_comm.reference"],  # build_ext writes `_generated`
     ext_modules=[Extension("ms_moe_comm._lib", sources=[])],
     cmdclass={"build_ext": BuildLibrary},

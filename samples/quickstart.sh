@@ -3,7 +3,7 @@
 #
 #   bash samples/quickstart.sh [--ranks N] [arguments of samples/04_generate/generate.py]
 #
-# Needs Python 3.9 to 3.11 with venv, and g++. The first run installs MindSpore and builds the package in .venv.
+# Needs Python 3.10 or 3.11 with venv, and g++. The first run installs MindSpore and builds the package in .venv.
 set -uo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../tests/environment.sh"
 

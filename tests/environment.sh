@@ -1,7 +1,7 @@
 # Sourced by samples/quickstart.sh and tests/run.sh: the virtual environment with this package installed, first in PATH.
 #
 #   MOE_COMM_VENV   where it is (default: .venv in the repository)
-#   PYTHON          the interpreter to make it from (default: the newest of Python 3.9 to 3.11 in PATH)
+#   PYTHON          the interpreter to make it from (default: Python 3.11, else 3.10, of PATH)
 #
 # Installs again only when a source has changed since the last time; otherwise it takes a moment and no network.
 
@@ -15,13 +15,13 @@ fail() {
 
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-python3.11 python3.10 python3.9 python3 python}; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null; then
+    for candidate in ${PYTHON:-python3.11 python3.10 python3 python}; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null; then
             command -v "$candidate"
             return
         fi
     done
-    fail "no Python 3.9 to 3.11, which MindSpore 2.10 needs, in PATH; install one, or name it: PYTHON=/path/to/python"
+    fail "no Python 3.10 or 3.11, which MindSpore 2.10 needs, in PATH; install one, or name it: PYTHON=/path/to/python"
 }
 
 make_venv() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, from a fresh clone in one command; arguments go to pytest. Needs Python 3.9 to 3.11 with venv, and g++.
+# All tests, from a fresh clone in one command; arguments go to pytest. Needs Python 3.10 or 3.11 with venv, and g++.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$repository/tests"  # not the repository: its ms_moe_comm is the source, not the package that was built
