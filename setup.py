@@ -8,6 +8,7 @@ Everything is compiled here, once. At import, or per rank, nothing is compiled o
 
 import atexit
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -50,19 +51,13 @@ def check_environment():
                  "of CANN's toolkit, or unset it to build for the CPU alone.")
     if CANN and shutil.which("cmake") is None:
         sys.exit("ms_moe_comm: CANN builds kernels with cmake, which is missing; install it (pip install cmake).")
+    requirements = runpy.run_path(ROOT / "ms_moe_comm" / "requirements.py")
     try:
-        import numpy
-    except ImportError:
-        sys.exit("ms_moe_comm: numpy is missing; run: pip install 'numpy<2'")
-    if int(numpy.__version__.split(".")[0]) >= 2:
-        sys.exit(f"ms_moe_comm: numpy {numpy.__version__} does not fit MindSpore 2.10; run: pip install 'numpy<2'")
-    try:
-        import mindspore
-    except ImportError:
-        sys.exit("ms_moe_comm: mindspore is missing; run: pip install 'mindspore>=2.10,<2.11'")
-    if mindspore.__version__.split(".")[:2] != ["2", "10"]:
-        sys.exit(f"ms_moe_comm: mindspore {mindspore.__version__} found, but the operators are built for 2.10; run: "
-                 "pip install 'mindspore>=2.10,<2.11'")
+        requirements["check_packages"]()
+    except ImportError as error:
+        sys.exit(f"ms_moe_comm: {error}")
+    import mindspore
+
     return Path(mindspore.__file__).resolve().parent
 
 

@@ -1,8 +1,9 @@
 """Relay-buffer-free MoE dispatch and combine for MindSpore (arXiv 2605.06055)."""
 
 import importlib
+import sys
 
-import mindspore  # the operator library links to its libraries: they must be loaded first  # noqa: F401
+from ms_moe_comm import requirements
 
 _EXPORTS = {
     "DenseMoELayer": "layer",
@@ -13,6 +14,7 @@ _EXPORTS = {
     "MoEDispatcher": "dispatcher",
     "MoELayer": "layer",
     "MoEWeights": "weights",
+    "SoloGroup": "group",
     "moe_decode_combine": "ops",
     "moe_decode_dispatch": "ops",
     "moe_dynamic_quant": "ops",
@@ -23,9 +25,15 @@ _EXPORTS = {
 }
 __all__ = list(_EXPORTS)
 
+# While Python looks for the module of `python -m`, "-m" stands in the module's place. `doctor` tells all it finds.
+if sys.argv[:2] != ["-m", "doctor"]:
+    requirements.check_packages()
+
 
 def __getattr__(name):
-    """Exports are loaded when asked for, so that `python -m ms_moe_comm doctor` can say that the library is missing."""
+    """Exports are loaded when asked for: `doctor` and `check-kernels` do without the library."""
+    if name == "_lib":  # for `from ms_moe_comm import _lib`
+        return requirements.import_library()
     if name not in _EXPORTS:
         raise AttributeError(f"module 'ms_moe_comm' has no attribute {name!r}")
     return getattr(importlib.import_module(f"ms_moe_comm.{_EXPORTS[name]}"), name)

@@ -1,11 +1,12 @@
 """Checks whether this machine can run the package: versions, library, shared memory, CANN, a two-rank round trip."""
 import argparse
-import importlib.metadata
 import os
 import platform
 import secrets
 import subprocess
 import sys
+
+from ms_moe_comm.requirements import check_packages, import_fitting, import_library
 
 _ROUND_TRIP_RANKS = 2
 _ROUND_TRIP_SECONDS = 180
@@ -15,7 +16,7 @@ def main(arguments):
     """Prints a line per check, OK or FAIL and what was found. Returns 1 if any failed, else 0."""
     argparse.ArgumentParser(prog="python -m ms_moe_comm doctor", description=__doc__).parse_args(arguments)
     failed = False
-    for name, check in (("python", _python), ("mindspore", _mindspore), ("numpy", _numpy), ("library", _library),
+    for name, check in (("python", _python), ("numpy", _numpy), ("mindspore", _mindspore), ("library", _library),
                         ("shared memory", _shared_memory), ("CANN", _cann), ("two-rank round trip", _round_trip)):
         try:
             verdict, found = "OK", check()
@@ -30,37 +31,19 @@ def _python():
 
 
 def _mindspore():
-    return _required("mindspore")
+    return import_fitting("mindspore").__version__
 
 
 def _numpy():
-    return _required("numpy")
-
-
-def _required(package):
-    """The installed version, held against what this package's own metadata asks for."""
-    from packaging.requirements import Requirement
-
-    version = importlib.metadata.version(package)
-    try:
-        requirements = [Requirement(text) for text in importlib.metadata.requires("ms_moe_comm") or ()]
-    except importlib.metadata.PackageNotFoundError:
-        return f"{version} (not checked: ms_moe_comm runs from a source tree and is not installed)"
-    for requirement in requirements:
-        if requirement.name == package and version not in requirement.specifier:
-            raise RuntimeError(f"{version} is installed, but {requirement} is needed: pip install '{requirement}'")
-    return version
+    return import_fitting("numpy").__version__
 
 
 def _library():
-    try:
-        from ms_moe_comm import _lib
-    except ImportError as error:
-        raise ImportError(f"{error}: pip install the package, and run this outside of its source tree") from error
-    return f"{_lib.__file__} loads"
+    return f"{import_library().__file__} loads"
 
 
 def _shared_memory():
+    check_packages()
     from ms_moe_comm.provider import free_shared_memory
 
     return f"{free_shared_memory() / 2**30:.1f} GiB free for windows"

@@ -30,7 +30,7 @@ def test_doctor(capsys):
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "OK   python", "OK   mindspore", "OK   numpy", "OK   library", "OK   shared memory", "OK   CANN",
+        "OK   python", "OK   numpy", "OK   mindspore", "OK   library", "OK   shared memory", "OK   CANN",
         "OK   two-rank round trip"]
 
 
@@ -49,13 +49,6 @@ def test_doctor_reports_a_rank_that_fails(monkeypatch):
     monkeypatch.setenv("MS_MOE_COMM_WINDOW", "symm")  # no rank of the round trip gets a window
     with pytest.raises(RuntimeError, match="rank 0 ended with 1: .*MS_MOE_COMM_WINDOW is 'symm'"):
         doctor._round_trip()  # pylint: disable=protected-access
-
-
-def test_doctor_checks_versions(monkeypatch):
-    monkeypatch.setattr(doctor.importlib.metadata, "requires", lambda _: ["numpy<1", "mindspore>=2.10,<2.11"])
-    with pytest.raises(RuntimeError, match=r"is installed, but numpy<1 is needed: pip install 'numpy<1'"):
-        doctor._numpy()  # pylint: disable=protected-access
-    assert doctor._mindspore().startswith("2.10")  # pylint: disable=protected-access
 
 
 def test_cann_home_that_is_no_folder(monkeypatch):

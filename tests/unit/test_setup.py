@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("package, version, environment, line", [
     (None, None, {"CXX": "no-such-compiler"},
      "no C++ compiler 'no-such-compiler'; install one (Debian: apt-get install g++) or set CXX."),
-    ("numpy", "2.1.0", {}, "numpy 2.1.0 does not fit MindSpore 2.10; run: pip install 'numpy<2'"),
-    ("mindspore", "2.9.0", {}, "mindspore 2.9.0 found, but the operators are built for 2.10; run: pip install "
+    ("numpy", "2.1.0", {}, "numpy 2.1.0 does not fit ms_moe_comm: run: pip install 'numpy<2'"),
+    ("mindspore", "2.9.0", {}, "mindspore 2.9.0 does not fit ms_moe_comm: run: pip install "
                                "'mindspore>=2.10,<2.11'"),
 ])
 def test_one_line_says_what_to_do(tmp_path, package, version, environment, line):
