@@ -24,6 +24,7 @@ from ms_moe_comm.group import join_ranks
 ENVIRONMENT_VARIABLE = "MS_MOE_COMM_WINDOW"
 _SHARED_MEMORY = "/dev/shm"
 _SEGMENT = "ms_moe_comm-window-"  # and a random number; versions that did not lock had none but "ms_moe_comm-"
+_NO_INODE = -1  # beside the numbers of the system's errors, of which ENOSPC means this, too
 _NUMPY_DTYPES = {ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: bfloat16, ms.int32: np.int32,
                  ms.int8: np.int8}
 
@@ -98,9 +99,14 @@ class SharedMemoryProvider(WindowProvider):
                 raise MemoryError(f"no window: its {self.group.size} ranks need {size} bytes ({self._stride} each) of "
                                   f"shared memory, but {detail} bytes are free. Lower max_tokens_per_rank or capacity, "
                                   f"or make {_SHARED_MEMORY} larger (docker run --shm-size, mount -o remount,size=).")
+            if status == _NO_INODE:
+                raise RuntimeError(f"no window: rank 0 cannot make a segment in {_SHARED_MEMORY}, which has bytes but "
+                                   "no inode left for another file. Remove files that nobody uses, or allow more of "
+                                   "them (mount -o remount,nr_inodes=).")
             if status:
                 raise RuntimeError(f"no window: rank 0 cannot make a segment in {_SHARED_MEMORY}: "
-                                   f"{os.strerror(status)}.")
+                                   f"{os.strerror(status)}. It must be memory (a tmpfs), mounted so that it can be "
+                                   "written, in which this user may make files.")
             cleanup.callback(_remove, _segment_path(identity))  # by every rank: rank 0 may have been killed
             self._segment, status = _map(_segment_path(identity), size, nonce)
             statuses = self.group.all_gather([status])[:, 0]
@@ -189,16 +195,18 @@ def _create(path, size, nonce, cleanup):
 
     Returns (0, 0), or the error's number and, for a lack of space, the bytes that are free.
     """
-    free = free_shared_memory()
-    if size > free:  # before reserving: the machine's memory would run out earlier than the room in /dev/shm
-        return errno.ENOSPC, free
     try:
+        free = free_shared_memory()
+        if size > free:  # before reserving: the machine's memory would run out earlier than the room in /dev/shm
+            return errno.ENOSPC, free
         handle = _open_locked(path)
         cleanup.callback(os.close, handle)  # last: the lock outlives the name
         cleanup.callback(_remove, path)
         os.posix_fallocate(handle, 0, size)
         os.pwrite(handle, nonce.to_bytes(8, "little"), size - 8)
     except OSError as error:
+        if error.errno == errno.ENOSPC and _lacks_inodes():
+            return _NO_INODE, 0
         lack = error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG)
         return (errno.ENOSPC, free) if lack else (error.errno, 0)
     return 0, 0
@@ -240,6 +248,11 @@ def _remove_orphan(entry):
         os.close(handle)
 
 
+def _lacks_inodes():
+    filesystem = os.statvfs(_SHARED_MEMORY)
+    return filesystem.f_files > 0 and filesystem.f_favail == 0  # 0 of 0: as many as there is memory for
+
+
 def _map(path, size, nonce):
     """The segment as uint8 [size] and 0, or None and the error's number."""
     try:
@@ -256,5 +269,5 @@ def _map(path, size, nonce):
 
 
 def _remove(path):
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):  # it is gone already, or could not be made
         os.unlink(path)

@@ -333,3 +333,50 @@ def test_device_without_provider(monkeypatch):
     monkeypatch.setattr(ms, "get_context", {"device_target": "Ascend"}.get)
     with pytest.raises(ValueError, match="no window memory for the device Ascend; available: CPU"):
         provider_name()
+
+
+def last_line_with_shared_memory(options, command):
+    """The end of what `create` prints in a process for which /dev/shm is another tmpfs, after a shell command there."""
+    script = ("import mindspore as ms; ms.set_device('CPU'); from ms_moe_comm import ExpertWindow; ExpertWindow.create("
+              "moe_expert_num=2, hidden_size=8, top_k=1, max_tokens_per_rank=1, dtype=ms.float32); print('a window')")
+    mount = f"mount -t tmpfs -o {options} none /dev/shm && {command} || exit 77"
+    result = subprocess.run(["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"]), "sh", "-c",
+                             f'{mount}; exec "$0" -c "$1" 2>&1', sys.executable, script],
+                            capture_output=True, text=True, check=False)
+    if result.returncode == 77 or not result.stdout:
+        pytest.skip(f"this process may mount nothing: {result.stderr.strip()}")
+    return result.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("options, command, texts", [
+    ("size=1m", "true", ["a window"]),
+    ("size=1m,nr_inodes=0", "true", ["a window"]),  # as many as there is memory for
+    ("size=4k", "true", ["MemoryError: no window: its 1 ranks need ", "but 4096 bytes are free"]),
+    ("nr_inodes=1", "true", [
+        "RuntimeError: no window: rank 0 cannot make a segment in /dev/shm, which has bytes but no inode left for "
+        "another file. Remove files that nobody uses, or allow more of them (mount -o remount,nr_inodes=)."]),
+    ("size=1m", "mount -o remount,ro /dev/shm", [
+        "RuntimeError: no window: rank 0 cannot make a segment in /dev/shm: Read-only file system. It must be memory "
+        "(a tmpfs), mounted so that it can be written, in which this user may make files."]),
+], ids=["room", "inodes without limit", "too small", "no inode", "read-only"])
+def test_shared_memory_as_it_may_be_mounted(options, command, texts):
+    line = last_line_with_shared_memory(options, command)
+    assert all(text in line for text in texts), line
+
+
+def test_lack_of_inodes_is_told_on_all(address, monkeypatch):
+    """Where a test may mount nothing: the system's answers as they are then."""
+    def fail(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    real = os.statvfs("/dev/shm")
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*real[:5], 9, 0, 0, *real[8:])))
+    monkeypatch.setattr(os, "open", fail)
+    for error in allocate_on_all(address, 2):
+        assert isinstance(error, RuntimeError) and "no inode left for another file" in str(error)
+
+
+def test_shared_memory_that_is_not_there(address, monkeypatch):
+    monkeypatch.setattr(provider_module, "_SHARED_MEMORY", "/no/such/folder")
+    for error in allocate_on_all(address, 2):
+        assert isinstance(error, RuntimeError) and "in /no/such/folder: No such file or directory." in str(error)
