@@ -94,6 +94,7 @@ def write_signatures(definitions, path):
             f"constexpr bool kIsScalar[] = {{{', '.join(scalars)}}};",
             f"constexpr bool kIsOptional[] = {{{', '.join(optional)}}};",
             f"constexpr int kInPlace[] = {{{', '.join(map(str, in_place))}}};",
+            f"constexpr bool kHasWindow = {str('window_control' in names).lower()};",
             "}",
         ]
     lines.append("}  // namespace moe_comm::signatures")

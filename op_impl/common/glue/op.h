@@ -58,6 +58,7 @@ struct Operator {
   const bool *is_optional;  // per argument: may be None
   size_t outputs;
   const int *in_place;  // per output: the argument that it lies in, or -1
+  bool has_window;      // whether an argument is a window's control tensor
 
   // Launches, in standard arithmetic. Throws WrongType, std::invalid_argument or std::runtime_error.
   void Run(const Arguments &arguments, const std::vector<uint8_t *> &outputs, void *npu_stream) const;

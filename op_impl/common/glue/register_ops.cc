@@ -15,6 +15,7 @@
 #include "moe_grouped_matmul/op_host/grouped_matmul_cpu.h"
 #include "ops/op_def.h"
 #include "ops/ops_func_impl/op_func_impl.h"
+#include "utils/phase.h"
 #ifdef CUSTOM_ASCEND_OP
 #include "common/glue/npu_memory.h"
 #endif
@@ -22,9 +23,10 @@
 namespace moe_comm {
 
 #define MOE_COMM_OPERATOR(Op, op)                                                                                   \
-  const Operator k##Op = {signatures::op::kName,        Infer##Op,                     Launch##Op,                   \
-                          signatures::op::kArguments,   signatures::op::kArgumentNames, signatures::op::kIsScalar,    \
-                          signatures::op::kIsOptional, signatures::op::kResults,       signatures::op::kInPlace};
+  const Operator k##Op = {signatures::op::kName,       Infer##Op,                      Launch##Op,                   \
+                          signatures::op::kArguments,  signatures::op::kArgumentNames, signatures::op::kIsScalar,    \
+                          signatures::op::kIsOptional, signatures::op::kResults,       signatures::op::kInPlace,     \
+                          signatures::op::kHasWindow};
 MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)
 #undef MOE_COMM_OPERATOR
 
@@ -59,7 +61,17 @@ class GraphInfer : public mindspore::ops::OpFuncImpl {
   }
 
  private:
+  // In a file the window's tensors would be copies, and no copy is a window.
+  void RefuseExport() const {
+    const std::string &phase = mindspore::PhaseManager::GetInstance().phase();
+    if (!op_.has_window || (phase.rfind("export", 0) != 0 && phase.rfind("lite_infer", 0) != 0)) return;
+    MS_EXCEPTION(mindspore::RuntimeError)
+        << "For '" << op_.name << "', the graph cannot be exported: no file can hold an ExpertWindow, which is memory "
+        << "that processes share. Save the weights (mindspore.save_checkpoint), and build the cell where it runs.";
+  }
+
   std::vector<Output> Outputs(const InferInfoPtrList &infos) const {
+    RefuseExport();
     Arguments arguments(infos.size());
     for (size_t i = 0; i < infos.size(); ++i) {
       if (op_.is_scalar[i]) {
