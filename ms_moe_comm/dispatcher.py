@@ -3,6 +3,8 @@
 from mindspore import nn
 
 from ms_moe_comm import ops
+from ms_moe_comm.arguments import MAX_INT32, check_type, checked_choice, checked_integer
+from ms_moe_comm.window import ExpertWindow
 
 PHASES = ("prefill", "decode")
 QUANT_MODES = (0, 2)
@@ -34,11 +36,12 @@ class MoEDispatcher(nn.Cell):
             "rank" rank * replicas // ranks, "token" token mod replicas.
 
     Raises:
-        ValueError: another `phase`, `quant_mode` or `replica_policy`.
+        TypeError: an argument of another type than these.
+        ValueError: another `phase`, `quant_mode` or `replica_policy`, or a negative number of experts.
 
     Run the experts on `expand_x` as returned, and let the last matmul write into this cell's `outputs`, which is
-    ``window.outputs`` (:func:`moe_grouped_matmul` with ``out=``): then combine copies nothing. `combine` returns the complete sum over a
-    token's experts: do not reduce it again over the group.
+    ``window.outputs`` (:func:`moe_grouped_matmul` with ``out=``): then combine copies nothing. `combine` returns the
+    complete sum over a token's experts: do not reduce it again over the group.
 
     Two micro-batches in flight take two windows, with a dispatcher on each: dispatch A, dispatch B, then experts and
     combine of A, experts and combine of B; or A's next layer before B's combine. A graph keeps the order in which the
@@ -49,23 +52,27 @@ class MoEDispatcher(nn.Cell):
     def __init__(self, window, phase="decode", quant_mode=0, zero_expert_num=0, copy_expert_num=0, const_expert_num=0,
                  replica_policy="spread"):
         super().__init__(auto_prefix=False)
-        for name, value, allowed in (("phase", phase, PHASES), ("quant_mode", quant_mode, QUANT_MODES),
-                                     ("replica_policy", replica_policy, REPLICA_POLICIES)):
-            if value not in allowed:
-                raise ValueError(f"For 'MoEDispatcher', '{name}' must be one of {allowed}, but got {value!r}.")
-        self.schedule = phase  # `Cell.phase` is MindSpore's own
-        self.quant_mode = quant_mode
+        check_type("MoEDispatcher", "window", window, ExpertWindow, "what ExpertWindow.create returned")
+        self.schedule = checked_choice("MoEDispatcher", "phase", phase, PHASES)  # `Cell.phase` is MindSpore's own
+        self.quant_mode = checked_choice("MoEDispatcher", "quant_mode", quant_mode, QUANT_MODES)
         # Not `self.rows = ...`: memory of the window that checkpoints and broadcasts find would be saved or overwritten.
-        for name, tensor in (("rows", window.quantised_rows if quant_mode else window.rows), ("scales", window.scales),
-                             ("outputs", window.outputs), ("control", window.control)):
+        for name, tensor in (("rows", window.quantised_rows if self.quant_mode else window.rows),
+                             ("scales", window.scales), ("outputs", window.outputs), ("control", window.control)):
             object.__setattr__(self, name, tensor)
         self.local_expert_num = window.local_expert_num
         self.shared_expert_num = window.shared_expert_num
         self.max_tokens_per_rank = window.max_tokens_per_rank
-        self.zero_expert_num = zero_expert_num
-        self.copy_expert_num = copy_expert_num
-        self.const_expert_num = const_expert_num
-        self.replica_policy = REPLICA_POLICIES.index(replica_policy)
+        for name, given in (("zero_expert_num", zero_expert_num), ("copy_expert_num", copy_expert_num),
+                            ("const_expert_num", const_expert_num)):
+            value = checked_integer("MoEDispatcher", name, given, 0, MAX_INT32, "give the number of such experts")
+            setattr(self, name, value)
+        policy = checked_choice("MoEDispatcher", "replica_policy", replica_policy, REPLICA_POLICIES)
+        self.replica_policy = REPLICA_POLICIES.index(policy)
+
+    def __reduce_ex__(self, _):
+        """Of copy.copy, copy.deepcopy and pickle, also of a cell that holds this one."""
+        raise TypeError("A MoEDispatcher, and a cell that holds one, cannot be copied or pickled: its tensors are an "
+                        "ExpertWindow's memory, and copies would be none. Make another cell on the window.")
 
     def dispatch(self, x, expert_ids, x_active_mask=None, scales=None, logical_to_physical_map=None,
                  logical_replica_count=None, rank_mask=None, kept_handle=None):

@@ -21,6 +21,8 @@ import numpy as np
 from mindspore import communication
 from mindspore.communication import comm_func
 
+from ms_moe_comm.arguments import MAX_INT32, as_integer, check_type, checked_integer, checked_seconds, shown
+
 RENDEZVOUS_SECONDS = 120.0
 _HELLO = 0x4D4F454752503031  # "MOEGRP01": tells a rank of ours, and of this version, from anything else that connects
 _FRAME = struct.Struct("=qq")  # kind of the frame, bytes that follow
@@ -37,7 +39,7 @@ class SoloGroup:
 
     def all_gather(self, values):
         """int64 [n] -> int64 [1, n]."""
-        return np.asarray(values, np.int64)[np.newaxis]
+        return _words(values)[np.newaxis]
 
 
 class LocalGroup:
@@ -55,11 +57,16 @@ class LocalGroup:
             as long, since rank 0 may begin as much as one timeout after them.
 
     Raises:
+        TypeError: an argument of another type than these.
         ValueError: a rank outside 0 .. size-1.
         RuntimeError: a rank is missing at the deadline, a rank is there twice, or the address is taken.
     """
 
     def __init__(self, address, rank, size, timeout=RENDEZVOUS_SECONDS):
+        check_type("LocalGroup", "address", address, str, "a str")
+        size = checked_integer("LocalGroup", "size", size, 1, MAX_INT32, "give the number of ranks")
+        rank = checked_integer("LocalGroup", "rank", rank, -MAX_INT32, MAX_INT32, "give this rank's number")
+        timeout = checked_seconds("LocalGroup", "timeout", timeout, 1e-6, 1e9, "give the time to wait for other ranks")
         if not 0 <= rank < size:
             raise ValueError(f"rank is {rank}, but a group of {size} has ranks 0 to {size - 1}.")
         self.rank, self.size = rank, size
@@ -84,9 +91,10 @@ class LocalGroup:
             numpy.ndarray, int64 [size, n].
 
         Raises:
+            TypeError: no such values.
             RuntimeError: a rank is missing at the deadline or has ended, or n differs between ranks.
         """
-        values = np.ascontiguousarray(values, np.int64)
+        values = _words(values)
         if len(self._peers) < (1 if self.rank else self.size - 1):
             raise RuntimeError("the group is closed: it was left, or an earlier error ended it.")
         if self.rank:
@@ -266,11 +274,14 @@ def open_group(group=None):
     elif group is None or isinstance(group, str):
         with _mindspore_group(group or communication.GlobalComm.WORLD_COMM_GROUP) as ranks:
             yield ranks
-    elif all(hasattr(group, name) for name in ("rank", "size", "all_gather")):
+    elif not isinstance(group, type) and all(hasattr(group, name) for name in ("rank", "size", "all_gather")):
+        for name in ("rank", "size"):
+            if as_integer(getattr(group, name)) is None:
+                raise TypeError(f"the group's {name} must be an int, but is {shown(getattr(group, name))}.")
         yield group
     else:
-        raise TypeError(f"group is {group!r}: give None, the name of a MindSpore communication group, or an object "
-                        "with rank, size and all_gather.")
+        raise TypeError(f"group is {shown(group)}: give None, the name of a MindSpore communication group, or an "
+                        "object with rank, size and all_gather.")
 
 
 def _mindspore_group(name):
@@ -289,6 +300,14 @@ def _mindspore_group(name):
         return contextlib.nullcontext(DeviceGroup(name, rank, size))
     scheduler = f"{os.environ['MS_SCHED_HOST']}:{os.environ['MS_SCHED_PORT']}"
     return LocalGroup(f"{scheduler}/{name}", rank, size)
+
+
+def _words(values):
+    """What a rank gathers, as int64 [n]."""
+    array = np.asarray(values)
+    if array.ndim != 1 or array.size and not np.can_cast(array.dtype, np.int64):
+        raise TypeError(f"For 'all_gather', 'values' must be a sequence of int64, but got {shown(values)}.")
+    return np.ascontiguousarray(array, np.int64)
 
 
 def _same_user(peer):

@@ -14,9 +14,12 @@ operations on a token in the same order, so their results are the same bits, in 
 import mindspore as ms
 from mindspore import nn, ops
 
+from .arguments import MAX_INT32, check_type, checked_integer
 from .dispatcher import MoEDispatcher
 from .ops import moe_dynamic_quant, moe_grouped_matmul, moe_grouped_matmul_quant
-from .parameters import as_integer
+from .placement import ExpertPlacement
+from .weights import MoEWeights
+from .window import ExpertWindow
 
 
 def swiglu(hidden):
@@ -106,14 +109,17 @@ class SharedExpert(nn.Cell):
 
 def checked_max_tokens(max_tokens, round_tokens):
     """`max_tokens` as an int, or the reason why a layer on a window for `round_tokens` cannot have it."""
-    value = as_integer(max_tokens)
-    if value is None:
-        raise TypeError(f"For 'MoELayer', 'max_tokens' must be an int or None, but got {max_tokens!r}.")
+    value = checked_integer("MoELayer", "max_tokens", max_tokens, 1, MAX_INT32, "give the most tokens of one call")
     if value < round_tokens:
         raise ValueError(f"For 'MoELayer', 'max_tokens' must be at least {round_tokens}, the window's "
                          f"max_tokens_per_rank, but got {value}: leave it out, for one round takes as many, or create "
                          f"the window with a smaller max_tokens_per_rank.")
     return value
+
+
+def checked_zero_expert_num(layer, zero_expert_num):
+    """`zero_expert_num` as an int."""
+    return checked_integer(layer, "zero_expert_num", zero_expert_num, 0, MAX_INT32, "give the number of such experts")
 
 
 class MoELayer(nn.Cell):
@@ -143,13 +149,17 @@ class MoELayer(nn.Cell):
         y [T, H], dtype of the window.
 
     Raises:
-        TypeError: at construction, when `max_tokens` is no int.
+        TypeError: at construction, an argument of another type than these.
         ValueError: at construction, when the weights do not fit the window, or `max_tokens` is less than one round; in
             a call, when T is more than `max_tokens`.
     """
 
     def __init__(self, window, weights, phase="prefill", placement=None, zero_expert_num=0, max_tokens=None):
         super().__init__(auto_prefix=False)
+        check_type("MoELayer", "window", window, ExpertWindow, "what ExpertWindow.create returned")
+        check_type("MoELayer", "weights", weights, MoEWeights, "MoEWeights")
+        check_type("MoELayer", "placement", placement, (ExpertPlacement, type(None)), "an ExpertPlacement or None")
+        zero_expert_num = checked_zero_expert_num("MoELayer", zero_expert_num)
         logical = window.moe_expert_num if placement is None else placement.logical_expert_num
         needed = {
             "router": (window.hidden_size, logical + zero_expert_num),
@@ -229,8 +239,11 @@ class DenseMoELayer(nn.Cell):
 
     def __init__(self, weights, top_k, zero_expert_num=0):
         super().__init__(auto_prefix=False)
+        check_type("DenseMoELayer", "weights", weights, MoEWeights, "MoEWeights")
+        self.zero_expert_num = checked_zero_expert_num("DenseMoELayer", zero_expert_num)
+        top_k = checked_integer("DenseMoELayer", "top_k", top_k, 1, weights.router.shape[1],
+                                "a token visits an expert once at most")
         self.router = TopKRouter(weights.router, top_k)
-        self.zero_expert_num = zero_expert_num
         self.experts = SwigluExperts(weights.gate_up, weights.down, weights.gate_up_scale, weights.down_scale)
         self.shared_expert = SharedExpert(weights) if weights.shared_down is not None else None
         self.expert_num = weights.gate_up.shape[0]

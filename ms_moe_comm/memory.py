@@ -1,6 +1,7 @@
 """How much memory a window takes, part by part, and what relay buffers would take for the same shape."""
 from dataclasses import dataclass
 
+from ms_moe_comm.arguments import check_type
 from ms_moe_comm.parameters import WindowParameters
 
 _MIB = 1 << 20
@@ -31,6 +32,8 @@ class MemoryReport:
     @classmethod
     def of(cls, parameters):
         """The report of a window with these parameters; needs no window and no group."""
+        check_type("MemoryReport.of", "parameters", parameters, WindowParameters,
+                   "a ms_moe_comm.parameters.WindowParameters")
         layout = parameters.layout()
         total = layout["window_bytes"]
         names = sorted(layout.keys() - _NOT_PARTS, key=layout.get)

@@ -1,26 +1,26 @@
 """What an expert window is made for: its parameters, their limits, and the agreement of the ranks on them."""
-import operator
 from dataclasses import dataclass
 
 import mindspore as ms
+import numpy as np
 
 from ms_moe_comm import _lib
+from ms_moe_comm.arguments import (
+    MAX_INT32,
+    check_dtype,
+    check_type,
+    checked_choice,
+    checked_integer,
+    checked_seconds,
+)
 from ms_moe_comm.group import join_ranks
 
 # dtype of a row -> the code that kernels know it by, and its bytes
 _DTYPE_CODES = {ms.float32: 0, ms.float16: 1, ms.bfloat16: 2}
 _DTYPE_BYTES = {ms.float32: 4, ms.float16: 2, ms.bfloat16: 2}
-_MAX_ROWS = 2**31 - 1  # expand_idx is int32
+_MAX_ROWS = MAX_INT32  # expand_idx is int32
 OVERFLOWS = ("error", "drop")
 _MAX_BYTES = 2**62  # offsets are 64-bit; no machine comes near, a typing slip does
-
-
-def as_integer(value):
-    """`value` as an int, or None if it is none: numpy's integers are, floats and bools are not."""
-    try:
-        return None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        return None
 
 
 @dataclass(frozen=True)
@@ -75,23 +75,20 @@ class WindowParameters:
         self._check_integer("top_k", 1, limits["max_top_k"], "route each token to fewer experts")
         self._check_integer("max_tokens_per_rank", 1, _MAX_ROWS, "give the most tokens that one dispatch may bring")
         self._check_integer("block_dim", 1, limits["max_blocks"], "give the cores that one operator may use")
-        if self.dtype not in _DTYPE_CODES:
-            raise TypeError(f"For 'ExpertWindow', 'dtype' must be float32, float16 or bfloat16, but got {self.dtype}.")
+        check_dtype("ExpertWindow", "dtype", self.dtype)
         self._check_shared_experts(limits)
         self._check_multiple("moe_expert_num", self.ep_world_size - self.shared_expert_rank_num,
                              "every rank that holds routed experts holds the same number of them")
-        if self.overflow not in OVERFLOWS:
-            raise ValueError(f"For 'ExpertWindow', 'overflow' must be one of {OVERFLOWS}, but got {self.overflow!r}.")
+        checked_choice("ExpertWindow", "overflow", self.overflow, OVERFLOWS)
         for name in ("keep_stats", "balanced_prefill"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"For 'ExpertWindow', '{name}' must be True or False, but got {getattr(self, name)!r}.")
+            check_type("ExpertWindow", name, getattr(self, name), bool, "True or False")
         row_align = limits["row_align"]
         self._check_multiple("hidden_size", row_align // _DTYPE_BYTES[self.dtype],
                              f"a row of {self.dtype} is a whole number of {row_align} bytes, and this one has "
                              f"{self.row_bytes}")
-        if not isinstance(self.timeout, (int, float)) or not 1e-6 <= self.timeout < 1e9:
-            raise ValueError("For 'ExpertWindow', 'timeout' must be from 1e-6 to 1e9 seconds, but got "
-                             f"{self.timeout!r}: give the time that an operator may wait for its peers.")
+        seconds = checked_seconds("ExpertWindow", "timeout", self.timeout, 1e-6, 1e9,
+                                  "give the time that an operator may wait for its peers")
+        object.__setattr__(self, "timeout", seconds)
         self._check_capacity()
 
     @property
@@ -139,12 +136,7 @@ class WindowParameters:
                                   self.row_bytes, self.shared_expert_rank_num, self.pooled_tokens, self.pooled_pairs)
 
     def _check_integer(self, name, low, high, advice):
-        given = getattr(self, name)
-        value = as_integer(given)
-        if value is None:
-            raise TypeError(f"For 'ExpertWindow', '{name}' must be an int from {low} to {high}, but got {given!r}.")
-        if not low <= value <= high:
-            raise ValueError(f"For 'ExpertWindow', '{name}' must be from {low} to {high}, but got {value}: {advice}.")
+        value = checked_integer("ExpertWindow", name, getattr(self, name), low, high, advice)
         object.__setattr__(self, name, value)
 
     def _check_shared_experts(self, limits):
@@ -229,7 +221,10 @@ def agree(group, make_parameters):
         words = [1, *(word_of(parameters) for _, word_of, _ in _AGREED)]
     except (TypeError, ValueError) as error:
         refusal, words = error, [0] * (1 + len(_AGREED))
-    table = group.all_gather(words)
+    table = np.asarray(group.all_gather(words))
+    if table.shape != (group.size, len(words)) or table.dtype != np.int64:
+        raise TypeError(f"no window: all_gather of the group must return int64 [{group.size}, {len(words)}] for a list "
+                        f"of {len(words)} ints, but gave {table.dtype} {list(table.shape)}.")
     if refusal is not None:
         raise refusal
     refused = [rank for rank, row in enumerate(table) if not row[0]]

@@ -4,6 +4,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor
 
+from ms_moe_comm.arguments import MAX_INT32, check_type, checked_integer, checked_integers
+
 
 class ExpertPlacement:
     """Redundant experts of one layer, after the maps of EPLB (github.com/deepseek-ai/EPLB).
@@ -25,17 +27,24 @@ class ExpertPlacement:
         physical_to_logical (numpy.ndarray): [E].
 
     Raises:
+        TypeError: an argument of another type than these.
         ValueError: a logical expert without a slot, with more than `max_replicas`, or that does not exist; or
-            `max_replicas` below 1.
+            `max_replicas` below 1 or above E.
     """
 
     def __init__(self, physical_to_logical, logical_expert_num, max_replicas=None, name="placement"):
+        slots = len(checked_integers("ExpertPlacement", "physical_to_logical", physical_to_logical))
+        logical_expert_num = checked_integer("ExpertPlacement", "logical_expert_num", logical_expert_num, 1, MAX_INT32,
+                                             "give the experts that the router knows")
+        check_type("ExpertPlacement", "name", name, str, "a str")
         self.logical_expert_num = logical_expert_num
-        slots = len(physical_to_logical)
-        self.max_replicas = slots - logical_expert_num + 1 if max_replicas is None else max_replicas
-        if self.max_replicas < 1:
-            raise ValueError(f"'max_replicas' must be at least 1, but is {self.max_replicas} for {logical_expert_num} "
-                             f"logical experts in {slots} slots: every expert needs a slot.")
+        if slots < logical_expert_num:
+            raise ValueError(f"For 'ExpertPlacement', 'physical_to_logical' must have a slot for each of "
+                             f"{logical_expert_num} logical experts, but has {slots}.")
+        self.max_replicas = slots - logical_expert_num + 1
+        if max_replicas is not None:
+            self.max_replicas = checked_integer("ExpertPlacement", "max_replicas", max_replicas, 1, slots,
+                                                "every expert has one, and none more than there are slots")
         self.physical_to_logical = None
         shape = (logical_expert_num, self.max_replicas)
         self.logical_to_physical_map = Parameter(Tensor(np.full(shape, -1, np.int32)), requires_grad=False,
@@ -52,15 +61,16 @@ class ExpertPlacement:
             physical_to_logical (sequence of int): see the class.
 
         Raises:
-            ValueError: see the class; the old map stays.
+            TypeError, ValueError: see the class; the old map stays.
         """
-        logical = np.asarray(physical_to_logical, np.int64)
-        if logical.shape != (self._slots,):
-            raise ValueError(f"physical_to_logical must have a logical expert for each of {self._slots} slots, but its "
-                             f"shape is {logical.shape}.")
-        if logical.max() >= self.logical_expert_num:
-            raise ValueError(f"physical_to_logical names logical expert {logical.max()}, but there are 0 to "
-                             f"{self.logical_expert_num - 1}.")
+        logical = checked_integers("ExpertPlacement", "physical_to_logical", physical_to_logical)
+        if len(logical) != self._slots:
+            raise ValueError(f"physical_to_logical must have a logical expert for each of {self._slots} slots, but has "
+                             f"{len(logical)} elements.")
+        unknown = [expert for expert in logical if not -1 <= expert < self.logical_expert_num]
+        if unknown:
+            raise ValueError(f"physical_to_logical names logical expert {unknown[0]}, but there are 0 to "
+                             f"{self.logical_expert_num - 1}, and -1 for an idle slot.")
         table = np.full((self.logical_expert_num, self.max_replicas), -1, np.int32)
         count = np.zeros(self.logical_expert_num, np.int32)
         for slot, expert in enumerate(logical):
@@ -73,6 +83,6 @@ class ExpertPlacement:
             count[expert] += 1
         if not count.all():
             raise ValueError(f"logical expert {int(count.argmin())} has no slot: every expert needs one.")
-        self.physical_to_logical = logical
+        self.physical_to_logical = np.array(logical)
         self.logical_to_physical_map.set_data(Tensor(table, ms.int32))
         self.logical_replica_count.set_data(Tensor(count, ms.int32))

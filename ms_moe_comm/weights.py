@@ -5,10 +5,13 @@ from dataclasses import dataclass, fields
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor
+from mindspore.common.np_dtype import bfloat16
 
+from .arguments import check_dtype, check_type, shown
 from .reference import round_to
 
 _MATRICES = ("gate_up", "down", "shared_gate_up", "shared_down")
+_OPTIONAL_ARRAYS = _MATRICES[2:]
 
 
 def quantise_columns(weight, scale_dtype):
@@ -36,6 +39,13 @@ def quantise_columns(weight, scale_dtype):
     scale = round_to(largest / np.float32(127), scale_dtype)
     steps = np.rint(weight / np.where(scale > 0, scale, np.float32(1))[:, None])
     return np.clip(steps, -127, 127).astype(np.int8), scale
+
+
+def _check_dimensions(owner, key, array):
+    needed = 3 if key in _MATRICES else 2
+    if array.ndim != needed:
+        raise ValueError(f"For '{owner}', '{key}' must have {needed} dimensions, but its shape is "
+                         f"{tuple(array.shape)}.")
 
 
 @dataclass
@@ -72,7 +82,12 @@ class MoEWeights:
             arrays (dict[str, numpy.ndarray]): an array per attribute without the scales; those of the shared expert may
                 be absent.
             dtype (mindspore.dtype): float32, float16 or bfloat16.
+
+        Raises:
+            TypeError: an argument of another type than these.
+            ValueError: an array is missing, unknown, or has not the dimensions that it should have.
         """
+        cls._check_arrays("MoEWeights.from_numpy", name, arrays, dtype)
         tensors = {key: Tensor(array, ms.float32 if key == "router" else dtype) for key, array in arrays.items()}
         return cls._named(name, tensors)
 
@@ -87,8 +102,10 @@ class MoEWeights:
             dtype (mindspore.dtype): of the activations: float32, float16 or bfloat16.
 
         Raises:
+            TypeError, ValueError: see :meth:`from_numpy`.
             ValueError: a weight is NaN or infinite.
         """
+        cls._check_arrays("MoEWeights.quantised", name, arrays, dtype)
         scale_dtype = ms.bfloat16 if dtype == ms.bfloat16 else ms.float32
         tensors = {"router": Tensor(arrays["router"], ms.float32)}
         for key in (key for key in _MATRICES if key in arrays):
@@ -96,6 +113,23 @@ class MoEWeights:
             tensors[key] = Tensor(weight)
             tensors[f"{key}_scale"] = Tensor(scale, scale_dtype)
         return cls._named(name, tensors)
+
+    @classmethod
+    def _check_arrays(cls, owner, name, arrays, dtype):
+        check_type(owner, "name", name, str, "a str")
+        check_type(owner, "arrays", arrays, dict, "a dict of arrays")
+        check_dtype(owner, "dtype", dtype)
+        names = ("router", *_MATRICES)
+        missing = [key for key in names if key not in arrays and key not in _OPTIONAL_ARRAYS]
+        unknown = [key for key in arrays if key not in names]
+        if missing or unknown:
+            raise ValueError(f"For '{owner}', 'arrays' must have {', '.join(names[:3])}, may have "
+                             f"{', '.join(_OPTIONAL_ARRAYS)}, and nothing else, but got {shown(list(arrays))}.")
+        for key, array in arrays.items():
+            check_type(owner, f"arrays[{key!r}]", array, np.ndarray, "a numpy array")
+            if array.dtype.kind not in "fiu" and array.dtype != bfloat16:
+                raise TypeError(f"For '{owner}', arrays[{key!r}] must hold numbers, but its dtype is {array.dtype}.")
+            _check_dimensions(owner, key, array)
 
     @classmethod
     def _named(cls, name, tensors):
@@ -114,8 +148,10 @@ class MoEWeights:
             other (MoEWeights): for instance this rank's experts after a new placement.
 
         Raises:
+            TypeError: `other` is no MoEWeights.
             ValueError: a parameter is absent in one of the two, or differs in shape or dtype.
         """
+        check_type("MoEWeights.copy_from", "other", other, MoEWeights, "MoEWeights")
         for field in fields(self):
             own, given = getattr(self, field.name), getattr(other, field.name)
             described = [None if p is None else (p.shape, p.dtype) for p in (own, given)]
@@ -126,6 +162,12 @@ class MoEWeights:
                 getattr(self, field.name).set_data(getattr(other, field.name))
 
     def __post_init__(self):
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if given is None and field.default is None:
+                continue
+            check_type("MoEWeights", field.name, given, Tensor, "a Parameter" + " or None" * (field.default is None))
+            _check_dimensions("MoEWeights", field.name, given)
         hidden_size, intermediate_size = self.gate_up.shape[1], self.down.shape[1]
         expected = {
             "router": (hidden_size, self.router.shape[1]),

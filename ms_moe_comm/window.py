@@ -9,6 +9,7 @@ from mindspore import Parameter
 from mindspore.common.initializer import initializer
 
 from ms_moe_comm import _lib
+from ms_moe_comm.arguments import checked_mask, shown
 from ms_moe_comm.group import join_ranks, open_group
 from ms_moe_comm.memory import MemoryReport
 from ms_moe_comm.parameters import WindowParameters, agree
@@ -249,6 +250,7 @@ class ExpertWindow:
             rank_mask (sequence of R bools): the ranks that go on, this one among them.
 
         Raises:
+            TypeError: `rank_mask` holds something else than bools.
             ValueError: `rank_mask` has not R elements, lacks this rank, or has one that has left before.
             RuntimeError: a rank did not come within the window's timeout, or with another mask; the window is closed
                 or on an NPU. Then a new window of the ranks that are left is the way.
@@ -256,10 +258,10 @@ class ExpertWindow:
         if self._provider is None or self._provider.on_npu:
             raise RuntimeError("For 'ExpertWindow.resume', the window must be open and on the CPU. Create a new one of "
                                "the ranks that are left.")
-        mask = [bool(live) for live in rank_mask]
-        if len(mask) != self.ep_world_size or not mask[self.ep_rank_id]:
-            raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' must have {self.ep_world_size} elements, and "
-                             f"rank {self.ep_rank_id} among those that go on, but got {mask}.")
+        mask = checked_mask("ExpertWindow.resume", "rank_mask", rank_mask, self.ep_world_size)
+        if not mask[self.ep_rank_id]:
+            raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' must have rank {self.ep_rank_id}, which calls "
+                             f"it, among those that go on, but got {shown(mask)}.")
         if int(self._word("left_ranks")[0]):
             live = self._provider.words(self._parameters.layout()["live"], -(-self.ep_world_size // 8)).view(np.uint8)
             back = [rank for rank in range(self.ep_world_size) if mask[rank] and not live[rank]]
@@ -310,6 +312,11 @@ class ExpertWindow:
             _lib.close_window(self._provider.peer_base(self.ep_rank_id))
             self._provider.free()
             self._provider = None
+
+    def __reduce_ex__(self, _):
+        """Of copy.copy, copy.deepcopy and pickle."""
+        raise TypeError("An ExpertWindow cannot be copied or pickled: it is memory that the ranks share, and a copy "
+                        "would be none. Pass the window itself, or make one more by ExpertWindow.create on all ranks.")
 
     def __enter__(self):
         return self

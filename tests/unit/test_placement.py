@@ -17,7 +17,8 @@ def test_the_map_of_four_experts_in_seven_slots():
 
 
 @pytest.mark.parametrize("slots, text", [
-    ([0, 1, 2], "logical expert 3 has no slot"),
+    ([0, 1, 2], "must have a slot for each of 4 logical experts, but has 3"),
+    ([0, 1, 2, 2], "logical expert 3 has no slot"),
     ([0, 1, 2, 3, 4], "names logical expert 4, but there are 0 to 3"),
     ([0, 1, 2, 3, 3, 3], "logical expert 3 has more replicas than the 2 that there is room for"),
 ])
@@ -37,5 +38,5 @@ def test_an_update_of_another_length_is_refused_and_changes_nothing():
 @pytest.mark.parametrize("max_replicas", [0, -1])
 def test_no_room_for_any_replica(max_replicas):
     """Field report 24 (sgl-kernel-npu's documents): 0 is no other way to say None."""
-    with pytest.raises(ValueError, match=f"'max_replicas' must be at least 1, but is {max_replicas} for 2 logical"):
+    with pytest.raises(ValueError, match=f"'max_replicas' must be from 1 to 3, but got {max_replicas}"):
         ExpertPlacement([0, 1, 1], 2, max_replicas)
