@@ -69,10 +69,11 @@ class WindowParameters:
 
     def __post_init__(self):
         limits = _lib.limits()
-        self._check_integer("ep_world_size", 1, limits["max_ranks"], "use a smaller group")
-        self._check_integer("moe_expert_num", 1, limits["max_experts"], "no model is known to need more")
+        self._check_integer("ep_world_size", 1, limits["max_ranks"], "use a group of such a size")
+        self._check_integer("moe_expert_num", 1, limits["max_experts"],
+                            "give the routed experts, of which no model is known to need more")
         self._check_integer("hidden_size", 1, _MAX_ROWS, "give the number of elements of a row")
-        self._check_integer("top_k", 1, limits["max_top_k"], "route each token to fewer experts")
+        self._check_integer("top_k", 1, limits["max_top_k"], "give the experts of each token")
         self._check_integer("max_tokens_per_rank", 1, _MAX_ROWS, "give the most tokens that one dispatch may bring")
         self._check_integer("block_dim", 1, limits["max_blocks"], "give the cores that one operator may use")
         check_dtype("ExpertWindow", "dtype", self.dtype)
@@ -140,9 +141,10 @@ class WindowParameters:
         object.__setattr__(self, name, value)
 
     def _check_shared_experts(self, limits):
-        self._check_integer("shared_expert_num", 0, limits["max_shared_experts"], "no more are known to be of use")
+        self._check_integer("shared_expert_num", 0, limits["max_shared_experts"],
+                            "give those that have ranks of their own; no more are known to be of use")
         self._check_integer("shared_expert_rank_num", 0, self.ep_world_size - 1,
-                            "a rank must be left for the routed experts")
+                            "give their ranks, and leave one for the routed experts")
         if (self.shared_expert_num == 0) != (self.shared_expert_rank_num == 0):
             raise ValueError("For 'ExpertWindow', 'shared_expert_num' and 'shared_expert_rank_num' belong together, "
                              f"but got {self.shared_expert_num} and {self.shared_expert_rank_num}. A shared expert "

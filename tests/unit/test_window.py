@@ -150,7 +150,7 @@ def test_copying_mindspore_is_noticed(monkeypatch):
     ({"hidden_size": 0}, ValueError, "'hidden_size' must be from 1 to 2147483647, but got 0"),
     ({"hidden_size": 64.0}, TypeError, "'hidden_size' must be an int from 1 to 2147483647, but got 64.0"),
     ({"top_k": 0}, ValueError, "'top_k' must be from 1 to 16, but got 0"),
-    ({"top_k": 17}, ValueError, "'top_k' must be from 1 to 16, but got 17: route each token to fewer experts"),
+    ({"top_k": 17}, ValueError, "'top_k' must be from 1 to 16, but got 17: give the experts of each token"),
     ({"top_k": True}, TypeError, "'top_k' must be an int from 1 to 16, but got True"),
     ({"moe_expert_num": 0}, ValueError, "'moe_expert_num' must be from 1 to 65536, but got 0"),
     ({"moe_expert_num": 65537}, ValueError, "'moe_expert_num' must be from 1 to 65536, but got 65537"),
