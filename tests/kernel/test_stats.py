@@ -46,7 +46,7 @@ def test_keep_stats_is_a_bool():
 
 def test_resume_is_refused():
     with ExpertWindow.create(**SHAPE) as window:
-        with pytest.raises(ValueError, match=r"'rank_mask' must have 1 elements, and rank 0 among .* but got \[False\]"):
+        with pytest.raises(ValueError, match="'rank_mask' must have rank 0, which calls it, among those that go on"):
             window.resume([False])
     with pytest.raises(RuntimeError, match="must be open and on the CPU"):
         window.resume([True])
