@@ -12,7 +12,7 @@ operations on a token in the same order, so their results are the same bits, in 
   once at the end.
 """
 import mindspore as ms
-from mindspore import nn, ops
+from mindspore import Tensor, nn, ops
 
 from .arguments import MAX_INT32, check_type, checked_integer
 from .dispatcher import MoEDispatcher
@@ -117,6 +117,14 @@ def checked_max_tokens(max_tokens, round_tokens):
     return value
 
 
+def check_tokens(layer, x, hidden_size):
+    """Raises an error that names `x`; the operators of the router would not. While a graph is built, if it is one."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"For '{layer}', 'x' must be a Tensor, but got {type(x)}.")
+    if x.ndim != 2 or x.shape[1] != hidden_size:
+        raise ValueError(f"For '{layer}', 'x' must have the shape [T, {hidden_size}], but has {x.shape}.")
+
+
 def checked_zero_expert_num(layer, zero_expert_num):
     """`zero_expert_num` as an int."""
     return checked_integer(layer, "zero_expert_num", zero_expert_num, 0, MAX_INT32, "give the number of such experts")
@@ -161,6 +169,9 @@ class MoELayer(nn.Cell):
         check_type("MoELayer", "placement", placement, (ExpertPlacement, type(None)), "an ExpertPlacement or None")
         zero_expert_num = checked_zero_expert_num("MoELayer", zero_expert_num)
         logical = window.moe_expert_num if placement is None else placement.logical_expert_num
+        if placement is not None and len(placement.physical_to_logical) != window.moe_expert_num:
+            raise ValueError(f"For 'MoELayer', 'placement' must have {window.moe_expert_num} slots, the window's "
+                             f"experts, but has {len(placement.physical_to_logical)}: create the window with so many.")
         needed = {
             "router": (window.hidden_size, logical + zero_expert_num),
             "gate_up": (window.local_expert_num, window.hidden_size, weights.gate_up.shape[2]),
@@ -184,6 +195,7 @@ class MoELayer(nn.Cell):
                                         zero_expert_num=zero_expert_num)
         self.logical_to_physical_map = None if placement is None else placement.logical_to_physical_map
         self.logical_replica_count = None if placement is None else placement.logical_replica_count
+        self.hidden_size = window.hidden_size
         self.round_tokens = window.max_tokens_per_rank
         self.max_tokens = self.round_tokens if max_tokens is None else checked_max_tokens(max_tokens, self.round_tokens)
         self.round_num = -(-self.max_tokens // self.round_tokens)
@@ -191,6 +203,7 @@ class MoELayer(nn.Cell):
         self.sliceable_dtype = ms.float32 if ms.get_context("device_target") == "CPU" else window.dtype
 
     def construct(self, x, x_active_mask=None):
+        check_tokens("MoELayer", x, self.hidden_size)
         # All tokens at once: this matmul, unlike the experts', may give a row other bits where there are fewer rows.
         expert_scales, expert_ids = self.router(x)
         if self.round_num == 1:
@@ -246,10 +259,11 @@ class DenseMoELayer(nn.Cell):
         self.router = TopKRouter(weights.router, top_k)
         self.experts = SwigluExperts(weights.gate_up, weights.down, weights.gate_up_scale, weights.down_scale)
         self.shared_expert = SharedExpert(weights) if weights.shared_down is not None else None
-        self.expert_num = weights.gate_up.shape[0]
+        self.expert_num, self.hidden_size = weights.gate_up.shape[:2]
         self.top_k = top_k
 
     def construct(self, x, x_active_mask=None):
+        check_tokens("DenseMoELayer", x, self.hidden_size)
         expert_scales, expert_ids = self.router(x)
         tokens = x.shape[0]
         group_list = ops.full((self.expert_num,), tokens, dtype=ms.int64)

@@ -9,7 +9,7 @@ from mindspore import Parameter
 from mindspore.common.initializer import initializer
 
 from ms_moe_comm import _lib
-from ms_moe_comm.arguments import checked_mask, shown
+from ms_moe_comm.arguments import check_type, checked_mask, shown
 from ms_moe_comm.group import join_ranks, open_group
 from ms_moe_comm.memory import MemoryReport
 from ms_moe_comm.parameters import WindowParameters, agree
@@ -65,6 +65,7 @@ class ExpertWindow:
     """
 
     def __init__(self, parameters, provider):
+        check_type("ExpertWindow", "parameters", parameters, WindowParameters, "what ExpertWindow.create makes")
         self._parameters, self._provider = parameters, provider
         self.ep_rank_id = provider.group.rank
         self.ep_world_size = parameters.ep_world_size

@@ -31,7 +31,8 @@ make_venv() {
         fail "$python cannot make virtual environments; install its venv module (Debian: apt-get install python3-venv)"
     echo "Making a virtual environment in $venv"
     rm -rf "$venv"
-    "$python" -m venv "$venv" || fail "$python could not make a virtual environment in $venv"
+    "$python" -m venv "$venv" ||
+        fail "$python could not make a virtual environment in $venv; MOE_COMM_VENV names another place"
 }
 
 # What an installation depends on: with CANN the package serves Ascend too. Generated files are not sources.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn
 
-from ms_moe_comm import DenseMoELayer, ExpertWindow, MoELayer, MoEWeights
+from ms_moe_comm import DenseMoELayer, ExpertPlacement, ExpertWindow, MoELayer, MoEWeights
 from ms_moe_comm.layer import swiglu
 
 E, H, I, K, T_MAX = 8, 64, 32, 3, 200
@@ -64,3 +64,27 @@ def test_weights_that_do_not_fit_each_other_or_the_window():
         with ExpertWindow.create(hidden_size=H, top_k=K, max_tokens_per_rank=4, **arguments) as window:
             with pytest.raises(ValueError, match=message):
                 MoELayer(window, weights)
+
+
+@pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE], ids=["PyNative", "graph"])
+def test_what_is_no_batch_of_tokens(tmp_path, monkeypatch, mode):
+    monkeypatch.chdir(tmp_path)  # where MindSpore writes about graphs that fail
+    weights = random_weights(ms.float32, shared=False)
+    with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=4,
+                             dtype=ms.float32) as window:
+        ms.set_context(mode=mode)
+        for layer in (MoELayer(window, weights), MoELayer(window, weights, max_tokens=8), DenseMoELayer(weights, K)):
+            for wrong in (None, np.ones((3, H), np.float32), "x", 3, [1.0]):
+                with pytest.raises(TypeError, match=f"For '{type(layer).__name__}', 'x' must be a Tensor, but got <"):
+                    layer(wrong)
+            for shape in ((3, 2 * H), (H,), (1, 3, H)):
+                with pytest.raises(ValueError, match=rf"'x' must have the shape \[T, {H}\], but has \({shape[0]}"):
+                    layer(Tensor(np.ones(shape, np.float32)))
+
+
+def test_a_placement_of_another_number_of_slots():
+    weights = random_weights(ms.float32, shared=False)
+    with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=4,
+                             dtype=ms.float32) as window:
+        with pytest.raises(ValueError, match=f"'placement' must have {E} slots, the window's experts, but has {E + 1}"):
+            MoELayer(window, weights, placement=ExpertPlacement([*range(E), 0], E))
