@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import mindspore as ms
+import numpy as np
 from mindspore.utils.dlpack import from_dlpack
 
 from ms_moe_comm import _lib
@@ -45,7 +46,9 @@ class NpuProvider(WindowProvider):
 
     def words(self, offset, count):
         """A copy, since the host cannot reach the memory itself; the operators that write it must have ended."""
-        return _lib.read_npu_words(self._bases[self.group.rank] + offset, count)
+        copy = np.array(_lib.read_npu_words(self._bases[self.group.rank] + offset, count), np.int64)
+        copy.flags.writeable = False  # what is written to a copy would be lost
+        return copy
 
     def free(self):
         self._bases = []

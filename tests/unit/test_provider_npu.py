@@ -112,6 +112,20 @@ def test_vmm_across_servers_asks_for_fabric_handles(cann, monkeypatch):
     assert fabrics == [True, True]
 
 
+def test_words_are_an_array_that_nobody_writes_in_vain(cann, monkeypatch):
+    """`stats` reshapes and views what it gets, as it does with the memory itself on a CPU."""
+    monkeypatch.setattr(_lib, "read_npu_words", lambda address, count: [address - (1 << 40) + i for i in range(count)],
+                        raising=False)
+    cann.number = 0
+    provider = provider_npu.VirtualMemoryProvider(Rank(Threads(1), 0))
+    provider.allocate(3 << 20)
+    words = provider.words(64, 6)
+    assert words.dtype == np.int64 and words.reshape(2, 3).max(axis=0).tolist() == [67, 68, 69]
+    assert words.view(np.int32)[:2].tolist() == [64, 0]
+    with pytest.raises(ValueError, match="read-only"):
+        words[0] = 1
+
+
 @pytest.mark.parametrize("environment, message", [
     ({}, "needs RANK_ID and RANK_SIZE, which msrun sets"),
     ({"RANK_ID": "0", "RANK_SIZE": "8"},
