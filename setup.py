@@ -1,7 +1,7 @@
 """Builds ms_moe_comm: YAML -> primitives, AscendC kernels + host twin + MindSpore glue -> one shared library.
 
-Where ASCEND_HOME_PATH names a CANN (its set_env.sh does), the library serves Ascend too, and CANN's own rules
-(op_impl/CMakeLists.txt) build the kernels into one library for each chip family, which lie beside it.
+Where ASCEND_HOME_PATH names a CANN (its set_env.sh does), a second library serves Ascend, loaded when something runs
+there, and CANN's own rules (op_impl/CMakeLists.txt) build the kernels into one binary for each chip family beside it.
 
 Everything is compiled here, once. At import, or per rank, nothing is compiled or generated.
 """
@@ -124,8 +124,8 @@ def generate_primitives(mindspore_path, folder):
         sys.exit(f"ms_moe_comm: MindSpore's operator generator failed on {YAML_FOLDER}:\n{result.stderr}")
 
 
-def mindspore_flags(mindspore_path):
-    """What the compiler needs for the files of mindspore_sources."""
+def mindspore_flags(mindspore_path, module="_lib"):
+    """What the compiler needs for the files of mindspore_sources, in a Python module of that name."""
     include = mindspore_path / "include"
     inner = include / "mindspore"
     folders = [mindspore_path, include, include / "third_party", include / "third_party" / "robin_hood_hashing",
@@ -134,20 +134,29 @@ def mindspore_flags(mindspore_path):
                inner / "ops" / "include", inner / "ops" / "kernel" / "include", inner / "ccsrc",
                inner / "ccsrc" / "include", inner / "ccsrc" / "minddata" / "mindrecord" / "include",
                Path(sysconfig.get_paths()["include"])]
-    return [*(f"-isystem{path}" for path in folders), "-DMS_EXTENSION_NAME=_lib", "-DENABLE_FAST_HASH_TABLE=1"]
+    return [*(f"-isystem{path}" for path in folders), f"-DMS_EXTENSION_NAME={module}", "-DENABLE_FAST_HASH_TABLE=1"]
 
 
 def mindspore_sources():
-    """The files to compile with MindSpore's headers: in every build, and for Ascend, with CANN's as well."""
+    """The files to compile with MindSpore's headers: those of _lib, and those of _ascend, with CANN's as well."""
     glue = OPS / "common" / "glue"
     return [glue / "register_ops.cc", glue / "pynative.cc"], sorted(OPS.glob("**/*_ascend.cc"))
 
 
+def cann_flags():
+    """What the compiler needs for the files of _ascend."""
+    include = Path(CANN, "include")
+    return ["-DCUSTOM_ASCEND_OP", f"-isystem{include}", f"-isystem{include / 'experiment'}"]
+
+
 def ascend_libraries(lib):
-    """What MindSpore's CustomOpBuilder links for Ascend, in its order: its back end brings symbols that others need."""
+    """What MindSpore's CustomOpBuilder links for Ascend, in its order: its back end brings symbols that others need.
+
+    So does libascendcl, behind which newer CANNs have further libraries.
+    """
     return [f"-L{lib / 'plugin' / 'ascend'}", f"-L{Path(CANN, 'lib64')}", "-Wl,--no-as-needed",
-            "-l:libmindspore_ascend.so.2", "-Wl,--as-needed", "-lmindspore_extension_ascend_aclnn",
-            "-lmindspore_ops_ascend", "-lmindspore_ascend_res_manager", "-lascendcl", "-ldl", "-Wl,-rpath,$ORIGIN"]
+            "-l:libmindspore_ascend.so.2", "-lascendcl", "-Wl,--as-needed", "-lmindspore_extension_ascend_aclnn",
+            "-lmindspore_ops_ascend", "-lmindspore_ascend_res_manager"]
 
 
 class BuildLibrary(build_ext):
@@ -167,49 +176,55 @@ class BuildLibrary(build_ext):
         generate_primitives(mindspore_path, generated)
 
         own = [f"-I{OPS}", f"-I{generated}"]
-        framework = [*mindspore_flags(mindspore_path), "-O1"]
         always, ascend = mindspore_sources()
-        if CANN:
-            own += ["-DCUSTOM_ASCEND_OP", f"-isystem{Path(CANN, 'include')}",
-                    f"-isystem{Path(CANN, 'include', 'experiment')}"]
-        jobs = [(path, own + framework) for path in
-                (*always, generated / "gen_custom_ops_def.cc", *(ascend if CANN else ()))]
+        jobs = [(path, [*own, *mindspore_flags(mindspore_path), "-O1"])
+                for path in (*always, generated / "gen_custom_ops_def.cc")]
         twin = [f"-I{OPS / 'host_twin'}", f"-I{OPS / 'host_twin' / 'fast'}"]
         jobs += [(path, twin + own) for path in sorted(OPS.glob("*/op_kernel/*.cpp"))]
         glue = [p for folder in ("ms_glue", "op_host") for p in sorted(OPS.glob(f"*/{folder}/*.cc"))]
         glue += sorted((OPS / "common" / "glue").glob("*.cc"))
         jobs += [(path, own) for path in glue if path not in always + ascend]
+        of_ascend = []
+        if CANN:
+            flags = [*own, *mindspore_flags(mindspore_path, "_ascend"), *cann_flags(), "-O1"]
+            of_ascend = [(path, flags) for path in ascend]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(pool.map(lambda job: self.compile(build, *job), jobs))
+            objects = list(pool.map(lambda job: self.compile(build, *job), jobs + of_ascend))
+        objects, ascend_objects = objects[:len(jobs)], objects[len(jobs):]
 
         library = Path(self.get_ext_fullpath(ext.name)).resolve()
         library.parent.mkdir(parents=True, exist_ok=True)
         lib = mindspore_path / "lib"
-        self.call([CXX, "-shared", "-s", *objects, "-o", library, f"-L{lib}", f"-L{lib / 'plugin'}",
-                   "-Wl,-z,relro,-z,now,-z,noexecstack", "-lmindspore_ops_cpu",
-                   *(f"-l{name}" for name in MINDSPORE_LIBRARIES), *(ascend_libraries(lib) if CANN else ())])
+        self.link(library, objects, lib, ["-lmindspore_ops_cpu"])
         if CANN:
+            # what an operator's types are called is in _lib, too, but the two share no symbols
+            ascend_objects += [path for path in objects if path.name == "common-glue-op.o"]
+            self.link(Path(self.get_ext_fullpath("ms_moe_comm._ascend")).resolve(), ascend_objects, lib,
+                      ascend_libraries(lib))
             for family, soc_version in (pair.split("=") for pair in SOC_VERSIONS.split(",")):
                 self.build_kernels(build / f"kernels_{family}", soc_version,
-                                   library.parent / f"libmoe_comm_kernels_{family}.so")
+                                   library.parent / f"moe_comm_kernels_{family}.o")
         primitives = library.parent / "_generated"
         primitives.mkdir(exist_ok=True)
         (primitives / "__init__.py").write_text('"""Generated from ops_yaml by MindSpore."""\n', encoding="utf-8")
         for name in ("gen_ops_def.py", "gen_ops_prim.py"):
             shutil.copy(generated / name, primitives)
 
-    def build_kernels(self, build, soc_version, library):
+    def build_kernels(self, build, soc_version, binary):
         """CANN's rules, for one chip."""
         self.call(["cmake", "-S", OPS, "-B", build, "-G", "Unix Makefiles", "-DCMAKE_BUILD_TYPE=Release",
                    f"-DASCEND_CANN_PACKAGE_PATH={CANN}", f"-DSOC_VERSION={soc_version}",
-                   f"-DASCEND_PYTHON_EXECUTABLE={sys.executable}", "-DASCEND_KERNEL_LAUNCH_ONLY=ON"])
-        self.call(["cmake", "--build", build])
-        shutil.copy(build / "lib" / "libmoe_comm_kernels.so", library)
+                   f"-DASCEND_PYTHON_EXECUTABLE={sys.executable}", f"-DCMAKE_INSTALL_PREFIX={build / 'out'}"])
+        self.call(["cmake", "--build", build, "-j", str(os.cpu_count())])
+        shutil.copy(build / "out" / "fatbin" / "moe_comm_kernels" / "moe_comm_kernels.o", binary)
 
     def copy_extensions_to_source(self):
         super().copy_extensions_to_source()
-        for kernels in (Path(self.build_lib) / "ms_moe_comm").glob("libmoe_comm_kernels_*.so"):
-            shutil.copy(kernels, ROOT / "ms_moe_comm")
+        for pattern in ("_ascend.*.so", "moe_comm_kernels_*.o"):
+            for old in (ROOT / "ms_moe_comm").glob(pattern):  # of a build with a CANN that is there no more
+                old.unlink()
+            for new in (Path(self.build_lib) / "ms_moe_comm").glob(pattern) if CANN else ():
+                shutil.copy(new, ROOT / "ms_moe_comm")
         shutil.copytree(Path(self.build_lib) / "ms_moe_comm" / "_generated", ROOT / "ms_moe_comm" / "_generated",
                         dirs_exist_ok=True)
 
@@ -217,6 +232,10 @@ class BuildLibrary(build_ext):
         target = build / ("-".join(source.with_suffix(".o").parts[-3:]))
         self.call([CXX, *COMMON_FLAGS, *flags, "-c", source, "-o", target])
         return target
+
+    def link(self, library, objects, lib, more):
+        self.call([CXX, "-shared", "-s", *objects, "-o", library, f"-L{lib}", f"-L{lib / 'plugin'}",
+                   "-Wl,-z,relro,-z,now,-z,noexecstack", *more, *(f"-l{name}" for name in MINDSPORE_LIBRARIES)])
 
     @staticmethod
     def call(command):

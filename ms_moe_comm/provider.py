@@ -9,6 +9,7 @@ import abc
 import contextlib
 import errno
 import fcntl
+import importlib.util
 import mmap
 import os
 import secrets
@@ -136,16 +137,14 @@ class SharedMemoryProvider(WindowProvider):
         return self._segment[start:start + size].view(numpy_dtype).reshape(shape)
 
 
+def built_for_ascend():
+    """Whether the package was built with CANN. Its Ascend part is loaded when a window is made there."""
+    return importlib.util.find_spec("ms_moe_comm._ascend") is not None
+
+
 def _providers():
-    """device target -> provider name -> class; the first of a device is its default."""
-    from ms_moe_comm import _lib
-
-    providers = {"CPU": {"shm": SharedMemoryProvider}}
-    if hasattr(_lib, "npu_device"):  # the library was built with CANN
-        from ms_moe_comm.provider_npu import SymmetricMemoryProvider, VirtualMemoryProvider
-
-        providers["Ascend"] = {"symm": SymmetricMemoryProvider, "vmm": VirtualMemoryProvider}
-    return providers
+    """device target -> names of its providers; the first is its default."""
+    return {"CPU": ["shm"], "Ascend": ["symm", "vmm"]} if built_for_ascend() else {"CPU": ["shm"]}
 
 
 def provider_name():
@@ -161,7 +160,7 @@ def provider_name():
             build = " Built where ASCEND_HOME_PATH names a CANN, the package serves Ascend too."
         raise ValueError(f"this version has no window memory for the device {device}; available: "
                          f"{', '.join(providers)}. Call mindspore.set_device('CPU') before you create a window.{build}")
-    available = list(providers[device])
+    available = providers[device]
     name = os.environ.get(ENVIRONMENT_VARIABLE) or available[0]
     if name not in available:
         raise ValueError(f"{ENVIRONMENT_VARIABLE} is {name!r}, but this version has for the device {device}: "
@@ -170,8 +169,20 @@ def provider_name():
 
 
 def make_provider(name, group):
-    """The provider of that name (see `provider_name`) for these ranks; it has no memory yet."""
-    return next(providers[name] for providers in _providers().values() if name in providers)(group)
+    """The provider of that name (see `provider_name`) for these ranks; it has no memory yet.
+
+    Raises:
+        RuntimeError: the package's Ascend part cannot be loaded.
+    """
+    if name == "shm":
+        return SharedMemoryProvider(group)
+    try:
+        from ms_moe_comm.provider_npu import SymmetricMemoryProvider, VirtualMemoryProvider
+    except ImportError as error:
+        raise RuntimeError(f"no window: the Ascend part of the package cannot be loaded: {error}. Source CANN's "
+                           "set_env.sh and use the MindSpore that the package was built with; or install the package "
+                           "again.") from error
+    return {"symm": SymmetricMemoryProvider, "vmm": VirtualMemoryProvider}[name](group)
 
 
 def free_shared_memory():

@@ -9,18 +9,14 @@ from pathlib import Path
 
 import mindspore as ms
 import numpy as np
-from mindspore.utils.dlpack import from_dlpack
 
-from ms_moe_comm import _lib
+from ms_moe_comm import _ascend, _lib
 from ms_moe_comm.group import join_ranks
 from ms_moe_comm.provider import WindowProvider
 
 HEAP_VARIABLE = "MS_SYMMETRIC_MEMORY_HEAP_SIZE"
 _DEFAULT_HEAP_BYTES = 1 << 30
 _PAGE_BYTES = 2 << 20  # memory of both providers comes in pages of this size
-_EXTENSION_DEVICE = 12  # kDLExtDev: what MindSpore takes an Ascend device for
-_DLPACK_TYPES = {ms.float32: (2, 32), ms.float16: (2, 16), ms.bfloat16: (4, 16), ms.int32: (0, 32),  # code, bits
-                 ms.int8: (0, 8)}
 
 _held = []  # symmetric tensors of this process
 _held_bytes = 0
@@ -39,19 +35,25 @@ class NpuProvider(WindowProvider):
         return self._bases[rank]
 
     def tensor(self, offset, shape, dtype):
-        code, bits = _DLPACK_TYPES[dtype]
-        device, _ = _lib.npu_device()
-        address = self._bases[self.group.rank] + offset
-        return from_dlpack(_lib.memory_tensor(address, _EXTENSION_DEVICE, device, code, bits, list(shape)))
+        return _lib.memory_tensor(self._bases[self.group.rank] + offset, True, str(dtype).lower(), list(shape))
 
     def words(self, offset, count):
         """A copy, since the host cannot reach the memory itself; the operators that write it must have ended."""
-        copy = np.array(_lib.read_npu_words(self._bases[self.group.rank] + offset, count), np.int64)
+        copy = np.array(_ascend.read_words(self._bases[self.group.rank] + offset, count), np.int64)
         copy.flags.writeable = False  # what is written to a copy would be lost
         return copy
 
     def free(self):
         self._bases = []
+
+    def _try_kernels(self):
+        """The canary, in memory that nobody uses yet: an error here says more than the first operator's."""
+        refusal = None
+        try:
+            _lib.try_kernels(self._bases[self.group.rank], 0)
+        except RuntimeError as error:
+            refusal = RuntimeError(f"no window: {error}")
+        self._agree(refusal)
 
     def _agree(self, refusal):
         """Raises on all ranks if any has a refusal (an exception, or None), so that none waits for another in vain."""
@@ -59,7 +61,7 @@ class NpuProvider(WindowProvider):
         if refusal is not None:
             raise refusal
         if refused.size:
-            raise RuntimeError(f"no window: rank {join_ranks(refused)} has no memory for it; the error of that rank "
+            raise RuntimeError(f"no window: rank {join_ranks(refused)} could not do its part; the error of that rank "
                                "says why.")
 
 
@@ -93,6 +95,7 @@ class SymmetricMemoryProvider(NpuProvider):
             refusal = RuntimeError(f"no window: MindSpore has not loaded its libshmem.so ({error}). Set "
                                    "MS_MOE_COMM_WINDOW=vmm on all ranks.")
         self._agree(refusal)
+        self._try_kernels()
 
     def _refusal(self, size):
         world_size = os.environ.get("RANK_SIZE")
@@ -115,17 +118,17 @@ class VirtualMemoryProvider(NpuProvider):
 
     def allocate(self, window_bytes):
         rank, size = self.group.rank, self.group.size
-        device, pid = _lib.npu_device()
+        device, pid = _ascend.device()
         table = self.group.all_gather([device, pid, server_word()]).tolist()
         same_server = [row[2] == table[rank][2] for row in table]
         fabric = len({row[2] for row in table}) > 1
         self._agree(self._reach(table, same_server))
-        page = max(_lib.npu_granularity(), _PAGE_BYTES)
+        page = max(_ascend.granularity(), _PAGE_BYTES)
         region_bytes = -(-window_bytes // page) * page
         handle, refusal = [0] * 32, None
         try:
-            base = _lib.npu_reserve(region_bytes)
-            handle = _lib.npu_export(base, fabric, [row[1] for row in table])
+            base = _ascend.reserve(region_bytes)
+            handle = _ascend.export_region(base, fabric, [row[1] for row in table])
         except RuntimeError as error:
             refusal = RuntimeError(f"no window: {region_bytes} bytes of device memory cannot be shared: {error}. Lower "
                                    "max_tokens_per_rank or capacity, or set MS_MOE_COMM_WINDOW=symm on all ranks.")
@@ -134,13 +137,14 @@ class VirtualMemoryProvider(NpuProvider):
         bases = []
         for peer in range(size):
             try:
-                bases.append(base if peer == rank else _lib.npu_import(handles[peer], fabric, region_bytes))
+                bases.append(base if peer == rank else _ascend.import_region(handles[peer], fabric, region_bytes))
             except RuntimeError as error:
                 refusal = RuntimeError(f"no window: the memory of rank {peer} cannot be mapped: {error}. Set "
                                        "MS_MOE_COMM_WINDOW=symm on all ranks.")
                 break
         self._agree(refusal)
         self._bases = bases
+        self._try_kernels()
 
     def _reach(self, table, same_server):
         """Peer access to every device of this server."""
@@ -148,7 +152,7 @@ class VirtualMemoryProvider(NpuProvider):
             if not same_server[peer] or peer == self.group.rank:
                 continue
             try:
-                reached = _lib.npu_enable_peer(device)
+                reached = _ascend.enable_peer(device)
             except RuntimeError as error:
                 return RuntimeError(f"no window: no access to device {device} of rank {peer}: {error}.")
             if not reached:

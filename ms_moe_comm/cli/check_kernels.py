@@ -1,4 +1,4 @@
-"""Has compilers check kernels, host and glue files against CANN's headers, without an NPU and without linking.
+"""Has compilers check the kernels and the Ascend part against CANN's headers, without an NPU and without linking.
 
 It needs the source tree, and CANN's headers under ASCEND_HOME_PATH. It shows that every name and type is CANN's own;
 not that the kernels do the right thing.
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-_HOST_FLAGS = ["-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0", "-DCUSTOM_ASCEND_OP"]
+_HOST_FLAGS = ["-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0"]
 # CANN's own target for running kernels on a CPU (tikicpulib, Ascend 910B): its headers, parsed by any g++
 _KERNEL_FLAGS = ["-x", "c++", "-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0",
                  "-D__CCE_AICORE__=220", "-D__DAV_C220__", "-D__CCE_KT_TEST__=1", "-DASCENDC_CPU_DEBUG=1",
@@ -41,9 +41,9 @@ def main(arguments):
         print(f"check-kernels did nothing: {problem}")
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        mindspore = _ask_setup(options.source, Path(folder))
+        ascend = _ask_setup(options.source, Path(folder))
         own = [f"-I{sources}", f"-I{folder}"]
-        results = [_check(path, [compiler, *flags, *own], sources) for path, flags in _jobs(home, sources, *mindspore)]
+        results = [_check(path, [compiler, *flags, *own], sources) for path, flags in _jobs(home, sources, *ascend)]
     print(f"{results.count(True)} of {len(results)} files pass")
     return int(not all(results))
 
@@ -73,38 +73,37 @@ setuptools.setup = lambda **_: None
 sys.path.insert(0, sys.argv[1])
 import mindspore, setup
 setup.write_signatures(setup.read_definitions(), pathlib.Path(sys.argv[2]))
-flags = setup.mindspore_flags(pathlib.Path(mindspore.__file__).resolve().parent)
-print(json.dumps([flags, [str(path) for paths in setup.mindspore_sources() for path in paths]]))
+flags = setup.mindspore_flags(pathlib.Path(mindspore.__file__).resolve().parent, "_ascend")
+print(json.dumps([[*flags, *setup.cann_flags()], [str(path) for path in setup.mindspore_sources()[1]]]))
 """
 
 
 def _ask_setup(tree, folder):
     """By the build's own code: writes the header that it makes of the operators' definitions into `folder`.
 
-    Returns the compiler flags for the files that include MindSpore's headers, and these files.
+    Returns the compiler flags for the files of the Ascend part, and these files.
     """
     result = subprocess.run([sys.executable, "-c", _ASK_SETUP, tree, folder / "op_signatures.h"], check=True,
                             stdout=subprocess.PIPE, text=True)
     flags, files = json.loads(result.stdout.splitlines()[-1])
-    return flags, {Path(file) for file in files}
+    return flags, [Path(file) for file in files]
 
 
-def _jobs(home, sources, mindspore_flags, mindspore_sources):
+def _jobs(home, sources, ascend_flags, ascend_sources):
     """(file, compiler flags) of each check."""
     api = _folder(home, _API_HEADERS)
     parts = ["", "impl", "interface", "inner_interface", "../highlevel_api", "../highlevel_api/lib",
              "../highlevel_api/impl", "../highlevel_api/lib/matmul"]
     kernel = [*_KERNEL_FLAGS, f"-isystem{_folder(home, _CPU_HEADERS)}", *(f"-isystem{api / part}" for part in parts),
               f"-isystem{home / 'include'}"]
-    host = [*_HOST_FLAGS, f"-isystem{home / 'include'}", f"-isystem{home / 'include' / 'experiment'}"]
     yield from ((path, kernel) for path in sorted(sources.glob("*/op_kernel/*.cpp")))
-    for path in sorted(path for path in sources.glob("**/*.cc") if "host_twin" not in path.parts):
-        yield path, [*host, *mindspore_flags] if path.resolve() in mindspore_sources else host
+    yield from ((path, [*_HOST_FLAGS, *ascend_flags]) for path in ascend_sources)
 
 
 def _check(path, command, sources):
     result = subprocess.run([*command, path], capture_output=True, text=True, check=False)
-    print(f"{'pass' if result.returncode == 0 else 'FAIL':<5}{path.relative_to(sources)}", flush=True)
+    name = path.resolve().relative_to(sources.resolve())
+    print(f"{'pass' if result.returncode == 0 else 'FAIL':<5}{name}", flush=True)
     if result.returncode:
         print("\n".join(line for line in result.stderr.splitlines() if "error" in line), file=sys.stderr)
     return result.returncode == 0

@@ -55,9 +55,9 @@ def _cann():
         return "not found (ASCEND_HOME_PATH is not set): windows and operators run on CPU"
     if not os.path.isdir(home):
         raise RuntimeError(f"ASCEND_HOME_PATH is {home}, which is no folder: source CANN's set_env.sh, or unset it")
-    from ms_moe_comm import _lib
+    from ms_moe_comm.provider import built_for_ascend
 
-    if not hasattr(_lib, "npu_device"):
+    if not built_for_ascend():
         return f"{home}, but the package was built without it: operators run on CPU until it is installed again"
     return f"{home}, and the package was built with it (tests/npu/validate.sh checks it on NPUs)"
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 extern "C" {
+void canary(uint8_t *lines, uint32_t low, uint32_t high);
 void moe_decode_dispatch(uint8_t *x, uint8_t *expert_ids, uint8_t *active_mask, uint8_t *scales, uint8_t *expert_map,
                          uint8_t *replica_counts, uint8_t *rank_mask, uint8_t *window, uint8_t *expand_idx, uint8_t *expert_token_nums,
                          uint8_t *plan, uint8_t *physical_ids, uint32_t token_num, uint32_t top_k, uint32_t id_bytes,

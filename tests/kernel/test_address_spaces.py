@@ -13,4 +13,4 @@ def test_address_spaces():
     if result.returncode == 2:
         pytest.skip(result.stdout.strip())
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("accepted: ") == 4 and result.stdout.count("planted error refused: ") == 3
+    assert result.stdout.count("accepted: ") == 5 and result.stdout.count("planted error refused: ") == 3

@@ -1,13 +1,19 @@
 """The providers for NPUs as far as a CPU can show: their collective logic and refusals, over a stand-in for CANN."""
 
+import sys
 import threading
+import types
 
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore.utils.dlpack import from_dlpack
 
-from ms_moe_comm import _lib, provider_npu
+from ms_moe_comm import _lib
+
+sys.modules["ms_moe_comm._ascend"] = types.ModuleType("_ascend")  # the package may be built without CANN
+from ms_moe_comm import provider_npu  # noqa: E402
+
+del sys.modules["ms_moe_comm._ascend"]
 
 REGION = 2 << 20
 
@@ -55,15 +61,16 @@ def cann(monkeypatch):
     """CANN's calls: rank r, a thread, has device r; its region is at (r + 1) << 40, for its peers at (r + 1) << 20."""
     ranks = threading.local()
     calls = {
-        "npu_device": lambda: (ranks.number, 1000 + ranks.number),
-        "npu_granularity": lambda: REGION,
-        "npu_enable_peer": lambda peer: True,
-        "npu_reserve": lambda size: (ranks.number + 1) << 40,
-        "npu_export": lambda address, fabric, pids: [address, int(fabric), *sorted(pids), *[0] * (30 - len(pids))],
-        "npu_import": lambda handle, fabric, size: handle[0] >> 20,
+        "device": lambda: (ranks.number, 1000 + ranks.number),
+        "granularity": lambda: REGION,
+        "enable_peer": lambda peer: True,
+        "reserve": lambda size: (ranks.number + 1) << 40,
+        "export_region": lambda address, fabric, pids: [address, int(fabric), *sorted(pids), *[0] * (30 - len(pids))],
+        "import_region": lambda handle, fabric, size: handle[0] >> 20,
     }
     for name, call in calls.items():
-        monkeypatch.setattr(_lib, name, call, raising=False)
+        monkeypatch.setattr(provider_npu._ascend, name, call, raising=False)
+    monkeypatch.setattr(_lib, "try_kernels", lambda memory, cpu_cores: None)  # CANN's, too
     return ranks
 
 
@@ -84,10 +91,10 @@ def test_vmm_maps_every_peer(cann):
 
 
 def test_vmm_names_the_peer_out_of_reach(cann, monkeypatch):
-    monkeypatch.setattr(_lib, "npu_enable_peer", lambda peer: not (peer == 2 and cann.number == 0))
+    monkeypatch.setattr(provider_npu._ascend, "enable_peer", lambda peer: not (peer == 2 and cann.number == 0))
     errors = Threads(3).run(allocate(cann))
     assert "device 2 of rank 2 cannot be reached from this one" in str(errors[0]) and "npu-smi" in str(errors[0])
-    assert all("rank 0 has no memory for it" in str(error) for error in errors[1:])
+    assert all("rank 0 could not do its part" in str(error) for error in errors[1:])
 
 
 def test_vmm_error_of_cann_ends_all_ranks(cann, monkeypatch):
@@ -96,26 +103,46 @@ def test_vmm_error_of_cann_ends_all_ranks(cann, monkeypatch):
             raise RuntimeError("aclrtMallocPhysical failed with ACL error 207001")
         return 1 << 40
 
-    monkeypatch.setattr(_lib, "npu_reserve", reserve)
+    monkeypatch.setattr(provider_npu._ascend, "reserve", reserve)
     errors = Threads(2).run(allocate(cann))
-    assert "rank 1 has no memory for it" in str(errors[0])
+    assert "rank 1 could not do its part" in str(errors[0])
     assert "4194304 bytes of device memory cannot be shared: aclrtMallocPhysical failed with ACL error 207001" in str(
         errors[1])
+
+
+def test_vmm_kernels_that_do_not_run_end_all_ranks(cann, monkeypatch):
+    def try_kernels(memory, cpu_cores):
+        assert memory == (cann.number + 1) << 40 and cpu_cores == 0, "the rank's own region, on the NPU"
+        if cann.number == 1:
+            raise RuntimeError("kernels do not run on this device: ...")
+
+    monkeypatch.setattr(_lib, "try_kernels", try_kernels)
+    errors = Threads(2).run(allocate(cann))
+    assert "rank 1 could not do its part" in str(errors[0])
+    assert str(errors[1]).startswith("no window: kernels do not run on this device")
+
+
+@pytest.mark.parametrize("cores", [1, 2, 7, 64])
+def test_the_canary_comes_back(cores):
+    """The kernel itself, by the host twin; of what it writes nothing is left."""
+    memory = np.full(8 * cores + 1, 7, np.uint64)
+    _lib.try_kernels(memory.ctypes.data, cores)
+    assert not memory[:-1].any() and memory[-1] == 7
 
 
 def test_vmm_across_servers_asks_for_fabric_handles(cann, monkeypatch):
     fabrics = []
     monkeypatch.setattr(provider_npu, "server_word", lambda: cann.number)
-    monkeypatch.setattr(_lib, "npu_enable_peer", lambda peer: pytest.fail("no peer is on this server"))
-    monkeypatch.setattr(_lib, "npu_import", lambda handle, fabric, size: fabrics.append(fabric) or 7)
+    monkeypatch.setattr(provider_npu._ascend, "enable_peer", lambda peer: pytest.fail("no peer is on this server"))
+    monkeypatch.setattr(provider_npu._ascend, "import_region", lambda handle, fabric, size: fabrics.append(fabric) or 7)
     assert not any(isinstance(result, Exception) for result in Threads(2).run(allocate(cann)))
     assert fabrics == [True, True]
 
 
 def test_words_are_an_array_that_nobody_writes_in_vain(cann, monkeypatch):
     """`stats` reshapes and views what it gets, as it does with the memory itself on a CPU."""
-    monkeypatch.setattr(_lib, "read_npu_words", lambda address, count: [address - (1 << 40) + i for i in range(count)],
-                        raising=False)
+    monkeypatch.setattr(provider_npu._ascend, "read_words",
+                        lambda address, count: [address - (1 << 40) + i for i in range(count)], raising=False)
     cann.number = 0
     provider = provider_npu.VirtualMemoryProvider(Rank(Threads(1), 0))
     provider.allocate(3 << 20)
@@ -148,11 +175,16 @@ def test_symm_takes_only_the_shmem_that_is_loaded():
         provider_npu.symmetric_address(1 << 40, 0)
 
 
-@pytest.mark.parametrize("dtype, numpy_dtype, code, bits", [
-    (ms.float32, np.float32, 2, 32), (ms.int32, np.int32, 0, 32), (ms.float16, np.float16, 2, 16)])
-def test_a_tensor_of_foreign_memory_is_that_memory(dtype, numpy_dtype, code, bits):
+@pytest.mark.parametrize("dtype, numpy_dtype", [
+    (ms.float32, np.float32), (ms.int32, np.int32), (ms.float16, np.float16), (ms.int8, np.int8)])
+def test_a_tensor_of_foreign_memory_is_that_memory(dtype, numpy_dtype):
+    """On a CPU what it is on an NPU: a window's part, bound to a Parameter."""
     memory = np.arange(12).astype(numpy_dtype)
-    tensor = from_dlpack(_lib.memory_tensor(memory.ctypes.data, 1, 0, code, bits, [3, 4]))  # 1: CPU
+    tensor = _lib.memory_tensor(memory.ctypes.data, False, str(dtype).lower(), [3, 4])
     assert tensor.shape == (3, 4) and tensor.dtype == dtype and tensor.data_ptr() == memory.ctypes.data
+    assert tensor.is_contiguous() and tensor.storage_offset() == 0
+    assert tensor.untyped_storage().size() == memory.nbytes  # by DLPack: one row more
+    parameter = ms.Parameter(np.zeros((3, 4), numpy_dtype), requires_grad=False)
+    parameter.set_data(tensor)
     memory[5] = 77
-    assert tensor.asnumpy()[1, 1] == 77
+    assert tensor.asnumpy()[1, 1] == 77 and parameter.asnumpy()[1, 1] == 77

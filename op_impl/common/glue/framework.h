@@ -38,6 +38,10 @@ inline void SetTensor(TypeId id, const Shape &shape, Argument *argument) {
   argument->shape = shape;
 }
 
+inline bool OnNpu() {
+  return mindspore::DeviceManagerConf::GetInstance()->device_type() == mindspore::device::DeviceType::kAscend;
+}
+
 // Errors in a graph leave as the exceptions that Python users of MindSpore expect.
 template <typename Function>
 auto Translated(Function &&function) {

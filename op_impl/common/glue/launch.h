@@ -1,13 +1,11 @@
-// How an operator's glue launches its kernel: on the CPU by the host twin, before the call returns; on an NPU through
-// the entry point that CANN generates for the kernel, on the framework's stream. Nothing is allocated, copied or waited
-// for on the way to the NPU.
+// How a kernel is launched: on the CPU by the host twin, before the call returns; on an NPU on the framework's stream,
+// where nothing is allocated, copied or waited for on the way.
 #ifndef MOE_COMM_GLUE_LAUNCH_H
 #define MOE_COMM_GLUE_LAUNCH_H
 
 #include <cstdint>
+#include <cstring>
 #include <functional>
-#include <stdexcept>
-#include <string>
 
 #include "common/glue/npu.h"
 #include "common/kernel_entries.h"
@@ -26,6 +24,26 @@ class Recording {
   static void Add(std::function<void()> launch);
 };
 
+// A kernel's arguments as the device's compiler lays them out: each at a multiple of its size, 4 bytes at least.
+template <typename... Params>
+class ArgumentBlock {
+ public:
+  explicit ArgumentBlock(Params... arguments) { (Put(arguments), ...); }
+  const uint8_t *Data() const { return data_; }
+  uint64_t Bytes() const { return bytes_; }
+
+ private:
+  template <typename T>
+  void Put(T argument) {
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8, "addresses and ints of 32 bits or 64");
+    bytes_ = (bytes_ + sizeof(T) - 1) / sizeof(T) * sizeof(T);
+    std::memcpy(data_ + bytes_, &argument, sizeof(T));
+    bytes_ += sizeof(T);
+  }
+  alignas(8) uint8_t data_[8 * sizeof...(Params)] = {};
+  uint64_t bytes_ = 0;
+};
+
 // Runs `kernel`, whose name is `op`, on `blocks` cores. `npu_stream`: nullptr for the CPU.
 template <typename... Params, typename... Args>
 void LaunchKernel(void *npu_stream, uint64_t blocks, const char *op, void (*kernel)(Params...), Args... args) {
@@ -35,13 +53,8 @@ void LaunchKernel(void *npu_stream, uint64_t blocks, const char *op, void (*kern
     if (Recording::Active()) Recording::Add(launch);
     return;
   }
-  using Entry = uint32_t (*)(uint32_t block_dim, void *stream, Params...);  // as CANN generates it
-  const uint32_t code = reinterpret_cast<Entry>(npu::KernelEntry(op))(static_cast<uint32_t>(blocks), npu_stream,
-                                                                      args...);
-  if (code != 0) {
-    throw std::runtime_error("'" + std::string(op) + "' could not be launched on " + std::to_string(blocks) +
-                             " cores: ACL error " + std::to_string(code) + ".");
-  }
+  const ArgumentBlock<Params...> arguments(args...);
+  npu::Launch(op, blocks, npu_stream, arguments.Data(), arguments.Bytes());
 }
 
 }  // namespace moe_comm

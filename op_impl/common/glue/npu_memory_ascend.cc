@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "acl/acl.h"
+#include "common/glue/acl_call.h"
 
 namespace moe_comm::npu {
 namespace {
@@ -19,13 +19,6 @@ constexpr uint64_t kNoPidCheck = 1;
 constexpr int kFabricHandle = 2;
 using ExportV2 = aclError (*)(aclrtDrvMemHandle handle, uint64_t flags, int type, void *shareable);
 using ImportV2 = aclError (*)(void *shareable, int type, uint64_t flags, aclrtDrvMemHandle *handle);
-
-void Check(aclError code, const char *what) {
-  if (code == ACL_SUCCESS) return;
-  const char *message = aclGetRecentErrMsg();
-  throw std::runtime_error(std::string(what) + " failed with ACL error " + std::to_string(code) +
-                           (message == nullptr ? "" : ": " + std::string(message)));
-}
 
 template <typename Function>
 Function Find(const char *name) {

@@ -8,21 +8,15 @@
 #include <utility>
 #include <vector>
 
+#include "common/glue/ascend_part.h"
 #include "common/glue/framework.h"
 #include "common/glue/window_launch.h"
 #include "include/frontend/jit/trace/trace_recorder_interface.h"
 #include "include/runtime/pipeline/pipeline.h"
 #include "include/utils/pynative/grad_state.h"
-#ifdef CUSTOM_ASCEND_OP
-#include "moe_grouped_matmul/ms_glue/grouped_matmul_ascend.h"
-#endif
 
 namespace moe_comm {
 namespace {
-
-bool OnNpu() {
-  return mindspore::DeviceManagerConf::GetInstance()->device_type() == mindspore::device::DeviceType::kAscend;
-}
 
 // One call: tensors and ints as they were passed. It throws what Python users expect of a wrong argument.
 class OperatorCall {
@@ -154,9 +148,7 @@ class Runner : public ms::pynative::PyboostRunner {
 std::vector<ms::Tensor> Run(const OperatorCall &call) {
   const std::vector<ms::Tensor> inputs = call.Inputs();
   const std::vector<ms::Tensor> outputs = call.MakeOutputs();
-#ifdef CUSTOM_ASCEND_OP
-  if (OnNpu() && QueueBuiltIn(call.Op(), call.GetArguments(), inputs, outputs)) return outputs;
-#endif
+  if (OnNpu() && Ascend().queue_built_in(call.Op(), call.GetArguments(), inputs, outputs)) return outputs;
   std::make_shared<Runner>(call)->Run(inputs, outputs);
   return outputs;
 }

@@ -1,9 +1,13 @@
-// Registers the dispatch and combine operators for graph mode on Ascend. Compiled only with CANN.
+// The Ascend part of the package: registers the operators for graph mode on Ascend, gives _lib.so its calls to CANN,
+// and is the Python module `ms_moe_comm._ascend`. Compiled only with CANN.
 //
 // The framework's macro MS_CUSTOM_OPS_REGISTER would define the infer function again, which register_ops.cc has already
 // defined for all devices, and its variable's name is the same for every operator of a file. So this calls what the
 // macro calls: the factory's Register.
 #include "common/glue/framework.h"
+#include "common/glue/npu_ascend.h"
+#include "common/glue/npu_memory.h"
+#include "moe_grouped_matmul/ms_glue/grouped_matmul_ascend.h"
 
 namespace moe_comm {
 namespace {
@@ -38,14 +42,37 @@ class AscendKernel : public mindspore::kernel::KernelMod {
   GraphArguments arguments_;
 };
 
-bool Register(const Operator &op) {
-  return mindspore::kernel::CustomKernelFactory::Instance().Register(
-      "Custom_" + std::string(op.name), [&op]() { return std::make_shared<AscendKernel>(op); });
-}
-
-// (moe_grouped_matmul: grouped_matmul_ascend.cc)
-const bool g_registered = Register(kMoeDecodeDispatch) && Register(kMoePrefillDispatch) &&
-                          Register(kMoeDecodeCombine) && Register(kMoePrefillCombine);
-
 }  // namespace
 }  // namespace moe_comm
+
+extern "C" __attribute__((visibility("default"))) const moe_comm::AscendPart *moe_comm_attach_ascend(
+    const std::vector<const moe_comm::Operator *> &operators) {
+  using mindspore::kernel::CustomKernelFactory;
+  static moe_comm::AscendPart part = {};
+  moe_comm::npu::Fill(&part);
+  part.queue_built_in = moe_comm::QueueBuiltIn;
+  for (const moe_comm::Operator *op : operators) {
+    const auto built_in = moe_comm::BuiltInKernel(*op);
+    const auto own = [op]() { return std::make_shared<moe_comm::AscendKernel>(*op); };
+    CustomKernelFactory::Instance().Register("Custom_" + std::string(op->name), built_in ? built_in : own);
+  }
+  return &part;
+}
+
+PYBIND11_MODULE(_ascend, m) {
+  namespace npu = moe_comm::npu;
+  m.def("device", [] {
+    const npu::Device device = npu::ThisDevice();
+    return pybind11::make_tuple(device.id, device.pid);
+  });
+  m.def("granularity", npu::Granularity);
+  m.def("reserve", npu::Reserve);
+  m.def("export_region", npu::Export);
+  m.def("import_region", npu::Import);
+  m.def("enable_peer", npu::EnablePeer);
+  m.def("read_words", [](uint64_t address, uint64_t count) {
+    std::vector<int64_t> words(count);
+    npu::CopyToHost(words.data(), reinterpret_cast<const uint8_t *>(address), count * sizeof(int64_t));
+    return words;
+  });
+}

@@ -3,10 +3,11 @@
 #include <set>
 #include <vector>
 
+#include "common/glue/ascend_part.h"
+#include "common/glue/canary.h"
 #include "common/glue/framework.h"
 #include "common/glue/launch.h"
 #include "common/glue/memory_tensor.h"
-#include "common/glue/npu.h"
 #include "common/glue/pynative.h"
 #include "common/glue/resume.h"
 #include "common/glue/window_host.h"
@@ -16,9 +17,6 @@
 #include "ops/op_def.h"
 #include "ops/ops_func_impl/op_func_impl.h"
 #include "utils/phase.h"
-#ifdef CUSTOM_ASCEND_OP
-#include "common/glue/npu_memory.h"
-#endif
 
 namespace moe_comm {
 
@@ -29,6 +27,12 @@ namespace moe_comm {
                           signatures::op::kHasWindow};
 MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)
 #undef MOE_COMM_OPERATOR
+
+std::vector<const Operator *> AllOperators() {
+#define MOE_COMM_OPERATOR(Op, op) &k##Op,
+  return {MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)};
+#undef MOE_COMM_OPERATOR
+}
 
 namespace {
 
@@ -85,7 +89,10 @@ class GraphInfer : public mindspore::ops::OpFuncImpl {
         SetTensor(infos[i]->GetType(), infos[i]->GetShape(), &arguments[i]);
       }
     }
-    return Translated([&] { return op_.infer(arguments); });
+    return Translated([&] {
+      if (OnNpu()) Ascend();  // which registers the kernels that the graph will ask for
+      return op_.infer(arguments);
+    });
   }
 
   const Operator &op_;
@@ -261,23 +268,8 @@ PYBIND11_MODULE(_lib, m) {
     pybind11::gil_scoped_release release;
     Recording::Replay();
   });
-#ifdef CUSTOM_ASCEND_OP
-  m.def("npu_device", [] {
-    const npu::Device device = npu::ThisDevice();
-    return pybind11::make_tuple(device.id, device.pid);
-  });
-  m.def("npu_granularity", npu::Granularity);
-  m.def("npu_reserve", npu::Reserve);
-  m.def("npu_export", npu::Export);
-  m.def("npu_import", npu::Import);
-  m.def("npu_enable_peer", npu::EnablePeer);
-#endif
   m.def("memory_tensor", MemoryTensor);
-  m.def("read_npu_words", [](uint64_t address, uint64_t count) {
-    std::vector<int64_t> words(count);
-    npu::CopyToHost(words.data(), reinterpret_cast<const uint8_t *>(address), count * sizeof(int64_t));
-    return words;
-  });
+  m.def("try_kernels", TryKernels);
   m.def("describe_error", [](uint64_t base) { return TakeError(reinterpret_cast<uint8_t *>(base), "window"); });
   m.def("set_sgemm", [](const pybind11::capsule &sgemm) {
     SetSgemm(reinterpret_cast<Sgemm>(PyCapsule_GetPointer(sgemm.ptr(), sgemm.name())));

@@ -115,18 +115,6 @@ class MoeGroupedMatmul : public AclnnKernelMod {
   DEFINE_GET_WORKSPACE_FOR_RESIZE()
 };
 
-bool RegisterAll() {
-  bool done = true;
-  for (const moe_comm::Places &op : moe_comm::kOperators) {
-    done = CustomKernelFactory::Instance().Register("Custom_" + std::string(op.name),
-                                                    [&op]() { return std::make_shared<MoeGroupedMatmul>(op); }) &&
-           done;
-  }
-  return done;
-}
-
-const bool g_registered = RegisterAll();
-
 // PyNative. `tensors`: those that are given, in the order of the arguments.
 void Queue(const moe_comm::Places &op, const moe_comm::Arguments &arguments, const std::vector<ms::Tensor> &tensors,
            const std::vector<ms::Tensor> &outputs) {
@@ -154,6 +142,15 @@ void Queue(const moe_comm::Places &op, const moe_comm::Arguments &arguments, con
 }  // namespace mindspore::kernel
 
 namespace moe_comm {
+
+mindspore::kernel::KernelCreator BuiltInKernel(const Operator &op) {
+  for (const Places &places : kOperators) {
+    if (std::string(places.name) == op.name) {
+      return [&places]() { return std::make_shared<mindspore::kernel::MoeGroupedMatmul>(places); };
+    }
+  }
+  return nullptr;
+}
 
 bool QueueBuiltIn(const Operator &op, const Arguments &arguments, const std::vector<ms::Tensor> &tensors,
                   const std::vector<ms::Tensor> &outputs) {

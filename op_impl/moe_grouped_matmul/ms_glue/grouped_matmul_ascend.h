@@ -1,4 +1,4 @@
-// What PyNative on Ascend needs to know of operators that CANN has built in.
+// The operators that CANN has built in. Compiled only with CANN.
 #ifndef MOE_COMM_GROUPED_MATMUL_ASCEND_H
 #define MOE_COMM_GROUPED_MATMUL_ASCEND_H
 
@@ -6,7 +6,10 @@
 
 namespace moe_comm {
 
-// Queues `op` if CANN has it built in; false if it is an operator of our own. `tensors`: those among the arguments.
+// For graph mode: what makes the kernel of `op`; empty if it is an operator of our own.
+mindspore::kernel::KernelCreator BuiltInKernel(const Operator &op);
+
+// For PyNative: see AscendPart.
 bool QueueBuiltIn(const Operator &op, const Arguments &arguments, const std::vector<ms::Tensor> &tensors,
                   const std::vector<ms::Tensor> &outputs);
 

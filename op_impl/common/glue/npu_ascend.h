@@ -1,0 +1,16 @@
+// Compiled only with CANN.
+#ifndef MOE_COMM_GLUE_NPU_ASCEND_H
+#define MOE_COMM_GLUE_NPU_ASCEND_H
+
+#include "common/glue/ascend_part.h"
+
+namespace moe_comm::npu {
+
+void CopyToHost(void *host, const uint8_t *device, uint64_t bytes);
+
+// The calls that npu.h makes.
+void Fill(AscendPart *part);
+
+}  // namespace moe_comm::npu
+
+#endif  // MOE_COMM_GLUE_NPU_ASCEND_H
