@@ -15,7 +15,8 @@ enum class HardEvent : uint8_t {
 
 using TEventID = int8_t;
 constexpr uint32_t kUbBlockBytes = 32;
-constexpr uint32_t kUnifiedBufferBytes = 192 * 1024;  // of an AI core of Ascend 910B and 910_93
+// Of a core of Ascend 910B and 910_93: of its 192 KB, CANN keeps 256 bytes and, unless it is told otherwise, 8 KB.
+constexpr uint32_t kUnifiedBufferBytes = 192 * 1024 - 256 - 8 * 1024;
 
 // Lengths and global gaps in bytes, gaps of local memory in 32-byte blocks.
 struct DataCopyExtParams {

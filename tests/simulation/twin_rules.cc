@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "canary/op_kernel/canary.cpp"
 #include "host_twin/kernel_operator.h"
 
 namespace {
@@ -166,6 +167,17 @@ const std::vector<Rule> kRules = {
      [] { Tools t; t.Load(40); Sync<HardEvent::MTE2_S>(); t.a.GetValue(9); t.a.GetValue(10); }},
     {"live data in the padding of a load", "never written",
      [] { Tools t; Fill(t); Sync<HardEvent::S_MTE2>(); t.Load(4); Sync<HardEvent::MTE2_S>(); t.a.GetValue(1); }},
+    // --- types ---
+    {"an int read as unsigned", nullptr,
+     [] { Tools t; t.a.SetValue(0, 1); t.a.ReinterpretCast<uint32_t>().GetValue(0); }},
+    {"an int read as bytes", nullptr, [] { Tools t; t.a.SetValue(0, 1); t.a.ReinterpretCast<uint8_t>().GetValue(0); }},
+    {"an int read as a float", "another type",
+     [] { Tools t; t.a.SetValue(0, 1); t.a.ReinterpretCast<float>().GetValue(0); }},
+    {"an int that a vector has made a float", nullptr,
+     [] { Tools t; t.a.SetValue(0, 1); Sync<HardEvent::S_V>(); const LocalTensor<float> f = t.a.ReinterpretCast<float>();
+          Duplicate(f, 2.0f, 8); Sync<HardEvent::V_S>(); f.GetValue(0); }},
+    // --- a whole kernel ---
+    {"the canary", nullptr, [] { canary(out, 1, 2); }, 4},
     // --- queues ---
     {"a queue", nullptr, [] { InQueue([](BindQueue &queue, Tools &t) {
        for (int i = 0; i < 5; ++i) {
@@ -198,8 +210,10 @@ const std::vector<Rule> kRules = {
          queue.FreeTensor(piece);
        } }); }},
     // --- limits ---
-    {"192 KB of buffers", nullptr, [] { Tools t; TBuf<TPosition::VECCALC> rest; t.pipe.InitBuffer(rest, 196096); }},
-    {"more than 192 KB", "overflows", [] { Tools t; TBuf<TPosition::VECCALC> rest; t.pipe.InitBuffer(rest, 196128); }},
+    {"188,160 bytes of buffers", nullptr,
+     [] { Tools t; TBuf<TPosition::VECCALC> rest; t.pipe.InitBuffer(rest, 187648); }},
+    {"more than 188,160 bytes", "overflows",
+     [] { Tools t; TBuf<TPosition::VECCALC> rest; t.pipe.InitBuffer(rest, 187680); }},
     {"a scalar past the buffer", "leave the buffer", [] { Tools t; t.a.SetValue(64, 1); }},
     {"a load past the buffer", "leave the buffer", [] { Tools t; t.Load(260); }},
     {"a vector past the buffer", "leave the buffer", [] { Tools t; Duplicate(t.a, 1, 65); }},

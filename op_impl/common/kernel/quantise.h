@@ -37,13 +37,10 @@ class Quantiser {
     row_ = row;
     smooth_ = smooth;
     const uint32_t bits = LargestMagnitude();
-    const float largest = largest_.template ReinterpretCast<float>().GetValue(0);
     zeros_ = bits < kSmallest || bits >= kInfinity;
-    if (bits >= kInfinity) {
-      largest_.SetValue(0, static_cast<int32_t>(kNan));
-      return largest_.template ReinterpretCast<float>().GetValue(0);
-    }
+    if (bits >= kInfinity) return FloatOf(kNan);
     if (zeros_) return 0.0f;
+    const float largest = FloatOf(bits);
     factor_ = 127.0f / largest;
     return largest / 127.0f;
   }
@@ -80,8 +77,17 @@ class Quantiser {
   static constexpr uint32_t kInfinity = 0x7f800000;
   static constexpr uint32_t kNan = 0x7fc00000;
 
-  // The largest |v| of the row, as bits in largest_[0]: of these, as integers, a NaN is above infinity and that above
-  // all else, which the vector unit's own comparison of floats does not promise.
+  // In a register: what the scalar unit has written to local memory as an int, it may not read there as a float.
+  static __aicore__ inline float FloatOf(uint32_t bits) {
+    union {
+      uint32_t from;
+      float to;
+    } word = {bits};
+    return word.to;
+  }
+
+  // The largest |v| of the row, as bits: of these, as integers, a NaN is above infinity and that above all else, which
+  // the vector unit's own comparison of floats does not promise.
   __aicore__ inline uint32_t LargestMagnitude() {
     Sync<AscendC::HardEvent::S_V>();  // the row before was read by the scalar unit
     AscendC::Duplicate(largest_, static_cast<int32_t>(0), static_cast<int32_t>(kFold));
@@ -109,7 +115,6 @@ class Quantiser {
       const int32_t value = largest_.GetValue(lane);
       largest = value > largest ? value : largest;
     }
-    largest_.SetValue(0, largest);
     return static_cast<uint32_t>(largest);
   }
 

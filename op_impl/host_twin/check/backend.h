@@ -3,6 +3,7 @@
 #define MOE_COMM_HOST_TWIN_CHECK_BACKEND_H
 
 #include <cstring>
+#include <type_traits>
 
 #include "simulator.h"
 
@@ -37,16 +38,22 @@ class Queue {
 
 // --- instructions ---
 
+// What C++ tells apart when it orders scalar accesses of local memory, which are plain accesses of these types: the same
+// place may be read only as what was written, signed or not. 0: bytes, which may be anything.
+template <typename T>
+constexpr uint8_t ScalarType() {
+  return sizeof(T) == 1 ? 0 : sizeof(T) * 2 + std::is_integral<T>::value;
+}
 template <typename T>
 T ReadLocal(const Local &place, uint32_t offset, Site site) {
-  Self().ScalarLocal(place, offset, sizeof(T), false, site);
+  Self().ScalarLocal(place, offset, sizeof(T), false, ScalarType<T>(), site);
   T value;
   std::memcpy(&value, place.address + offset, sizeof(T));
   return value;
 }
 template <typename T>
 void WriteLocal(const Local &place, uint32_t offset, T value, Site site) {
-  Self().ScalarLocal(place, offset, sizeof(T), true, site);
+  Self().ScalarLocal(place, offset, sizeof(T), true, ScalarType<T>(), site);
   std::memcpy(place.address + offset, &value, sizeof(T));
 }
 template <typename T>

@@ -34,6 +34,7 @@ struct Access {
   bool remote = false;     // by another rank than the one whose memory it is
   uint32_t published = 0;  // number of a clock
   uint64_t committed = 0;  // when its last piece reached global memory
+  uint8_t scalar_type = 0;  // of a scalar in local memory, see ScalarType
 };
 
 constexpr uint32_t kGranuleBytes = 4;
@@ -102,6 +103,10 @@ class Shadow {
     return static_cast<uint32_t>(accesses_.size() - 1);
   }
   Access &operator[](uint32_t number) { return accesses_[number]; }
+  // The last write of what is at `address`, with content or without.
+  const Access &LastWrite(const Area &area, const uint8_t *address) const {
+    return accesses_[area.granules[(address - area.base) / kGranuleBytes].write & ~kNoContent];
+  }
   uint32_t Publish(const Clock &clock) {
     published_.push_back(clock);
     return static_cast<uint32_t>(published_.size());

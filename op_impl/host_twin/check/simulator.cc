@@ -294,16 +294,18 @@ void Core::CheckLocal(const Local &place, uint64_t bytes, bool aligned, const ch
   }
 }
 
-uint32_t Core::ScalarAccess(Site site) {
+uint32_t Core::ScalarAccess(Site site, uint8_t type) {
   const Pipe &scalar = pipes_[PIPE_S];
   ScalarSite &known = scalar_sites_[site.line % scalar_sites_.size()];
-  if (known.site.file != site.file || known.site.line != site.line || known.stamp != scalar.stamp) {
+  if (known.site.file != site.file || known.site.line != site.line || known.stamp != scalar.stamp ||
+      simulator_.shadow_[known.access].scalar_type != type) {
     known = {site, scalar.stamp, simulator_.shadow_.Add({scalar.component, scalar.stamp, site, caller_})};
+    simulator_.shadow_[known.access].scalar_type = type;
   }
   return known.access;
 }
 
-void Core::ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool write, Site site) {
+void Core::ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool write, uint8_t type, Site site) {
   Note(site);
   ++scalar_accesses;
   const Local at = place.At(static_cast<uint32_t>(offset));
@@ -311,7 +313,11 @@ void Core::ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool
   if ((at.address - unified_buffer_) % bytes != 0) {
     Refuse("a scalar across its own alignment", site);
   }
-  const uint32_t access = ScalarAccess(site);
+  const uint8_t written = simulator_.shadow_.LastWrite(area_, at.address).scalar_type;
+  if (!write && type != 0 && written != 0 && written != type) {
+    Refuse("GetValue of another type than SetValue wrote there: the compiler need not keep their order", site);
+  }
+  const uint32_t access = ScalarAccess(site, type);
   if (write) {
     simulator_.shadow_.Write(area_, at.address, bytes, access, pipes_[PIPE_S].start, true);
   } else {
@@ -356,7 +362,7 @@ void Core::ReadGlobal(const void *address, void *value, uint32_t bytes, Site sit
   Area &area = simulator_.Require(from, bytes, "GetValue", site_, caller_);
   const uint64_t number = reinterpret_cast<uint64_t>(from) / kCacheLineBytes;
   CacheLine &line = Line(number, area);
-  const uint32_t access = ScalarAccess(site);
+  const uint32_t access = ScalarAccess(site, 0);
   if (!line.dirty) {
     simulator_.shadow_.Read(area, from, bytes, access, pipes_[PIPE_S].start, true);
     if (simulator_.shadow_.LastCommit(area, from, bytes) > line.filled) {
@@ -376,7 +382,7 @@ void Core::WriteGlobal(void *address, const void *value, uint32_t bytes, Site si
   CacheLine &line = Line(number, area);
   std::memcpy(line.data + (to - reinterpret_cast<uint8_t *>(number * kCacheLineBytes)), value, bytes);
   line.dirty = true;
-  line.access = ScalarAccess(site);
+  line.access = ScalarAccess(site, 0);
 }
 
 void Core::CleanCache(const uint8_t *address, bool all, Site site) {

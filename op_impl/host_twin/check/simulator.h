@@ -121,7 +121,7 @@ class Core {
   void QueueEnQue(uint32_t queue, const Local &tensor, Site site);
   Local QueueDeQue(uint32_t queue, Site site);
   void QueueFree(uint32_t queue, const Local &tensor, Site site);
-  void ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool write, Site site);
+  void ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool write, uint8_t type, Site site);
   void ReadGlobal(const void *address, void *value, uint32_t bytes, Site site);
   void WriteGlobal(void *address, const void *value, uint32_t bytes, Site site);
   void CleanCache(const uint8_t *address, bool all, Site site);
@@ -164,7 +164,7 @@ class Core {
   bool Satisfied() const;
   void JoinAllPipes();
   void CheckLocal(const Local &place, uint64_t bytes, bool aligned, const char *what);
-  uint32_t ScalarAccess(Site site);
+  uint32_t ScalarAccess(Site site, uint8_t type);
   CacheLine &Line(uint64_t line, const Area &area);
   void WriteBack(uint64_t line, CacheLine &cache_line);
   int32_t TakeEventId(HardEvent event);
