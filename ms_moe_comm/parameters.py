@@ -14,6 +14,7 @@ from ms_moe_comm.arguments import (
     checked_seconds,
 )
 from ms_moe_comm.group import join_ranks
+from ms_moe_comm.provider import default_block_dim
 
 # dtype of a row -> the code that kernels know it by, and its bytes
 _DTYPE_CODES = {ms.float32: 0, ms.float16: 1, ms.bfloat16: 2}
@@ -38,7 +39,8 @@ class WindowParameters:
             routing with distinct experts per token exceeds (CANN asks for the same, aclnnMoeDistributeDispatch, shape
             of A), and never less than a shared expert's rank can get, max_tokens_per_rank * ceil(R * S / Q).
         timeout (float): seconds that a kernel waits for its peers.
-        block_dim (int): the most cores that a kernel on this window uses, 1 to 64.
+        block_dim (int): the most cores that a kernel on this window uses, 1 to 64. None: 1 on CPU, on an NPU all vector
+            cores.
         memory (str): name of the provider of the window's memory (see provider.py).
         overflow (str): "error" or "drop".
         balanced_prefill (bool): ranks with few rows to send in a prefill move rows of those with many.
@@ -59,7 +61,7 @@ class WindowParameters:
     dtype: object
     capacity: int = None
     timeout: float = 30.0
-    block_dim: int = 1
+    block_dim: int = None
     memory: str = "shm"
     overflow: str = "error"
     shared_expert_num: int = 0
@@ -75,6 +77,8 @@ class WindowParameters:
         self._check_integer("hidden_size", 1, _MAX_ROWS, "give the number of elements of a row")
         self._check_integer("top_k", 1, limits["max_top_k"], "give the experts of each token")
         self._check_integer("max_tokens_per_rank", 1, _MAX_ROWS, "give the most tokens that one dispatch may bring")
+        if self.block_dim is None:
+            object.__setattr__(self, "block_dim", default_block_dim(self.memory))
         self._check_integer("block_dim", 1, limits["max_blocks"], "give the cores that one operator may use")
         check_dtype("ExpertWindow", "dtype", self.dtype)
         self._check_shared_experts(limits)

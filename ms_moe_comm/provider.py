@@ -174,15 +174,26 @@ def make_provider(name, group):
     Raises:
         RuntimeError: the package's Ascend part cannot be loaded.
     """
-    if name == "shm":
-        return SharedMemoryProvider(group)
+    return SharedMemoryProvider(group) if name == "shm" else _npu_providers().PROVIDERS[name](group)
+
+
+def default_block_dim(name):
+    """The cores that an operator takes unless it is told otherwise, on a window of that provider (see `provider_name`).
+
+    Raises:
+        RuntimeError: the package's Ascend part cannot be loaded, or CANN does not say how many cores there are.
+    """
+    return 1 if name == "shm" else _npu_providers().vector_cores()
+
+
+def _npu_providers():
     try:
-        from ms_moe_comm.provider_npu import SymmetricMemoryProvider, VirtualMemoryProvider
+        from ms_moe_comm import provider_npu
     except ImportError as error:
         raise RuntimeError(f"no window: the Ascend part of the package cannot be loaded: {error}. Source CANN's "
                            "set_env.sh and use the MindSpore that the package was built with; or install the package "
                            "again.") from error
-    return {"symm": SymmetricMemoryProvider, "vmm": VirtualMemoryProvider}[name](group)
+    return provider_npu
 
 
 def free_shared_memory():

@@ -162,6 +162,14 @@ class VirtualMemoryProvider(NpuProvider):
         return None
 
 
+PROVIDERS = {"symm": SymmetricMemoryProvider, "vmm": VirtualMemoryProvider}
+
+
+def vector_cores():
+    """Those of this process's device, as many of them as an operator can take."""
+    return min(_ascend.vector_cores(), _lib.limits()["max_blocks"])
+
+
 def symmetric_address(address, world_rank):
     """Where the symmetric memory at `address` lies for `world_rank`, as this process sees it; None if out of reach.
 

@@ -95,7 +95,7 @@ class ExpertWindow:
 
     @classmethod
     def create(cls, *, moe_expert_num, hidden_size, top_k, max_tokens_per_rank, dtype=ms.bfloat16, group=None,
-               capacity=None, timeout=30.0, block_dim=1, overflow="error", shared_expert_num=0,
+               capacity=None, timeout=30.0, block_dim=None, overflow="error", shared_expert_num=0,
                shared_expert_rank_num=0, keep_stats=False, balanced_prefill=False):
         """Makes a window. Collective: all ranks of the group call it together, with the same values.
 
@@ -112,10 +112,10 @@ class ExpertWindow:
             capacity (int): A, rows of each rank's window. None for the worst case of distinct experts per token:
                 R * max_tokens_per_rank * min(E / R, K).
             timeout (float): seconds that an operator waits for its peers before it fails.
-            block_dim (int): the most cores that an operator on this window uses, 1 to 64. On CPU a process per rank is
-                the parallelism, and 1 is best. On an NPU an operator takes no more cores than the chip has; operators
-                that run at the same time, on two streams, must not take more together, or both may wait for ever for
-                cores that the other has.
+            block_dim (int): the most cores that an operator on this window uses, 1 to 64. None: 1 on CPU, where a process
+                per rank is the parallelism, and all vector cores of an NPU. An operator takes no more cores than the
+                chip has, and begins only when as many are free; operators that run at the same time, on two streams,
+                must not take more together, or those of two ranks may wait for each other.
             overflow (str): what happens if a dispatch brings a rank more rows than its capacity. "error": all ranks
                 raise, before any row moves. "drop": the rows of the last sources, and of a source those of the last
                 experts, are dropped, counted in `stats`; a token's dropped experts contribute nothing.

@@ -134,7 +134,7 @@ def main():
     parser.add_argument("--mode", choices=("pynative", "O0", "O1", "capture"), default="pynative")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--block-dim", type=int, default=8)
+    parser.add_argument("--block-dim", type=int, help="cores of an operator (default: all)")
     parser.add_argument("--delays", action="store_true", help="a random delay before each step")
     options = parser.parse_args()
     ms.set_device("Ascend", int(os.environ["MS_MOE_COMM_TEST_DEVICE"]))

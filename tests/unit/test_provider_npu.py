@@ -8,7 +8,8 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from ms_moe_comm import _lib
+from ms_moe_comm import _lib, provider
+from ms_moe_comm.parameters import WindowParameters
 
 sys.modules["ms_moe_comm._ascend"] = types.ModuleType("_ascend")  # the package may be built without CANN
 from ms_moe_comm import provider_npu  # noqa: E402
@@ -77,9 +78,9 @@ def cann(monkeypatch):
 def allocate(ranks):
     def body(group):
         ranks.number = group.rank
-        provider = provider_npu.VirtualMemoryProvider(group)
-        provider.allocate(3 << 20)
-        return [provider.peer_base(peer) for peer in range(group.size)]
+        window = provider_npu.VirtualMemoryProvider(group)
+        window.allocate(3 << 20)
+        return [window.peer_base(peer) for peer in range(group.size)]
 
     return body
 
@@ -144,13 +145,23 @@ def test_words_are_an_array_that_nobody_writes_in_vain(cann, monkeypatch):
     monkeypatch.setattr(provider_npu._ascend, "read_words",
                         lambda address, count: [address - (1 << 40) + i for i in range(count)], raising=False)
     cann.number = 0
-    provider = provider_npu.VirtualMemoryProvider(Rank(Threads(1), 0))
-    provider.allocate(3 << 20)
-    words = provider.words(64, 6)
+    window = provider_npu.VirtualMemoryProvider(Rank(Threads(1), 0))
+    window.allocate(3 << 20)
+    words = window.words(64, 6)
     assert words.dtype == np.int64 and words.reshape(2, 3).max(axis=0).tolist() == [67, 68, 69]
     assert words.view(np.int32)[:2].tolist() == [64, 0]
     with pytest.raises(ValueError, match="read-only"):
         words[0] = 1
+
+
+@pytest.mark.parametrize("memory, cores, block_dim", [("shm", 48, 1), ("vmm", 48, 48), ("symm", 40, 40), ("vmm", 80, 64)])
+def test_operators_take_all_vector_cores_of_an_npu(memory, cores, block_dim, monkeypatch):
+    monkeypatch.setattr(provider_npu._ascend, "vector_cores", lambda: cores, raising=False)
+    monkeypatch.setattr(provider, "_npu_providers", lambda: provider_npu)
+    shape = {"ep_world_size": 2, "moe_expert_num": 4, "hidden_size": 64, "top_k": 2, "max_tokens_per_rank": 8,
+             "dtype": ms.float32, "memory": memory}
+    assert WindowParameters(**shape).block_dim == block_dim
+    assert WindowParameters(**shape, block_dim=5).block_dim == 5
 
 
 @pytest.mark.parametrize("environment, message", [

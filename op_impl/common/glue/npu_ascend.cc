@@ -97,11 +97,6 @@ void RunAlone(const char *op, uint64_t blocks, const uint8_t *arguments, uint64_
   Check(aclrtDestroyStream(stream), "aclrtDestroyStream");
 }
 
-uint64_t VectorCores() {
-  static const uint64_t cores = AskVectorCores();  // a process uses one device
-  return cores;
-}
-
 void CopyToDevice(uint8_t *device, const void *host, uint64_t bytes) {
   Check(aclrtMemcpy(device, bytes, host, bytes, ACL_MEMCPY_HOST_TO_DEVICE), "aclrtMemcpy to the device");
 }
@@ -109,6 +104,11 @@ void CopyToDevice(uint8_t *device, const void *host, uint64_t bytes) {
 void Clear(uint8_t *device, uint64_t bytes) { Check(aclrtMemset(device, bytes, 0, bytes), "aclrtMemset"); }
 
 }  // namespace
+
+uint64_t VectorCores() {
+  static const uint64_t cores = AskVectorCores();  // a process uses one device
+  return cores;
+}
 
 void CopyToHost(void *host, const uint8_t *device, uint64_t bytes) {
   Check(aclrtMemcpy(host, bytes, device, bytes, ACL_MEMCPY_DEVICE_TO_HOST), "aclrtMemcpy to the host");

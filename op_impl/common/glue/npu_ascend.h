@@ -6,6 +6,7 @@
 
 namespace moe_comm::npu {
 
+uint64_t VectorCores();
 void CopyToHost(void *host, const uint8_t *device, uint64_t bytes);
 
 // The calls that npu.h makes.

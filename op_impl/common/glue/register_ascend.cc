@@ -65,6 +65,7 @@ PYBIND11_MODULE(_ascend, m) {
     const npu::Device device = npu::ThisDevice();
     return pybind11::make_tuple(device.id, device.pid);
   });
+  m.def("vector_cores", npu::VectorCores);
   m.def("granularity", npu::Granularity);
   m.def("reserve", npu::Reserve);
   m.def("export_region", npu::Export);
