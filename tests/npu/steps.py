@@ -14,7 +14,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, communication, nn
 
-from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
+from ms_moe_comm import ExpertWindow, MoEDispatcher, _ascend, reference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a program of its own, not one of pytest's modules
 from tensors import DTYPES, to_numpy  # noqa: E402
@@ -76,21 +76,32 @@ def exchange(rank, size, options):
 
 
 def random_routing(rank, size, options):
-    """Random routing in one mode: pynative, O0, O1, or captured and replayed."""
+    """Random routing in one mode: pynative, O0, O1, or captured and replayed.
+
+    MindSpore 2.10 captures one graph in a process: then give one dtype and one phase.
+    """
     ms.set_context(mode=ms.PYNATIVE_MODE if options.mode == "pynative" else ms.GRAPH_MODE)
     if options.mode != "pynative":
         ms.set_context(jit_config={"jit_level": "O1" if options.mode == "O1" else "O0"})
-    if options.mode == "capture":
+    if options.mode == "capture":  # MindSpore captures only what these settings, and those of the cell, say is inference
+        ms.set_context(jit_config={"jit_level": "O0", "infer_boost": "on"})
         ms.runtime.set_kernel_launch_capture(True)
+        ms.runtime.dispatch_threads_num(2)  # at least; its default on few processors is less
     rng = np.random.default_rng(options.seed)
     experts, top_k, tokens, hidden = 4 * size, 4, 32, 512
-    for dtype in DTYPES:
-        for phase in ("prefill", "decode"):
+    for dtype in options.dtypes:
+        for phase in options.phases:
             with ExpertWindow.create(moe_expert_num=experts, hidden_size=hidden, top_k=top_k,
                                      max_tokens_per_rank=tokens, dtype=DTYPES[dtype], timeout=TIMEOUT,
                                      block_dim=options.block_dim) as window:
                 addresses = [part.data_ptr() for part in (window.rows, window.outputs, window.control)]
                 cell, differing = RoundTrip(window, phase), 0
+                if options.mode == "capture":
+                    cell.set_inputs(Tensor(shape=[None, hidden], dtype=DTYPES[dtype]),
+                                    Tensor(shape=[None, top_k], dtype=ms.int32),
+                                    Tensor(shape=[None, top_k], dtype=ms.float32))
+                    cell.phase = "increment"
+                launches = _ascend.launches()
                 for step in range(options.steps):
                     routing = Routing(rng, size, experts, top_k, tokens, hidden, dtype)
                     if options.delays:
@@ -102,8 +113,13 @@ def random_routing(rank, size, options):
                                        f"{options.mode}, {phase}, {dtype}, step {step}")
                 assert [part.data_ptr() for part in (window.rows, window.outputs, window.control)] == addresses
                 assert window.stats()["epoch"] == options.steps
+                launches = _ascend.launches() - launches
+                if options.mode == "capture":
+                    assert launches < 2 * options.steps, f"{launches} launches: nothing was captured, or never replayed"
+                else:
+                    assert launches == 2 * options.steps, f"{launches} launches in {options.steps} steps"
                 print(f"rank {rank} of {size}: {options.mode}, {phase}, {dtype}: {options.steps} steps right, "
-                      f"{differing} elements not equal to the bit", flush=True)
+                      f"{launches} launches, {differing} elements not equal to the bit", flush=True)
 
 
 def killed_rank(rank, size, options):
@@ -132,6 +148,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("step", choices=("exchange", "random_routing", "killed_rank"))
     parser.add_argument("--mode", choices=("pynative", "O0", "O1", "capture"), default="pynative")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
+    parser.add_argument("--phases", nargs="+", choices=("prefill", "decode"), default=["prefill", "decode"])
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--block-dim", type=int, help="cores of an operator (default: all)")

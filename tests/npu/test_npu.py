@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from npu.launch import run
+from tensors import DTYPES
 
 from ms_moe_comm.provider import built_for_ascend
 
@@ -26,9 +27,15 @@ def test_exchange(provider, monkeypatch):
     run(2, "exchange")
 
 
-@pytest.mark.parametrize("mode", ["pynative", "O0", "O1", "capture"])
+@pytest.mark.parametrize("mode", ["pynative", "O0", "O1"])
 def test_random_routing(mode):
     run(2, "random_routing", "--mode", mode)
+
+
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+@pytest.mark.parametrize("dtype", list(DTYPES))
+def test_captured_graph(dtype, phase):
+    run(2, "random_routing", "--mode", "capture", "--dtypes", dtype, "--phases", phase)
 
 
 def test_killed_rank():

@@ -78,7 +78,12 @@ step "6c $all ranks, vmm" env MS_MOE_COMM_WINDOW=vmm "$python" "$here/launch.py"
 for mode in pynative O0 O1; do
     step "7 random routing, $mode" launch "$all" random_routing --mode "$mode" --steps 50
 done
-step "8 random routing, captured and replayed" launch "$all" random_routing --mode capture --steps 1000
+for dtype in float32 float16 bfloat16; do # a process captures one graph
+    for phase in prefill decode; do
+        step "8 random routing, captured and replayed, $dtype, $phase" launch "$all" random_routing --mode capture \
+            --dtypes "$dtype" --phases "$phase" --steps 1000
+    done
+done
 step "9a a killed rank" launch "$all" killed_rank
 step "9b soak with delays" launch "$all" random_routing --steps 1700 --delays  # 6 times: dtypes and phases
 step "10 two servers" servers

@@ -7,6 +7,7 @@
 
 #include <dlfcn.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -18,6 +19,8 @@ namespace {
 
 constexpr int32_t kAloneMilliseconds = 10000;
 constexpr uint8_t kAllCoresTogether = 1;  // schemMode: the kernel begins when as many cores are free as it has blocks
+
+std::atomic<uint64_t> g_launches{0};
 
 uint64_t AskVectorCores() {
   int32_t device = 0;
@@ -84,6 +87,7 @@ void Launch(const char *op, uint64_t blocks, void *stream, const uint8_t *argume
   aclrtLaunchKernelCfg config = {&attribute, 1};
   check(aclrtLaunchKernelWithConfig(kernel, static_cast<uint32_t>(blocks), stream, &config, list, nullptr),
         "aclrtLaunchKernelWithConfig");
+  ++g_launches;
 }
 
 void RunAlone(const char *op, uint64_t blocks, const uint8_t *arguments, uint64_t bytes) {
@@ -109,6 +113,8 @@ uint64_t VectorCores() {
   static const uint64_t cores = AskVectorCores();  // a process uses one device
   return cores;
 }
+
+uint64_t Launches() { return g_launches; }
 
 void CopyToHost(void *host, const uint8_t *device, uint64_t bytes) {
   Check(aclrtMemcpy(host, bytes, device, bytes, ACL_MEMCPY_DEVICE_TO_HOST), "aclrtMemcpy to the host");

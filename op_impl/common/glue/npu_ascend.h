@@ -7,6 +7,9 @@
 namespace moe_comm::npu {
 
 uint64_t VectorCores();
+
+// Kernels that this process has launched; those of a replayed graph are not launched, but run.
+uint64_t Launches();
 void CopyToHost(void *host, const uint8_t *device, uint64_t bytes);
 
 // The calls that npu.h makes.

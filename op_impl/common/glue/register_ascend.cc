@@ -66,6 +66,7 @@ PYBIND11_MODULE(_ascend, m) {
     return pybind11::make_tuple(device.id, device.pid);
   });
   m.def("vector_cores", npu::VectorCores);
+  m.def("launches", npu::Launches);
   m.def("granularity", npu::Granularity);
   m.def("reserve", npu::Reserve);
   m.def("export_region", npu::Export);
