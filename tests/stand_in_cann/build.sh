@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Builds the stand-in: build.sh MINDSPORE TARGET
+#   MINDSPORE   the folder of the installed package mindspore
+#   TARGET      what ASCEND_HOME_PATH then names; MindSpore wants its path to end in /cann
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+mindspore=$1 target=$2
+[[ $target == */cann ]] || { echo "stand_in_cann: the path of the target must end in /cann" >&2; exit 2; }
+objects=$target.objects lib=$target/lib64
+rm -rf "$target" "$objects"
+mkdir -p "$lib" "$objects"
+
+flags=(-std=c++17 -O1 -g -fPIC -Wall -Werror -D_GLIBCXX_USE_CXX11_ABI=0 -I"$here" -I"$here/include"
+       -I"$here/../../op_impl")
+pids=()
+for source in "$here"/*.cc; do
+    ${CXX:-g++} "${flags[@]}" -c "$source" -o "$objects/$(basename "$source" .cc).o" &
+    pids+=($!)
+done
+for pid in "${pids[@]}"; do wait "$pid"; done
+mv "$objects/shmem.o" "$objects/shmem"
+
+# One library has all; those of CANN's names only lead to it. MindSpore looks for CANN behind the last "cann" of the path
+# of a loaded libascendcl, so this one's name must not have it.
+link=(${CXX:-g++} -shared -Wl,-soname,libstand_in.so "$objects"/*.o -lpthread -ldl)
+"${link[@]}" -o "$objects/own.so"
+"${PYTHON:-python3}" "$here/symbols.py" "$mindspore" "$objects/own.so" "$objects/stubs.s"
+${CXX:-g++} -c "$objects/stubs.s" -o "$objects/stubs.o"
+"${link[@]}" "$objects/stubs.o" -Wl,-z,defs -o "$lib/libstand_in.so"
+for name in acl_op_compiler acl_rt acl_tdt_channel ascend_hal ascendcl c_sec error_manager ge_runner graph hccl \
+            msprofiler nnopbase opapi platform profapi runtime; do
+    echo | ${CC:-gcc} -shared -x c - -o "$lib/lib$name.so" -Wl,-soname,"lib$name.so" -Wl,--no-as-needed \
+        -L"$lib" -lstand_in -Wl,-rpath,'$ORIGIN'
+done
+mkdir -p "$target/preload" "$target/tools/tikcpp"
+${CXX:-g++} -shared -x none "$objects/shmem" -o "$target/preload/libshmem.so" -Wl,-soname,libshmem.so -L"$lib" \
+    -lstand_in -Wl,-rpath,'$ORIGIN/../lib64'
+
+cp -r "$here/include" "$target/include"
+cp -r "$here/kernels" "$target/tools/tikcpp/ascendc_kernel_cmake"
+cp -r "$here/python" "$target/python"

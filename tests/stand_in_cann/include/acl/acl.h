@@ -1,0 +1,14 @@
+// Stand-in for CANN (see acl_base.h). setup.py takes this file for the sign of an installed CANN.
+#ifndef STAND_IN_CANN_ACL_H
+#define STAND_IN_CANN_ACL_H
+
+#include "acl/acl_mdl.h"
+#include "acl/acl_op.h"
+#include "acl/acl_rt.h"
+
+extern "C" {
+aclError aclInit(const char *config);
+aclError aclFinalize();
+}
+
+#endif  // STAND_IN_CANN_ACL_H
