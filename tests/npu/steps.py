@@ -14,13 +14,15 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, communication, nn
 
-from ms_moe_comm import ExpertWindow, MoEDispatcher, _ascend, reference
+from ms_moe_comm import ExpertWindow, MoEDispatcher, MoELayer, MoEWeights, _ascend, reference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a program of its own, not one of pytest's modules
 from tensors import DTYPES, to_numpy  # noqa: E402
 
 # of a result, half a unit in the last place of its dtype or the rounding of a few fp32 operations
 TOLERANCES = {"float32": 1e-6, "float16": 2**-10, "bfloat16": 2**-7}
+# of a layer, beside its largest element: rows and what the experts pass on are rounded to the dtype on their way
+LAYER_TOLERANCES = {"float32": 1e-5, "float16": 2**-8, "bfloat16": 2**-5}
 TIMEOUT = 10.0
 
 
@@ -80,13 +82,11 @@ def random_routing(rank, size, options):
 
     MindSpore 2.10 captures one graph in a process: then give one dtype and one phase.
     """
-    ms.set_context(mode=ms.PYNATIVE_MODE if options.mode == "pynative" else ms.GRAPH_MODE)
-    if options.mode != "pynative":
-        ms.set_context(jit_config={"jit_level": "O1" if options.mode == "O1" else "O0"})
     if options.mode == "capture":  # MindSpore captures only what these settings, and those of the cell, say is inference
         ms.set_context(jit_config={"jit_level": "O0", "infer_boost": "on"})
         ms.runtime.set_kernel_launch_capture(True)
-        ms.runtime.dispatch_threads_num(2)  # at least; its default on few processors is less
+        if not options.dispatch_threads:
+            ms.runtime.dispatch_threads_num(2)  # at least; its default on few processors is less
     rng = np.random.default_rng(options.seed)
     experts, top_k, tokens, hidden = 4 * size, 4, 32, 512
     for dtype in options.dtypes:
@@ -122,6 +122,52 @@ def random_routing(rank, size, options):
                       f"{launches} launches, {differing} elements not equal to the bit", flush=True)
 
 
+def dense_layer(x, arrays, top_k):
+    """A whole MoE layer in float64."""
+    x, router, gate_up, down = (array.astype(np.float64) for array in
+                                (x, arrays["router"], arrays["gate_up"], arrays["down"]))
+    weights = np.exp(x @ router)
+    ids = np.argsort(-weights, axis=1, kind="stable")[:, :top_k]
+    scales = np.take_along_axis(weights, ids, axis=1)
+    scales /= scales.sum(axis=1, keepdims=True)
+    y = np.zeros_like(x)
+    for k in range(top_k):
+        gate, up = np.split(np.einsum("th,thi->ti", x, gate_up[ids[:, k]]), 2, axis=1)
+        y += scales[:, k:k + 1] * np.einsum("ti,tih->th", gate / (1 + np.exp(-gate)) * up, down[ids[:, k]])
+    return y
+
+
+def moe_layer(rank, size, options):
+    """A MoELayer against the dense layer in float64."""
+    rng = np.random.default_rng(options.seed)
+    local, top_k, tokens, hidden, inner = 4, 3, 16, 64, 32
+    experts = local * size
+    shapes = {"router": (hidden, experts), "gate_up": (experts, hidden, 2 * inner), "down": (experts, inner, hidden)}
+    for dtype in DTYPES:
+        arrays = {name: rng.standard_normal(shape, np.float32) * np.float32(shape[-2]**-0.5)
+                  for name, shape in shapes.items()}
+        arrays |= {name: reference.round_to(arrays[name], dtype) for name in ("gate_up", "down")}
+        own = {name: array if name == "router" else array[rank * local:][:local] for name, array in arrays.items()}
+        weights = MoEWeights.from_numpy("layer", own, DTYPES[dtype])
+        for phase in ("prefill", "decode"):
+            with ExpertWindow.create(moe_expert_num=experts, hidden_size=hidden, top_k=top_k,
+                                     max_tokens_per_rank=tokens, dtype=DTYPES[dtype], timeout=TIMEOUT,
+                                     block_dim=options.block_dim) as window:
+                layer, worst = MoELayer(window, weights, phase), 0.0
+                for step in range(options.steps):
+                    token_num = (tokens - 3 * step - rank) % (tokens + 1)
+                    x = reference.round_to(rng.standard_normal((size, tokens, hidden), np.float32)[rank], dtype)
+                    x = x[:token_num]
+                    y = to_numpy(layer(Tensor(x).astype(DTYPES[dtype])))
+                    window.check()
+                    expected = dense_layer(x, arrays, top_k)
+                    if token_num:
+                        worst = max(worst, np.abs(y - expected).max() / np.abs(expected).max())
+                    assert worst <= LAYER_TOLERANCES[dtype], f"{options.mode}, {phase}, {dtype}, step {step}: {worst}"
+                print(f"rank {rank} of {size}: layer, {options.mode}, {phase}, {dtype}: {options.steps} steps right, "
+                      f"largest error {worst:.1e}", flush=True)
+
+
 def killed_rank(rank, size, options):
     """The last rank is killed between two steps; the others must leave with an error that names it."""
     with ExpertWindow.create(moe_expert_num=size, hidden_size=64, top_k=1, max_tokens_per_rank=size, dtype=ms.float32,
@@ -146,7 +192,7 @@ def killed_rank(rank, size, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("exchange", "random_routing", "killed_rank"))
+    parser.add_argument("step", choices=("exchange", "random_routing", "moe_layer", "killed_rank"))
     parser.add_argument("--mode", choices=("pynative", "O0", "O1", "capture"), default="pynative")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--phases", nargs="+", choices=("prefill", "decode"), default=["prefill", "decode"])
@@ -154,8 +200,15 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--block-dim", type=int, help="cores of an operator (default: all)")
     parser.add_argument("--delays", action="store_true", help="a random delay before each step")
+    parser.add_argument("--dispatch-threads", type=int, help="of MindSpore's runtime; with few it runs graphs another "
+                        "way (default: what it takes from the number of cores)")
     options = parser.parse_args()
     ms.set_device("Ascend", int(os.environ["MS_MOE_COMM_TEST_DEVICE"]))
+    if options.dispatch_threads:
+        ms.runtime.dispatch_threads_num(options.dispatch_threads)
+    ms.set_context(mode=ms.PYNATIVE_MODE if options.mode == "pynative" else ms.GRAPH_MODE)
+    if options.mode != "pynative":
+        ms.set_context(jit_config={"jit_level": "O1" if options.mode == "O1" else "O0"})
     communication.init()
     globals()[options.step](communication.get_rank(), communication.get_group_size(), options)
     print("done", flush=True)

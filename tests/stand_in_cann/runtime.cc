@@ -146,7 +146,7 @@ aclError aclrtSetDevice(int32_t device) {
 }
 aclError aclrtResetDevice(int32_t) { return stand_in::DrainAll(); }
 aclError aclrtGetDevice(int32_t *device) {
-  if (t_context == nullptr) return stand_in::Fail(ACL_ERROR_RT_PARAM_INVALID, "this thread has no device");
+  if (t_context == nullptr) return stand_in::Fail(ACL_ERROR_RT_CONTEXT_NULL, "this thread has no device");
   *device = t_context->device;
   return ACL_SUCCESS;
 }
@@ -161,7 +161,7 @@ aclError aclrtSetCurrentContext(aclrtContext context) {
   return ACL_SUCCESS;
 }
 aclError aclrtGetCurrentContext(aclrtContext *context) {
-  if (t_context == nullptr) return stand_in::Fail(ACL_ERROR_RT_PARAM_INVALID, "this thread has no context");
+  if (t_context == nullptr) return stand_in::Fail(ACL_ERROR_RT_CONTEXT_NULL, "this thread has no context");
   *context = t_context;
   return ACL_SUCCESS;
 }
