@@ -13,12 +13,13 @@ mkdir -p "$lib" "$objects"
 flags=(-std=c++17 -O1 -g -fPIC -Wall -Werror -D_GLIBCXX_USE_CXX11_ABI=0 -I"$here" -I"$here/include"
        -I"$here/../../op_impl")
 pids=()
-for source in "$here"/*.cc; do
+for source in "$here"/*.cc "$here"/preload/*.cc; do
     ${CXX:-g++} "${flags[@]}" -c "$source" -o "$objects/$(basename "$source" .cc).o" &
     pids+=($!)
 done
 for pid in "${pids[@]}"; do wait "$pid"; done
-mv "$objects/shmem.o" "$objects/shmem"
+mkdir "$objects/preload"
+mv "$objects"/{shmem,servers}.o "$objects/preload"
 
 # One library has all; those of CANN's names only lead to it. MindSpore looks for CANN behind the last "cann" of the path
 # of a loaded libascendcl, so this one's name must not have it.
@@ -33,8 +34,10 @@ for name in acl_op_compiler acl_rt acl_tdt_channel ascend_hal ascendcl c_sec err
         -L"$lib" -lstand_in -Wl,-rpath,'$ORIGIN'
 done
 mkdir -p "$target/preload" "$target/tools/tikcpp"
-${CXX:-g++} -shared -x none "$objects/shmem" -o "$target/preload/libshmem.so" -Wl,-soname,libshmem.so -L"$lib" \
-    -lstand_in -Wl,-rpath,'$ORIGIN/../lib64'
+for name in shmem servers; do
+    ${CXX:-g++} -shared "$objects/preload/$name.o" -o "$target/preload/lib$name.so" -Wl,-soname,"lib$name.so" -L"$lib" \
+        -lstand_in -ldl -Wl,-rpath,'$ORIGIN/../lib64'
+done
 
 cp -r "$here/include" "$target/include"
 cp -r "$here/kernels" "$target/tools/tikcpp/ascendc_kernel_cmake"

@@ -1,6 +1,8 @@
 // libacl_op_compiler: operators by name (aclop), which CANN compiles when they are first used.
+#include <algorithm>
 #include <cstring>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 
 #include "acl/acl_op_compiler.h"
@@ -63,9 +65,30 @@ void Fill(const Tensors &inputs, const Tensors &outputs) {
   for (int64_t i = 0; i < outputs[0].Count(); ++i) std::memcpy(outputs[0].data + i * bytes, inputs[1].Data(), bytes);
 }
 
+// The largest along the last dimension, the first of equals first.
+void TopK(const Tensors &inputs, const Tensors &outputs) {
+  if (inputs[0].description.type != ACL_FLOAT || outputs[1].description.type != ACL_INT32) {
+    throw std::invalid_argument("TopK only of float32, with int32 places");
+  }
+  const int64_t columns = inputs[0].description.shape.back(), k = outputs[0].description.shape.back();
+  auto *const largest = reinterpret_cast<float *>(outputs[0].data);
+  auto *const places = reinterpret_cast<int32_t *>(outputs[1].data);
+  for (int64_t row = 0; row < outputs[0].Count() / k; ++row) {
+    const auto *const values = reinterpret_cast<const float *>(inputs[0].Data()) + row * columns;
+    std::vector<int32_t> order(columns);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [values](int32_t a, int32_t b) { return values[a] > values[b]; });
+    for (int64_t i = 0; i < k; ++i) {
+      largest[row * k + i] = values[order[i]];
+      places[row * k + i] = order[i];
+    }
+  }
+}
+
 using Operator = void (*)(const Tensors &inputs, const Tensors &outputs);
-const std::map<std::string, Operator> kOperators = {{"Split", Split}, {"SplitD", Split}, {"SplitV", Split},
-                                                    {"SplitVD", Split}, {"Fill", Fill}};
+const auto &kOperators = *new std::map<std::string, Operator>{{"Split", Split}, {"SplitD", Split}, {"SplitV", Split},
+                                                                 {"SplitVD", Split}, {"Fill", Fill}, {"TopK", TopK},
+                                                                 {"TopKV2", TopK}};
 
 aclError Execute(const char *name, int input_num, const aclTensorDesc *const inputs[],
                  const aclDataBuffer *const input_data[], int output_num, const aclTensorDesc *const outputs[],

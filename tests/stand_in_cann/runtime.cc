@@ -1,4 +1,7 @@
 // libascendcl: start, device, context, errors.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cstdarg>
 #include <cstdio>
@@ -6,7 +9,6 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <unistd.h>
 
 #include "stand_in.h"
 
@@ -18,16 +20,16 @@ constexpr uint32_t kDevices = 8;
 constexpr int64_t kVectorCores = 8;
 
 // One write call for a line, so that those of several threads and ranks do not mix.
-void Write(const char *format, va_list arguments) {
+void Write(int file, const char *format, va_list arguments) {
   char line[kLineBytes];
   int length = std::snprintf(line, sizeof(line), "[stand-in CANN, process %d] ", static_cast<int>(getpid()));
   length += std::vsnprintf(line + length, sizeof(line) - length - 1, format, arguments);
   if (length > kLineBytes - 2) length = kLineBytes - 2;
   line[length] = '\n';
-  (void)!write(STDERR_FILENO, line, length + 1);
+  (void)!write(file, line, length + 1);
 }
 
-thread_local std::string t_error;
+thread_local char t_error[kLineBytes];  // plain memory: calls come also while a thread or the process ends
 
 struct Context {
   int32_t device;
@@ -37,7 +39,7 @@ thread_local Context *t_context = nullptr;
 // The context that comes with a device.
 Context *ContextOf(int32_t device) {
   static std::mutex mutex;
-  static std::map<int32_t, Context> contexts;
+  static auto &contexts = *new std::map<int32_t, Context>;
   std::lock_guard<std::mutex> lock(mutex);
   return &contexts.try_emplace(device, Context{device}).first->second;
 }
@@ -56,30 +58,31 @@ Mode TheMode() {
 }
 
 void Say(const char *format, ...) {
-  static const bool wanted = std::getenv("STAND_IN_CANN_LOG") != nullptr;
-  if (!wanted) return;
+  static const int log = [] {
+    const char *const path = std::getenv("STAND_IN_CANN_LOG");
+    return path == nullptr ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  }();
+  if (log < 0) return;
   va_list arguments;
   va_start(arguments, format);
-  Write(format, arguments);
+  Write(log, format, arguments);
   va_end(arguments);
 }
 
 void Die(const char *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  Write(format, arguments);
+  Write(STDERR_FILENO, format, arguments);
   va_end(arguments);
   std::abort();
 }
 
 aclError Fail(aclError code, const char *format, ...) {
-  char line[kLineBytes];
   va_list arguments;
   va_start(arguments, format);
-  std::vsnprintf(line, sizeof(line), format, arguments);
+  std::vsnprintf(t_error, sizeof(t_error), format, arguments);
   va_end(arguments);
-  t_error = line;
-  Say("error %d: %s", code, line);
+  Say("error %d: %s", code, t_error);
   return code;
 }
 
@@ -102,7 +105,7 @@ extern "C" {
 
 aclError aclInit(const char *) { return ACL_SUCCESS; }
 aclError aclFinalize() { return ACL_SUCCESS; }
-const char *aclGetRecentErrMsg() { return stand_in::t_error.empty() ? nullptr : stand_in::t_error.c_str(); }
+const char *aclGetRecentErrMsg() { return stand_in::t_error[0] == 0 ? nullptr : stand_in::t_error; }
 aclError aclrtGetLastError(aclrtLastErrLevel) { return ACL_SUCCESS; }
 aclError aclrtGetVersion(int32_t *major, int32_t *minor, int32_t *patch) {
   *major = 1;

@@ -20,7 +20,7 @@ enum class Mode {
 };
 Mode TheMode();
 
-// One line on stderr, if STAND_IN_CANN_LOG is 1.
+// One line in the file that STAND_IN_CANN_LOG names, if it does.
 void Say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // One line on stderr; ends the process.
 [[noreturn]] void Die(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -36,7 +36,7 @@ struct Stream {
 };
 
 std::mutex g_mutex;
-std::set<Stream *> g_streams;
+std::set<Stream *> &g_streams = *new std::set<Stream *>;  // never destroyed: MindSpore ends after the statics have
 int g_captures = 0;  // in progress
 
 Stream *NewStream() {

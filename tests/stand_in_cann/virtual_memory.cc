@@ -13,6 +13,15 @@
 
 #include "stand_in.h"
 
+// On which server this process pretends to be: one of STAND_IN_CANN_SERVERS.
+extern "C" int stand_in_server() {
+  const auto number = [](const char *name, int otherwise) {
+    const char *const text = std::getenv(name);
+    return text == nullptr ? otherwise : std::atoi(text);
+  };
+  return number("RANK_ID", 0) * number("STAND_IN_CANN_SERVERS", 1) / number("RANK_SIZE", 1);
+}
+
 namespace {
 
 using stand_in::Fail;
@@ -32,15 +41,10 @@ struct Range {
 };
 
 std::mutex g_mutex;
-std::map<void *, Range> g_reserved;
-std::map<void *, size_t> g_mapped;
-std::set<std::pair<int32_t, int32_t>> g_imported;  // process and file
-
-// On which server this process pretends to be.
-int Server() {
-  const char *const server = std::getenv("STAND_IN_CANN_SERVER");
-  return server == nullptr ? 0 : std::atoi(server);
-}
+// Never destroyed: MindSpore ends after the statics have.
+auto &g_reserved = *new std::map<void *, Range>;
+auto &g_mapped = *new std::map<void *, size_t>;
+auto &g_imported = *new std::set<std::pair<int32_t, int32_t>>;  // process and file
 
 // What travels between processes, in the 8 bytes of a handle of one server and the 128 of a fabric handle.
 struct Shareable {
@@ -53,7 +57,7 @@ constexpr size_t kFabricBytes = 128;
 constexpr int kFabricType = 2;
 
 Shareable Export(aclrtDrvMemHandle handle) {
-  return {getpid(), static_cast<int16_t>(static_cast<Physical *>(handle)->file), static_cast<int16_t>(Server())};
+  return {getpid(), static_cast<int16_t>(static_cast<Physical *>(handle)->file), static_cast<int16_t>(stand_in_server())};
 }
 
 aclError Import(const Shareable &shareable, aclrtDrvMemHandle *handle) {
@@ -163,7 +167,7 @@ aclError aclrtMemSetPidToShareableHandle(uint64_t, int32_t *, size_t) { return A
 aclError aclrtMemImportFromShareableHandle(uint64_t shareable, int32_t, aclrtDrvMemHandle *handle) {
   Shareable words;
   std::memcpy(&words, &shareable, sizeof(words));
-  if (words.server != Server()) return Fail(ACL_ERROR_RT_PARAM_INVALID, "a handle of another server");
+  if (words.server != stand_in_server()) return Fail(ACL_ERROR_RT_PARAM_INVALID, "a handle of another server");
   return Import(words, handle);
 }
 

@@ -9,14 +9,15 @@
 #include "graph/tensor.h"
 
 namespace ge {
+// As large as CANN's, whose virtual functions are the destructor alone: MindSpore's binaries hold objects of it.
 class Operator {
  public:
+  Operator() = default;
   explicit Operator(const std::string &type);
   Operator(const std::string &name, const std::string &type);
+  Operator(const AscendString &name, const AscendString &type);
   virtual ~Operator() = default;
   std::string GetName() const;
-  graphStatus GetName(AscendString &name) const;
-  graphStatus GetOpType(AscendString &type) const;
   void InputRegister(const std::string &name);
   void OptionalInputRegister(const std::string &name);
   void OutputRegister(const std::string &name);

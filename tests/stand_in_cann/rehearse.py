@@ -1,0 +1,137 @@
+"""The rehearsal: every step of tests/npu on MindSpore's Ascend backend over the stand-in CANN. Prints a table.
+
+    rehearse.py CANN PACKAGES [--only TEXT] [--modes MODE...] [--jobs N]      (bash tests/ascend_rehearsal.sh calls it)
+"""
+
+import argparse
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+LAUNCH = Path(__file__).resolve().parents[1] / "npu" / "launch.py"
+MODES = ("synchronous", "late", "guarded")
+SECONDS = 300  # of a job, on a busy machine
+NOT_SHOWN = """\
+This is the framework's real Ascend backend, our glue and our launcher, and the kernels as the host twin runs them. It
+does not show: what CANN's compiler makes of the kernels; that a chip loads and launches them (the layout of a kernel's
+arguments and the names in a binary are as CANN's documents say); caches, fences and pipes of the chip (bash
+tests/simulate.sh has our model of them); real handles of memory, links and drivers, and what libshmem does with them;
+bits of CANN's own operators (GroupedMatmul, softmax, top-k are plain loops here); jit level O1, whose fused kernels
+MindSpore launches as device code; any speed. For those: bash tests/npu/validate.sh on a machine with NPUs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    title: str
+    ranks: int
+    step: str
+    options: tuple = ()
+    memory: str = "vmm"
+    servers: int = 1
+    replays: bool = False  # of captured graphs must be seen
+
+    def __str__(self):
+        return f"{self.title}, {self.ranks} rank{'s' * (self.ranks > 1)}"
+
+
+def table():
+    """What is run, in the order in which a failure is easiest to understand."""
+    rows = [Row("rows of all lengths, vmm", 2, "exchange"),
+            Row("rows of all lengths, vmm, two servers", 2, "exchange", servers=2),
+            Row("rows of all lengths, symm", 2, "exchange", memory="symm")]
+    for ranks in (1, 2):
+        rows += [Row("random routing, PyNative", ranks, "random_routing", ("--steps", "3"))]
+        for threads in (1, 4):  # with one MindSpore runs graphs another way; its default depends on the cores
+            graph = ("--steps", "3", "--dispatch-threads", str(threads), "--mode")
+            rows += [Row(f"random routing, O0, {threads} dispatch threads", ranks, "random_routing", (*graph, "O0")),
+                     Row(f"captured and replayed, {threads} dispatch threads", ranks, "random_routing",
+                         (*graph, "capture"), replays=True)]
+    for ranks in (1, 2):
+        rows += [Row("MoELayer, PyNative", ranks, "moe_layer", ("--steps", "2"))]
+        rows += [Row(f"MoELayer, O0, {threads} dispatch threads", ranks, "moe_layer",
+                     ("--steps", "2", "--dispatch-threads", str(threads), "--mode", "O0")) for threads in (1, 4)]
+    return rows + [Row("a killed rank", 2, "killed_rank")]
+
+
+def environment(cann, packages, row, mode, log):
+    added = {"ASCEND_HOME_PATH": str(cann), "STAND_IN_CANN_MODE": mode, "STAND_IN_CANN_SERVERS": str(row.servers),
+             "STAND_IN_CANN_LOG": str(log), "MS_MOE_COMM_WINDOW": row.memory, "GLOG_v": "4",
+             "MS_SYMMETRIC_MEMORY_HEAP_SIZE": str(64 << 20), "PYTHONDONTWRITEBYTECODE": "1",
+             "LD_LIBRARY_PATH": str(cann / "lib64"),
+             "LD_PRELOAD": " ".join(str(path) for path in sorted((cann / "preload").glob("*.so"))),
+             "PYTHONPATH": f"{packages}:{cann / 'python'}"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MS_", "RANK_", "ASCEND_"))}
+    return kept | added
+
+
+def verdict(row, output, log):
+    """What the ranks said, in a few words; or None and why it is not right."""
+    lines = [line for line in output.splitlines() if line.startswith("rank ")]
+    if {line.split()[1] for line in lines} != {str(rank) for rank in range(row.ranks - (row.step == "killed_rank"))}:
+        return None, "not every rank said what it saw"
+    if row.step == "killed_rank":
+        return re.search(r"left after [\d.]+ s", lines[0])[0], ""
+    if row.step == "moe_layer":
+        return "error " + max(re.findall(r"largest error (\S+)", output), key=float), ""
+    if row.step == "exchange":
+        return "0 bits", ""  # compared one by one
+    captured, replayed = len(re.findall(r"captured \d+ tasks", log)), len(re.findall(r"replay of \d+ tasks", log))
+    if row.replays and not (captured and replayed):
+        return None, f"{captured} graphs captured, {replayed} replayed"
+    differing = sum(map(int, re.findall(r"(\d+) elements not equal to the bit", output)))
+    return f"{differing} bits" + (f", {replayed} replays" if row.replays else ""), ""
+
+
+def run(cann, packages, row, mode):
+    """(right, what to print in the table, the whole output if it is not right)."""
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        command = [sys.executable, str(LAUNCH), str(row.ranks), row.step, *row.options]
+        try:
+            done = subprocess.run(command, env=environment(cann, packages, row, mode, log), cwd=folder, timeout=SECONDS,
+                                  text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            output, code = done.stdout, done.returncode
+        except subprocess.TimeoutExpired as error:
+            output, code = (error.stdout or b"").decode(errors="replace"), f"none after {SECONDS} s"
+        logged = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    said, why = (None, f"exit code {code}") if code != 0 else verdict(row, output, logged)
+    seconds = f"{time.monotonic() - start:.0f} s"
+    if said is None:
+        return False, f"FAIL, {seconds}", f"--- {row}, {mode}: {why}\n{output[-6000:]}\n"
+    return True, f"{said}, {seconds}", ""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cann", type=Path)
+    parser.add_argument("packages", type=Path, help="a folder with ms_moe_comm, built with that CANN")
+    parser.add_argument("--only", default="", help="rows with this in their title")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES)
+    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1)), help="at the same time")
+    options = parser.parse_args()
+    rows = [row for row in table() if options.only in str(row)]
+    start = time.monotonic()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        cells = {(row, mode): pool.submit(run, options.cann, options.packages, row, mode)
+                 for row in rows for mode in options.modes}
+        width = max(len(str(row)) for row in rows)
+        print(f"{'':{width}}  " + "  ".join(f"{mode:24}" for mode in options.modes), flush=True)
+        for row in rows:
+            print(f"{str(row):{width}}  " + "  ".join(f"{cells[row, mode].result()[1]:24}" for mode in options.modes),
+                  flush=True)
+    results = [cell.result() for cell in cells.values()]
+    failed = sum(not right for right, _, _ in results)
+    print(*(text for _, _, text in results if text), sep="\n")
+    print(f"{len(results) - failed} right, {failed} failed, in {time.monotonic() - start:.0f} s\n\n{NOT_SHOWN}")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
