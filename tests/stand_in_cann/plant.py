@@ -1,0 +1,52 @@
+"""Plants a defect that the package once had, and says whether the rehearsal has noticed it where it must.
+
+    plant.py NAME SOURCES            changes the copy of the package's sources
+    plant.py NAME --seen OUTPUT      reads what the rehearsal printed
+"""
+
+import dataclasses
+import re
+import sys
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Defect:
+    what: str
+    path: str
+    pattern: str
+    replacement: str
+    seen: str  # in the rehearsal's output
+
+
+DEFECTS = {
+    "fullname": Defect("a kernel does not take its name, which the base class then refuses",
+                       "op_impl/common/glue/register_ascend.cc", r"\n[^\n]*void set_fullname\([^\n]*override[^\n]*", "",
+                       r"Not implement this function[\s\S]*?(graph_executor|_compile|compile)"),
+    "words": Defect("a window's words come as a list", "ms_moe_comm/provider_npu.py",
+                    r"np\.array\((_(?:lib|ascend)\.read_npu_words\([^\n]*\)), np\.int64\)\n[^\n]*writeable[^\n]*", r"\1",
+                    r"window\.stats\(\)[\s\S]*?(TypeError|AttributeError)"),
+}
+
+
+def main():
+    name, *rest = sys.argv[1:]
+    if name not in DEFECTS:
+        sys.exit(f"no defect {name!r}: there is {', '.join(DEFECTS)}")
+    defect = DEFECTS[name]
+    if rest[0] == "--seen":
+        found = re.search(defect.seen, Path(rest[1]).read_text(encoding="utf-8"))
+        if not found:
+            sys.exit(f"planted {name} ({defect.what}), and the rehearsal did not notice it where it must")
+        print(f"planted {name} ({defect.what}), and the rehearsal noticed: {found[0].splitlines()[0].strip()} ... "
+              f"{found[0].splitlines()[-1].strip()}")
+        return
+    path = Path(rest[0], defect.path)
+    text, count = re.subn(defect.pattern, defect.replacement, path.read_text(encoding="utf-8"))
+    if count != 1:
+        sys.exit(f"the defect {name} has {count} places in {defect.path}, not one: mend plant.py")
+    path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
