@@ -77,6 +77,7 @@ step "6b two ranks, vmm" env MS_MOE_COMM_WINDOW=vmm "$python" "$here/launch.py" 
 step "6c $all ranks, vmm" env MS_MOE_COMM_WINDOW=vmm "$python" "$here/launch.py" "$all" exchange
 for mode in pynative O0 O1; do
     step "7 random routing, $mode" launch "$all" random_routing --mode "$mode" --steps 50
+    step "7 MoELayer, $mode" launch "$all" moe_layer --mode "$mode" --steps 5
 done
 for dtype in float32 float16 bfloat16; do # a process captures one graph
     for phase in prefill decode; do
