@@ -12,7 +12,7 @@ operations on a token in the same order, so their results are the same bits, in 
   once at the end.
 """
 import mindspore as ms
-from mindspore import Tensor, nn, ops
+from mindspore import Tensor, mint, nn, ops
 
 from .arguments import MAX_INT32, check_type, checked_integer
 from .dispatcher import MoEDispatcher
@@ -28,8 +28,13 @@ def swiglu(hidden):
     Rows that nobody wrote (past the window's total) do no harm. With `ops.silu` or `ops.sigmoid` they would: a NaN
     anywhere in the tensor makes MindSpore 2.10 on CPU compute all of it another way, with other last bits.
     """
-    gate, up = ops.chunk(ops.cast(hidden, ms.float32), 2, axis=-1)
+    gate, up = mint.chunk(ops.cast(hidden, ms.float32), 2, -1)
     return ops.cast(gate / (1.0 + ops.exp(-gate)) * up, hidden.dtype)
+
+
+def _per_device(on_cpu, on_npu):
+    """The operator that has a ready-made kernel: CANN would compile the one for CPU, which has no kernel of the other."""
+    return on_cpu if ms.get_context("device_target") == "CPU" else on_npu
 
 
 class TopKRouter(nn.Cell):
@@ -45,11 +50,12 @@ class TopKRouter(nn.Cell):
         super().__init__(auto_prefix=False)
         self.router = router
         self.top_k = top_k
+        self.topk = _per_device(ops.topk, mint.topk)
 
     def construct(self, x):
         probabilities = ops.softmax(ops.matmul(ops.cast(x, ms.float32), self.router), axis=-1)
-        expert_scales, expert_ids = ops.topk(probabilities, self.top_k)
-        return expert_scales / ops.sum(expert_scales, -1, True), expert_ids
+        expert_scales, expert_ids = self.topk(probabilities, self.top_k)  # mint's ids are int64
+        return expert_scales / ops.sum(expert_scales, -1, True), ops.cast(expert_ids, ms.int32)
 
 
 class SwigluExperts(nn.Cell):
@@ -102,9 +108,10 @@ class SharedExpert(nn.Cell):
         super().__init__(auto_prefix=False)
         self.expert = SwigluExperts(weights.shared_gate_up, weights.shared_down, weights.shared_gate_up_scale,
                                     weights.shared_down_scale)
+        self.full = _per_device(ops.full, mint.full)
 
     def construct(self, x):
-        return self.expert(x, ops.full((1,), x.shape[0], dtype=ms.int64))
+        return self.expert(x, self.full((1,), x.shape[0], dtype=ms.int64))
 
 
 def checked_max_tokens(max_tokens, round_tokens):
