@@ -31,9 +31,14 @@ if sys.argv[:2] != ["-m", "doctor"]:
 
 
 def __getattr__(name):
-    """Exports are loaded when asked for: `doctor` and `check-kernels` do without the library."""
+    """Exports are loaded when one is asked for: `doctor` and `check-kernels` do without the library.
+
+    Then all of them are: a graph that names an operator finds it among the module's own variables, or not at all.
+    """
     if name == "_lib":  # for `from ms_moe_comm import _lib`
         return requirements.import_library()
     if name not in _EXPORTS:
         raise AttributeError(f"module 'ms_moe_comm' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"ms_moe_comm.{_EXPORTS[name]}"), name)
+    for export, module in _EXPORTS.items():
+        globals()[export] = getattr(importlib.import_module(f"ms_moe_comm.{module}"), export)
+    return globals()[name]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mindspore import Tensor, nn, ops
 
+import ms_moe_comm
 from ms_moe_comm import ExpertWindow, MoEDispatcher, moe_decode_dispatch, moe_grouped_matmul, reference
 
 E, H, K, T_MAX = 4, 32, 2, 8
@@ -237,3 +238,14 @@ def test_types_and_shapes_are_checked_when_the_graph_is_built(window):
     with pytest.raises(ValueError, match="dimension 0 of 'expert_ids' must be T = 8"):
         Direct()(Tensor(x), Tensor(ids[:3]))
     assert window.stats()["epoch"] == 0
+
+
+def test_operators_as_attributes_of_the_package(window):
+    """`import ms_moe_comm`, and its name in a graph."""
+    class Doubled(nn.Cell):
+        def construct(self, x, weight, nums):
+            return ms_moe_comm.moe_grouped_matmul(x, weight, nums)
+
+    x, weight = np.eye(2, H, dtype=np.float32), np.full((1, H, H), 2, np.float32)
+    y = Doubled()(Tensor(x), Tensor(weight), Tensor(np.array([2], np.int64)))
+    np.testing.assert_array_equal(y.asnumpy(), np.full((2, H), 2))

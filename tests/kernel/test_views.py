@@ -8,44 +8,15 @@ from mindspore import Tensor
 
 from ms_moe_comm import ExpertWindow, MoEDispatcher, moe_dynamic_quant, ops
 from ms_moe_comm._generated import gen_ops_def
+from views import broadcast, columns, empty, offset, strided_rows, transposed
 
 E, H, K, T, V = 4, 32, 2, 6, 2
 RNG = np.random.default_rng(20261126)
 
 
-def columns(a):
-    """A slice of the columns of a wider tensor."""
-    return Tensor(np.concatenate([junk(a), a], -1))[..., a.shape[-1]:]
-
-
-def transposed(a):
-    return Tensor(np.ascontiguousarray(a.swapaxes(0, -1))).swapaxes(0, -1)
-
-
-def broadcast(a):
-    return Tensor(a[:1].copy()).broadcast_to(a.shape)
-
-
-def strided_rows(a):
-    return Tensor(np.repeat(a, 2, 0))[::2]
-
-
-def offset(a):
-    return Tensor(np.concatenate([junk(a), a]))[len(a):]
-
-
-def empty(a):
-    return Tensor(np.concatenate([a, a]))[:0]
-
-
 # Equal elements that no step can have: an error, the same one for a view.
 NEVER_EQUAL = ("logical_to_physical_map", "kept_plan", "expert_ids", "expand_idx", "plan", "group_list")
 VIEWS = (columns, transposed, broadcast, strided_rows, offset, empty)
-
-
-def junk(a):
-    """Of the shape of `a`: what must not be read."""
-    return np.full_like(a, True if a.dtype == bool else 77)
 
 
 def floats(*shape):

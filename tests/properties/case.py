@@ -2,6 +2,8 @@
 
 from hypothesis import strategies as st
 
+from views import SAME_VALUES
+
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -24,6 +26,7 @@ def steps(draw, world_size, max_tokens):
         "combine": draw(st.sampled_from([True, True, True, False])),
         "odd_rows": draw(st.booleans()),  # of zeros, with NaN, with infinity
         "keep": draw(st.booleans()),  # the plan of the step before
+        "view": draw(st.sampled_from([None, *SAME_VALUES])),  # what the arguments are
     }
 
 

@@ -9,6 +9,7 @@ from mindspore import Tensor
 from ms_moe_comm import ExpertWindow, MoEDispatcher, ops, reference
 from multirank.routing_steps import encode
 from tensors import DTYPES, memory_of, to_numpy
+from views import SAME_VALUES
 
 ROW_UNIT = 32
 
@@ -140,7 +141,13 @@ class Step:
         self.dtype = DTYPES[drawn.dtype]
 
     def tensor(self, values, dtype=None):
-        return None if values is None else Tensor(values).astype(dtype or self.dtype)
+        return None if values is None else self.view(values, lambda wide: Tensor(wide).astype(dtype or self.dtype))
+
+    def view(self, values, make=Tensor):
+        """A tensor of these values, of the step's kind."""
+        if values is None or self.step["view"] is None:
+            return None if values is None else make(values)
+        return SAME_VALUES[self.step["view"]](values, make)
 
     def run(self):
         rows_memory, scales_memory = memory_of(self.window.rows), memory_of(self.window.scales)
@@ -166,10 +173,9 @@ class Step:
     def dispatch(self):
         step, rank = self.step, self.rank
         group = self.drawn.group
-        mask = None if step["masks"][rank] is None else Tensor(step["masks"][rank])
-        tables = [None if t is None else Tensor(t) for t in (group.logical_to_physical_map, group.logical_replica_count)]
-        x, ids = self.tensor(step["x"][rank]), Tensor(step["expert_ids"][rank])
-        smooth = None if step["smooth"] is None else Tensor(step["smooth"])
+        mask, smooth, ids = map(self.view, (step["masks"][rank], step["smooth"], step["expert_ids"][rank]))
+        tables = [self.view(table) for table in (group.logical_to_physical_map, group.logical_replica_count)]
+        x = self.tensor(step["x"][rank])
         if not step["cumulative"]:
             _, nums, handle = self.dispatcher.dispatch(x, ids, mask, smooth, *tables, self.rank_mask, self.kept_handle)
             return handle, nums.asnumpy()

@@ -8,6 +8,7 @@ BOTH = {
     "ranks in prefill and in decode": lambda case, step: len(set(step["phases"])) > 1,
     "several cores": lambda case, step: case["block_dim"] > 1,
     "T = 0 on a rank": lambda case, step: 0 in step["tokens"],
+    "views": lambda case, step: step["view"] is not None,
     "int32 ids": lambda case, step: step["id_dtype"] == "int32",
     "int64 ids": lambda case, step: step["id_dtype"] == "int64",
     "negative ids": lambda case, step: any(step["tokens"]),

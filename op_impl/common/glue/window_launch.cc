@@ -1,6 +1,7 @@
 #include "common/glue/window_launch.h"
 
 #include <string>
+#include <thread>
 
 namespace moe_comm {
 namespace {
@@ -56,8 +57,12 @@ void WindowLaunch::Begin() {
 
 // From a dispatch to its combine the rows are those of one thread, as long as it lives.
 void WindowLaunch::CheckThread() const {
-  const std::shared_ptr<const int> owner = window_->step_of.lock();
-  if (g_calls == 0 || owner == nullptr || owner == ThreadToken()) return;
+  constexpr int kLooks = 100;  // a thread that Python has joined takes a moment more to end
+  for (int look = 0; look < kLooks; ++look) {
+    const std::shared_ptr<const int> owner = window_->step_of.lock();
+    if (g_calls == 0 || owner == nullptr || owner == ThreadToken()) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   throw std::runtime_error(Where(op_, Window()) + " is refused: another thread has dispatched on this window and not "
                            "combined yet. A window serves one thread at a time: combine there first, or give each "
                            "thread a window of its own.");
