@@ -530,18 +530,21 @@ class Scenario {
       const auto part = [&](const std::string &name, uint64_t offset, uint64_t bytes, bool content) {
         simulator_->Register(rank, "window." + name, windows_[rank] + offset, bytes, content);
       };
+      const auto flags = [&](const std::string &name, uint64_t offset, uint64_t bytes) {
+        simulator_->Register(rank, "window." + name, windows_[rank] + offset, bytes, true, true);
+      };
       const uint64_t table = SlotNum(shape) * sizeof(int32_t);
       part("header", 0, kFieldCount * sizeof(uint64_t), true);
       part("peers", PeersOffset(shape), config_.world_size * sizeof(uint64_t), true);
       for (uint64_t parity = 0; parity < 2; ++parity) {
         for (uint64_t source = 0; source < config_.world_size; ++source) {
-          part("counts[" + std::to_string(parity) + "][" + std::to_string(source) + "]",
-               CountsRowOffset(shape, parity, source), (SlotNum(shape) + 1) * sizeof(uint64_t), true);
+          flags("counts[" + std::to_string(parity) + "][" + std::to_string(source) + "]",
+                CountsRowOffset(shape, parity, source), (SlotNum(shape) + 1) * sizeof(uint64_t));
         }
       }
-      part("arrived", ArrivedOffset(shape), config_.world_size * kLineBytes, true);
-      part("ready", ReadyOffset(shape), config_.world_size * kLineBytes, true);
-      part("handed", HandedOffset(shape), config_.world_size * kLineBytes, true);
+      flags("arrived", ArrivedOffset(shape), config_.world_size * kLineBytes);
+      flags("ready", ReadyOffset(shape), config_.world_size * kLineBytes);
+      flags("handed", HandedOffset(shape), config_.world_size * kLineBytes);
       if (config_.balanced) {
         const uint64_t ranks = config_.world_size * sizeof(int32_t);
         for (uint32_t d = 0; d < config_.world_size; ++d) {
@@ -558,10 +561,10 @@ class Scenario {
         part("entries", EntryOffset(shape, 0), shape.pooled_pairs * kEntryWords * sizeof(int32_t), false);
       }
       part("live", LiveOffset(shape), config_.world_size, false);
-      part("aborted", AbortedOffset(shape), config_.world_size * kLineBytes, true);
+      flags("aborted", AbortedOffset(shape), config_.world_size * kLineBytes);
       for (uint64_t block = 0; block < config_.cores; ++block) {
         const std::string number = "[" + std::to_string(block) + "]";
-        part("record" + number, RecordOffset(block), kLineBytes, true);
+        flags("record" + number, RecordOffset(block), kLineBytes);
         part("histogram" + number, HistogramOffset(shape, block), table, false);
         part("next_rows" + number, NextRowsOffset(shape, block), table, false);
         part("note" + number, NoteOffset(shape, block), kLineBytes, false);

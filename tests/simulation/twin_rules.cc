@@ -23,6 +23,7 @@ constexpr uint64_t kSeeds = 24;
 alignas(512) uint8_t in[kBytes];     // holds 0, 1, 2, .. as int32
 alignas(512) uint8_t out[kBytes];    // never written
 alignas(512) uint8_t flags[kBytes];  // zeros
+alignas(512) uint8_t words[kBytes];  // zeros, no flags
 
 // One kernel's tools.
 struct Tools {
@@ -54,10 +55,10 @@ void Fill(Tools &t) {
 
 // A payload and a flag from core or rank 0, awaited by the other. `Word`: of the flag; `fence`: between the two.
 template <typename Word, bool fence>
-void Message(bool sender) {
+void Message(bool sender, uint8_t *at = flags) {
   Tools t;
   GlobalTensor<Word> flag;
-  flag.SetGlobalBuffer(reinterpret_cast<Word *>(flags));
+  flag.SetGlobalBuffer(reinterpret_cast<Word *>(at));
   const LocalTensor<Word> word = t.b.ReinterpretCast<Word>();
   if (sender) {
     Fill(t);
@@ -148,6 +149,8 @@ const std::vector<Rule> kRules = {
     {"flag without a fence between cores", "race between cores",
      [] { Message<uint64_t, false>(GetBlockIdx() == 0); }, 2},
     {"a flag that is no 64-bit word", "race between cores", [] { Message<int32_t, true>(GetBlockIdx() == 0); }, 2},
+    {"a 64-bit word where no flags are", "race between cores",
+     [] { Message<uint64_t, true>(GetBlockIdx() == 0, words); }, 2},
     {"payload, fence, flag between ranks", nullptr, [] { Message<uint64_t, true>(Simulator::Self().rank == 0); }, 1, 2},
     {"flag without a fence between ranks", "race between ranks",
      [] { Message<uint64_t, false>(Simulator::Self().rank == 0); }, 1, 2},
@@ -292,6 +295,7 @@ const std::vector<Chain> kChains = {
 std::string RunOnce(const Rule &rule, uint64_t seed, uint32_t owner, std::vector<uint32_t> &hops) {
   for (uint64_t i = 0; i < kBytes / sizeof(int32_t); ++i) reinterpret_cast<int32_t *>(in)[i] = static_cast<int32_t>(i);
   std::memset(flags, 0, kBytes);
+  std::memset(words, 0, kBytes);
   Simulator::Options options;
   options.ranks = rule.ranks;
   options.cores = rule.cores;
@@ -299,7 +303,8 @@ std::string RunOnce(const Rule &rule, uint64_t seed, uint32_t owner, std::vector
   Simulator simulator(options);
   simulator.Register(owner, "in", in, kBytes, true);
   simulator.Register(owner, "out", out, kBytes, false);
-  simulator.Register(owner, "flags", flags, kBytes, true);
+  simulator.Register(owner, "flags", flags, kBytes, true, true);
+  simulator.Register(owner, "words", words, kBytes, true);
   for (uint32_t rank = 0; rank < rule.ranks; ++rank) {
     simulator.Host(rank, [&simulator, &rule, rank] {
       simulator.Launch(rank, rule.cores, rule.kernel);

@@ -38,7 +38,10 @@ class Combine {
     const bool brought = failure.Barrier();  // every block's outputs are in place
     stopwatch_.Lap(kOutputsCycles);
     if (brought && !no_rows_) {
-      if (AscendC::GetBlockIdx() == 0) window.SetField(kCombinedEpoch, window.epoch);
+      if (AscendC::GetBlockIdx() == 0) {  // not before the barrier, where others may still load the header
+        window.SetField(kCombinedEpoch, window.epoch);
+        window.SetField(kCopiedBytes, CopiedBytes());
+      }
       flags_.Publish(ReadyOffset(window.shape), SourcesOffset(window.shape), window.epoch);
       flags_.Await(ReadyOffset(window.shape), DestinationsOffset(window.shape), window.epoch, kWaitReady);
     }
@@ -87,18 +90,21 @@ class Combine {
                    static_cast<int64_t>(window.epoch));
   }
 
+  __aicore__ inline GM_ADDR Outputs() const { return window.Own(OutputsOffset(window.shape)); }
+  __aicore__ inline uint64_t CopiedBytes() const {
+    return arguments_.expand_x == Outputs() ? 0 : received_rows_ * window.shape.row_bytes;
+  }
+
   // Expert outputs that a matmul has left elsewhere are copied into the window once.
   __aicore__ inline void BringOutputs() {
-    GM_ADDR outputs = window.Own(OutputsOffset(window.shape));
-    const uint64_t bytes = arguments_.expand_x == outputs ? 0 : received_rows_ * window.shape.row_bytes;
-    const uint64_t lines = bytes / kRowAlign;
+    const uint64_t lines = CopiedBytes() / kRowAlign;
     const uint64_t blocks = static_cast<uint64_t>(AscendC::GetBlockNum());
     const uint64_t block = static_cast<uint64_t>(AscendC::GetBlockIdx());
     const uint64_t end = lines * (block + 1) / blocks * kRowAlign;
     AscendC::GlobalTensor<uint16_t> from;
     AscendC::GlobalTensor<uint16_t> to;
     from.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(arguments_.expand_x));
-    to.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(outputs));
+    to.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(Outputs()));
     for (uint64_t at = lines * block / blocks * kRowAlign; at < end; at += kCopyBytes) {
       const uint32_t piece = end - at < kCopyBytes ? static_cast<uint32_t>(end - at) : kCopyBytes;
       const AscendC::DataCopyExtParams move(1, piece, 0, 0, 0);
@@ -110,7 +116,6 @@ class Combine {
       AscendC::DataCopyPad(to[at / sizeof(uint16_t)], buffer, move);
       copy_.FreeTensor(buffer);
     }
-    if (block == 0) window.SetField(kCopiedBytes, bytes);
   }
 
   Stopwatch stopwatch_;

@@ -29,7 +29,7 @@ struct Access {
   uint32_t stamp;
   Site site;
   Site caller;             // the call before it from another file: what the helper at `site` was used for
-  bool flag = false;       // moves 64-bit words: atomic, and a write of them carries `published`
+  bool flag = false;       // moves 64-bit words of flags: atomic, and a write of them carries `published`
   bool whole_lines = false;
   bool remote = false;     // by another rank than the one whose memory it is
   uint32_t published = 0;  // number of a clock
@@ -54,10 +54,11 @@ struct Area {
   uint32_t rank;
   uint8_t *base;
   uint64_t bytes;
-  bool global;  // flags are atomic only there
+  bool global;
+  bool flags;  // moves of 64-bit words there are atomic and carry what is over for their writer
   std::vector<Granule> granules;
-  Area(std::string area_name, uint32_t of_rank, uint8_t *address, uint64_t size, bool in_global)
-      : name(std::move(area_name)), rank(of_rank), base(address), bytes(size), global(in_global),
+  Area(std::string area_name, uint32_t of_rank, uint8_t *address, uint64_t size, bool in_global, bool of_flags = false)
+      : name(std::move(area_name)), rank(of_rank), base(address), bytes(size), global(in_global), flags(of_flags),
         granules((size + kGranuleBytes - 1) / kGranuleBytes) {}
   bool Holds(const uint8_t *address, uint64_t size) const {
     return address >= base && size <= bytes && static_cast<uint64_t>(address - base) <= bytes - size;

@@ -432,7 +432,6 @@ void Core::Move(bool in, const Local &local, uint8_t *global, const DataCopyExtP
   move.global = global;
   move.blocks = p.blockCount;
   move.bytes = p.blockLen;
-  move.flag = element == sizeof(uint64_t);
   move.local_pitch = RoundUp(p.blockLen, kUbBlockBytes) +
                      static_cast<uint64_t>(in ? p.dstStride : p.srcStride) * kUbBlockBytes;
   move.global_pitch = static_cast<uint64_t>(p.blockLen) + (in ? p.srcStride : p.dstStride);
@@ -440,10 +439,12 @@ void Core::Move(bool in, const Local &local, uint8_t *global, const DataCopyExtP
   CheckLocal(local, (move.blocks - 1) * move.local_pitch + (in ? RoundUp(move.bytes, kUbBlockBytes) : move.bytes), true,
              what);
   uint32_t owner = rank;
+  move.flag = element == sizeof(uint64_t);
   for (uint32_t i = 0; i < move.blocks; ++i) {
     const Area &area = simulator_.Require(global + i * move.global_pitch, move.bytes, what, site_, caller_);
     if (in) last_read_ = &area;
     owner = area.rank;
+    move.flag = move.flag && area.flags;
   }
   if (simulator_.on_transfer) {
     simulator_.on_transfer({rank, block, owner, in, global, move.bytes, move.blocks, move.global_pitch});
@@ -808,9 +809,9 @@ Simulator::~Simulator() = default;
 
 Core &Simulator::Self() { return *current_; }
 
-void Simulator::Register(uint32_t rank, std::string name, uint8_t *base, uint64_t bytes, bool content) {
+void Simulator::Register(uint32_t rank, std::string name, uint8_t *base, uint64_t bytes, bool content, bool flags) {
   name = "rank " + std::to_string(rank) + " " + std::move(name);
-  auto area = std::make_unique<Area>(std::move(name), rank, base, bytes, true);
+  auto area = std::make_unique<Area>(std::move(name), rank, base, bytes, true, flags);
   if (content) shadow_.Initialise(*area);
   const auto at = running_ ? std::upper_bound(areas_.begin(), areas_.end(), base,
                                               [](const uint8_t *a, const auto &other) { return a < other->base; })

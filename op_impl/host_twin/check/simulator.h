@@ -236,7 +236,8 @@ class Simulator {
   ~Simulator();
 
   // Makes `bytes` of a rank's memory known under `name`, with content or not. Nothing else may be accessed.
-  void Register(uint32_t rank, std::string name, uint8_t *base, uint64_t bytes, bool content);
+  // `flags`: words by which cores and ranks tell each other something; all else is data.
+  void Register(uint32_t rank, std::string name, uint8_t *base, uint64_t bytes, bool content, bool flags = false);
 
   // What each rank's host does. It may call Launch, Touch and Pause.
   void Host(uint32_t rank, std::function<void()> body);
