@@ -16,6 +16,7 @@
 #include "host_twin/check/simulator.h"
 #include "moe_decode_dispatch/op_host/moe_decode_dispatch_tiling.h"
 #include "moe_prefill_dispatch/op_host/moe_prefill_dispatch_tiling.h"
+#include "past.h"
 #include "reference.h"
 
 namespace simulation {
@@ -134,7 +135,7 @@ class Memory {
 
 class Scenario {
  public:
-  explicit Scenario(uint64_t seed) : seed_(seed), random_(seed * 2654435761u + 1) {
+  explicit Scenario(uint64_t seed) : seed_(seed), random_(seed * 2654435761u + 1), past_(DrawPast(random_)) {
     Configure();
     MakeSteps();
   }
@@ -303,12 +304,13 @@ class Scenario {
     Configuration &c = config_;
     const bool of_kept = c.fault == Fault::kBadKept || c.fault == Fault::kUncombined || c.fault == Fault::kKeepsAlone;
     ConfigureLeave();
+    local_ = c.world_size > 1 && !many_ranks_ && c.rules.map.empty() && c.rules.shared_ranks == 0 && OneIn(4);
     const uint32_t number = of_kept ? 2 : many_ranks_ ? 1 : 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
     uint64_t most_rows = 1;
     for (uint32_t n = 0; n < number; ++n) {
       Step step;
-      step.prefill.assign(c.world_size, OneIn(2));
-      if (OneIn(2)) {  // each rank decides by itself
+      step.prefill.assign(c.world_size, OneIn(2) || (local_ && n == 0));
+      if (OneIn(2) && !(local_ && n == 0)) {  // each rank decides by itself
         const bool only_those_that_leave = n == c.leave_step && OneIn(2);
         for (uint32_t rank = 0; rank < c.world_size; ++rank) {
           step.prefill[rank] = only_those_that_leave ? !c.live[rank] : OneIn(2);
@@ -328,6 +330,7 @@ class Scenario {
       if (of_kept) step.combine = true;
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
         step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
+        if (local_) RouteToOwn(rank, &step.tokens.back());
         if (step.keeps) step.tokens.back() = WithOtherRows(steps_.back().tokens[rank]);
         if (n > c.leave_step && !c.live[rank]) step.tokens.back() = Tokens();
         if (residual) step.tokens.back().residual = Values(step.tokens.back().token_num);
@@ -417,6 +420,14 @@ class Scenario {
     return tokens;
   }
 
+  // To the rank's own experts only: it waits for no rows of others, and they for none of its own.
+  void RouteToOwn(uint32_t rank, Tokens *tokens) {
+    const uint64_t experts = ExpertsPerRank(Shape());
+    for (int64_t &id : tokens->expert_ids) {
+      if (id >= 0 && id < static_cast<int64_t>(config_.expert_num)) id = rank * experts + id % experts;
+    }
+  }
+
   // The same routing for other rows.
   Tokens WithOtherRows(Tokens tokens) {
     tokens.x = Values(tokens.token_num);
@@ -424,6 +435,7 @@ class Scenario {
     return tokens;
   }
 
+  uint64_t Epoch(uint64_t step) const { return past_.epoch + step + 1; }
   uint64_t IdNum() const { return config_.rules.LogicalNum() + config_.rules.special_expert_num; }
   uint64_t HiddenSize() const { return config_.row_bytes / ElementBytes(config_.dtype); }
 
@@ -527,6 +539,7 @@ class Scenario {
       words[kPooledPairs] = shape.pooled_pairs;
       words[kTimeoutUs] = kEndlessUs;
       std::memcpy(windows_[rank] + PeersOffset(shape), bases.data(), bases.size() * sizeof(uint64_t));
+      WritePast(past_, shape, windows_[rank], random_);
       const auto part = [&](const std::string &name, uint64_t offset, uint64_t bytes, bool content) {
         simulator_->Register(rank, "window." + name, windows_[rank] + offset, bytes, content);
       };
@@ -642,11 +655,11 @@ class Scenario {
       CheckCountsAfterError(rank, number, arguments.expert_token_nums);
       return false;
     }
-    Compare(rank, number, "epoch", header[kEpoch], number + 1);
+    Compare(rank, number, "epoch", header[kEpoch], Epoch(number));
     const auto keeps = [](const Step &s) { return s.keeps; };
     Compare(rank, number, "exchange", header[kExchange],
-            number + 1 - std::count_if(steps_.begin(), steps_.begin() + number + 1, keeps));
-    Compare(rank, number, "placed", header[kPlacedEpoch] == number + 1, !overflow);
+            past_.exchange + number + 1 - std::count_if(steps_.begin(), steps_.begin() + number + 1, keeps));
+    Compare(rank, number, "placed", header[kPlacedEpoch] == Epoch(number), !overflow);
     CheckVerdict(rank, number, overflow);
     if (overflow) {
       Compare(rank, number, "received rows", header[kReceivedRows], 0);
@@ -684,8 +697,8 @@ class Scenario {
       Overwrite(rank, CombineIds(arguments), RoutedId() * words, static_cast<int32_t>(FirstBadId() + Random(9)));
     }
     if (config_.fault == Fault::kBadPlan && last && faulty) {
-      const uint64_t field = Random(2) == 0 ? kPlanEpochLow : kPlanTokens;
-      Overwrite(rank, arguments.plan, field, 12345);
+      static const PlanField fields[] = {kPlanEpochLow, kPlanEpochHigh, kPlanTokens};
+      Overwrite(rank, arguments.plan, fields[Random(std::size(fields))], 12345);
     }
     return RunCombine(rank, number, step, arguments);
   }
@@ -1042,7 +1055,7 @@ class Scenario {
     if (untold == kNoStep && overflow) untold = step;
     if ((header[kVerdictCode] == kOverflow) != (untold != kNoStep)) Fail(rank, step, "the overflow verdict is wrong");
     if (untold == kNoStep) return;
-    Compare(rank, step, "the verdict's epoch", header[kVerdictEpoch], untold + 1);
+    Compare(rank, step, "the verdict's epoch", header[kVerdictEpoch], Epoch(untold));
     CheckVerdictOf(rank, step, header, steps_[untold].expected);
     if (config_.asynchronous) return;
     untold = kNoStep;
@@ -1131,7 +1144,8 @@ class Scenario {
     const Configuration &c = config_;
     static const char *const kDtypes[] = {"fp32", "fp16", "bf16"};
     const auto number = [](const char *name, uint64_t value) { return name + std::to_string(value); };
-    std::string text = number("R=", c.world_size) + number(" cores=", c.cores) + number(" E=", c.expert_num) +
+    std::string text = number("after epoch ", past_.epoch) + number(", exchange ", past_.exchange) +
+                       number(": R=", c.world_size) + number(" cores=", c.cores) + number(" E=", c.expert_num) +
                        number(" K=", c.top_k) + " " + kDtypes[c.dtype] + number(" row_bytes=", c.row_bytes) +
                        number(" capacity=", c.capacity) + number(" ids=", c.id_bytes) + number(" mask=", c.mask_kind) +
                        number(" buffers=", c.decode_buffer_bytes) + number("/", c.prefill.row_buffer_bytes) +
@@ -1153,6 +1167,7 @@ class Scenario {
     if (c.rules.special_expert_num > 0) text += number(" special=", c.rules.special_expert_num);
     if (c.quant_mode != kNotQuantised) text += number(" int8, smooth=", c.smooth_kind);
     if (c.drops) text += " drops";
+    if (local_) text += " local";
     if (c.keeps_stats) text += " stats";
     if (c.balanced) text += " balanced";
     if (c.leave_step < steps_.size()) {
@@ -1167,9 +1182,11 @@ class Scenario {
 
   uint64_t seed_;
   std::mt19937_64 random_;
+  Past past_;
   Configuration config_{};
   Observer *observer_ = nullptr;
   bool many_ranks_ = false;
+  bool local_ = false;  // no rank has rows for another
   bool two_absent_ = false;
   bool other_ids_ = false;
   bool other_mask_ = false;

@@ -11,6 +11,7 @@ constexpr uint32_t kMaxBlockCount = 4095;
 constexpr uint32_t kMaxBlockLen = 2097151;
 constexpr uint8_t kGarbage = 0xa5;
 constexpr uint32_t kPollsWithoutProgress = 48;  // a kernel looks for aborted peers less often than it polls
+constexpr uint32_t kPollsOfStall = 2;  // enough to see that nothing comes while another core or rank stalls
 constexpr uint64_t kMostSteps = 50'000'000;
 constexpr int64_t kMostLeaps = 64;  // of the clock, past all deadlines: a kernel that goes on waiting never ends
 
@@ -546,7 +547,7 @@ int64_t Core::ReadClock(Site site) {
   Note(site);
   if (polls_since_ != simulator_.progress_) polls_ = 0;
   polls_since_ = simulator_.progress_;
-  if (++polls_ >= kPollsWithoutProgress) simulator_.LeapIfStuck();
+  if (++polls_ >= simulator_.PollsInVain()) simulator_.LeapIfStuck();
   fiber_->Leave();
   return simulator_.now_;
 }
@@ -700,7 +701,9 @@ bool Core::MovePiece(Pipe &pipe, Instruction &move) {
     move.offset = 0;
     ++move.block;
   }
-  return move.block == move.blocks;
+  const bool over = move.block == move.blocks;
+  if (over && move.flag && move.remote && !in) simulator_.MayStall(*this);
+  return over;
 }
 
 std::string Core::Where(const uint8_t *local) const {
@@ -743,11 +746,13 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
   yield_in_ = pick({1, 4, 16});
   evict_in_ = pick({0, 2, 32});
   most_words_ = pick({1, 8, 64});
+  stalls_ = pick({0, 1, 2});
+  stall_in_ = pick({1, 4, 16});
   uint32_t slow_in = pick({0, 3, 12});
   if (options.even) {
     queue_length_ = 64;
     yield_in_ = 16;
-    evict_in_ = slow_in = 0;
+    evict_in_ = slow_in = stalls_ = 0;
     most_words_ = ~0u;
   }
   const auto slowness = [&] { return slow_in != 0 && Random(slow_in) == 0 ? pick({4, 16}) : 1; };
@@ -872,13 +877,47 @@ void Simulator::Fail(const std::string &report) {
   for (;;) Fiber::Current()->Leave();
 }
 
+// One core, or all of its rank with the host.
+void Simulator::MayStall(Core &core) {
+  if (stalls_ == 0 || !stalled_.empty() || Random(stall_in_) != 0) return;
+  --stalls_;
+  Rank &rank = ranks_[core.rank];
+  const bool all = Random(2) == 0;
+  if (all) Stall(rank.actor);
+  for (const auto &other : rank.cores) {
+    for (Pipe &pipe : other->pipes_) {
+      if (all || other.get() == &core) Stall(pipe.actor);
+    }
+  }
+}
+
+uint32_t Simulator::PollsInVain() const { return stalled_.empty() ? kPollsWithoutProgress : kPollsOfStall; }
+
+void Simulator::Stall(Actor &actor) {
+  const bool due = actor.ready >= 0;
+  Sleep(actor);
+  actor.stalled = true;
+  actor.due = due;
+  stalled_.push_back(&actor);
+}
+
+void Simulator::GoOn() {
+  for (Actor *actor : stalled_) {
+    actor->stalled = false;
+    if (actor->due) Wake(*actor);
+  }
+  stalled_.clear();
+}
+
 void Simulator::Wake(Actor &actor) {
-  if (actor.ready >= 0) return;
+  actor.due = true;
+  if (actor.ready >= 0 || actor.stalled) return;
   actor.ready = static_cast<int32_t>(ready_.size());
   ready_.push_back(&actor);
 }
 
 void Simulator::Sleep(Actor &actor) {
+  actor.due = false;
   if (actor.ready < 0) return;
   ready_.back()->ready = actor.ready;
   ready_[actor.ready] = ready_.back();
@@ -955,10 +994,11 @@ void Simulator::LeapIfStuck() {
     if (rank.actor.ready >= 0) return;
     for (const auto &core : rank.cores) {
       if (core->pipes_[PIPE_MTE3].actor.ready >= 0) return;
-      if (!core->running_ || core->at_barrier_) continue;
-      if (core->polls_ < kPollsWithoutProgress || core->polls_since_ != progress_) return;
+      if (!core->running_ || core->at_barrier_ || core->pipes_[PIPE_S].actor.stalled) continue;
+      if (core->polls_ < PollsInVain() || core->polls_since_ != progress_) return;
     }
   }
+  if (!stalled_.empty()) return GoOn();
   if (!options_.may_time_out) Fail("a wait that can never end:\n" + WhoWaits());
   if (now_ >= kMostLeaps * kTimeoutCycles) Fail("no end: cores go on waiting after their deadlines\n" + WhoWaits());
   now_ += kTimeoutCycles;
@@ -986,6 +1026,7 @@ std::string Simulator::Run() {
   running_ = true;
   try {
     while (hosts_running_ > 0 && report_.empty()) {
+      if (ready_.empty()) GoOn();
       if (ready_.empty()) Fail("deadlock: nothing can go on\n" + WhoWaits());
       if (Steps() > kMostSteps) Fail("no end: after " + std::to_string(kMostSteps) + " steps:\n" + WhoWaits());
       Step(Pick());

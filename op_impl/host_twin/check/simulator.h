@@ -72,6 +72,8 @@ struct Actor {
   uint32_t pipe = 0;           // of the core
   uint32_t host = 0;           // of the rank, if there is no core
   uint32_t slowness = 1;       // runs once in so many times that it could
+  bool stalled = false;        // does not go on, though it may be `due`
+  bool due = false;
   int32_t ready = -1;          // its place among those that can go on
 };
 
@@ -276,6 +278,9 @@ class Simulator {
     uint32_t pause = 0;
   };
 
+  void MayStall(Core &core);
+  void Stall(Actor &actor);
+  void GoOn();
   void Wake(Actor &actor);
   void Sleep(Actor &actor);
   Actor &Pick();
@@ -283,6 +288,7 @@ class Simulator {
   void FinishBarrier(Rank &rank);
   void FinishCore(Core &core);
   void LeapIfStuck();
+  uint32_t PollsInVain() const;  // of each core, until nothing can be on its way
   std::string WhoWaits() const;
   Area *Find(const uint8_t *address, uint64_t bytes);
   Area &Require(const uint8_t *address, uint64_t bytes, const char *does, Site site, Site caller);
@@ -304,6 +310,9 @@ class Simulator {
   uint32_t yield_in_;       // a scalar pipe lets others go on once in so many instructions
   uint32_t evict_in_;       // a cached line is lost once in so many uses; 0: never
   uint32_t most_words_;     // of a piece of a move, unless it lands whole
+  uint32_t stalls_;         // how often a core, or a whole rank, stalls for as long as the others can go on
+  uint32_t stall_in_;       //   when it has told another rank something, once in so many times
+  std::vector<Actor *> stalled_;
   int64_t now_ = 0;
   uint64_t commits_ = 0;
   uint64_t progress_ = 0;
