@@ -90,6 +90,7 @@ struct Configuration {
   Fault fault;
   uint32_t fault_rank;
   bool asynchronous;
+  bool fuses;  // some dispatches with the combine before
 };
 
 struct Step {
@@ -221,6 +222,7 @@ class Scenario {
     ConfigureRules();
     c.keeps_stats = OneIn(4);
     c.balanced = OneIn(3) || c.fault == Fault::kOtherSmooth;
+    c.fuses = OneIn(2) && c.fault == Fault::kNone && !c.keeps_stats && c.combine_cores == c.cores;
     c.leave_step = kNoStep;
     // the work split of op_host, or smaller buffers, so that short rows are cut too
     const uint64_t small = kUnit * (1 + Random(c.row_bytes / kUnit));
@@ -514,6 +516,7 @@ class Scenario {
     std::vector<uint64_t> bases;
     untold_verdict_.assign(config_.world_size, kNoStep);
     last_plan_.assign(config_.world_size, nullptr);
+    ahead_.resize(config_.world_size);
     read_bytes_.assign(config_.world_size, 0);
     for (uint32_t rank = 0; rank < config_.world_size; ++rank) {
       windows_.push_back(memory_->Raw(WindowBytes(shape)));
@@ -629,19 +632,15 @@ class Scenario {
 
   // False if nothing more can be done on this rank's window.
   bool RunStep(uint32_t rank, uint64_t number, const Step &step) {
-    Arguments arguments = MakeArguments(rank, step);
+    const bool launched = ahead_[rank] != nullptr;
+    const Arguments arguments = launched ? *ahead_[rank] : PrepareDispatch(rank, number);
+    ahead_[rank].reset();
     const bool faulty = rank == config_.fault_rank;
     const bool last = number + 1 == steps_.size();
-    if (step.keeps && !(config_.fault == Fault::kKeepsAlone && last && !faulty)) arguments.kept_plan = last_plan_[rank];
-    if (config_.fault == Fault::kBadKept && last && faulty && !other_ids_ && !other_mask_) {
-      static const PlanField fields[] = {kPlanExchangeLow, kPlanExchangeHigh, kPlanTokens, kPlanColumns, kPlanQuantMode,
-                                         kPlanRouting};
-      Overwrite(rank, arguments.kept_plan, fields[Random(std::size(fields))], 12345);
-    }
-    last_plan_[rank] = arguments.plan;
     if (config_.fault == Fault::kNoDispatch && faulty) return RunCombine(rank, number, step, arguments);
-    Launch(rank, step.prefill[rank] ? kPrefillDispatch : kDecodeDispatch, config_.cores,
-           [&] { CallDispatch(rank, step, arguments); });
+    if (!launched) {
+      Launch(rank, DispatchOf(rank, step), config_.cores, [&] { CallDispatch(rank, step, arguments); });
+    }
 
     const uint64_t *header = Header(rank);
     // As on an NPU, where the host looks after the combine only: it launches that all the same.
@@ -703,6 +702,17 @@ class Scenario {
     return RunCombine(rank, number, step, arguments);
   }
 
+  static Kernel DispatchOf(uint32_t rank, const Step &step) {
+    return step.prefill[rank] ? kPrefillDispatch : kDecodeDispatch;
+  }
+
+  // The dispatch of the next step may go right behind this combine, in one launch: no host and no end of a kernel holds
+  // up a core until the others are there. Not with statistics, to which a combine adds up to its end.
+  bool FusesNext(uint32_t rank, uint64_t number) {
+    const bool goes_on = number + 1 < steps_.size() && (number < config_.leave_step || config_.live[rank]);
+    return config_.fuses && goes_on && simulator_->Random(2) == 0;
+  }
+
   void Overwrite(uint32_t rank, uint8_t *tensor, uint64_t word, int32_t value) {
     std::memcpy(tensor + word * sizeof(value), &value, sizeof(value));
     simulator_->Touch(rank, tensor + word * sizeof(value), sizeof(value), true);
@@ -712,6 +722,21 @@ class Scenario {
     uint8_t *x, *expert_ids, *mask, *scales, *shared, *residual, *expand_idx, *expert_token_nums, *plan;
     uint8_t *physical_ids, *kept_plan, *smooth, *map, *replica_counts, *rank_mask, *alpha_1, *alpha_2, *v, *y;
   };
+
+  Arguments PrepareDispatch(uint32_t rank, uint64_t number) {
+    const Step &step = steps_[number];
+    Arguments arguments = MakeArguments(rank, step);
+    const bool last = number + 1 == steps_.size();
+    const bool keeps_alone = config_.fault == Fault::kKeepsAlone && last;
+    if (step.keeps && !(keeps_alone && rank != config_.fault_rank)) arguments.kept_plan = last_plan_[rank];
+    if (config_.fault == Fault::kBadKept && last && rank == config_.fault_rank && !other_ids_ && !other_mask_) {
+      static const PlanField fields[] = {kPlanExchangeLow, kPlanExchangeHigh, kPlanTokens, kPlanColumns, kPlanQuantMode,
+                                         kPlanRouting};
+      Overwrite(rank, arguments.kept_plan, fields[Random(std::size(fields))], 12345);
+    }
+    last_plan_[rank] = arguments.plan;
+    return arguments;
+  }
 
   Arguments MakeArguments(uint32_t rank, const Step &step) {
     const Tokens &tokens = step.tokens[rank];
@@ -826,7 +851,9 @@ class Scenario {
   uint32_t CombineIdBytes() const { return CombinesGivenIds() ? config_.id_bytes : sizeof(int32_t); }
 
   bool RunCombine(uint32_t rank, uint64_t number, const Step &step, const Arguments &a) {
-    LaunchCombine(rank, step, a, Experts(rank, step, config_.fault != Fault::kNoDispatch));
+    uint8_t *expand_x = Experts(rank, step, config_.fault != Fault::kNoDispatch);
+    if (FusesNext(rank, number)) ahead_[rank] = std::make_unique<Arguments>(PrepareDispatch(rank, number + 1));
+    LaunchCombine(rank, step, a, expand_x, ahead_[rank] ? &steps_[number + 1] : nullptr);
     if (!CheckError(rank, number, true)) return false;
     const Tokens &tokens = step.tokens[rank];
     read_bytes_[rank] += config_.keeps_stats ? RowsAway(rank, step.expected) * config_.row_bytes : 0;
@@ -860,7 +887,8 @@ class Scenario {
     return expand_x;
   }
 
-  void LaunchCombine(uint32_t rank, const Step &step, const Arguments &a, uint8_t *expand_x) {
+  void LaunchCombine(uint32_t rank, const Step &step, const Arguments &a, uint8_t *expand_x,
+                     const Step *next = nullptr) {
     const Tokens &tokens = step.tokens[rank];
     const SpecialExperts special = step.special.number;
     uint8_t *ori_x = special.copy + special.constant > 0 ? a.x : nullptr;
@@ -876,7 +904,11 @@ class Scenario {
                            CombineIdBytes(), config_.dtype, step.out_dtype, config_.tile_elements, special.zero,
                            special.copy, special.constant, step.special.alpha_rank);
       }
+      if (next != nullptr) CallDispatch(rank, *next, *ahead_[rank]);
     });
+    if (next == nullptr) return;
+    ++result_.kernels[DispatchOf(rank, *next)];
+    ++result_.rank_steps;
   }
 
   // --- checks ---
@@ -1170,6 +1202,7 @@ class Scenario {
     if (local_) text += " local";
     if (c.keeps_stats) text += " stats";
     if (c.balanced) text += " balanced";
+    if (c.fuses) text += " fused";
     if (c.leave_step < steps_.size()) {
       text += number(" from step ", c.leave_step) + " without";
       for (uint32_t rank = 0; rank < c.world_size; ++rank) text += c.live[rank] ? "" : number(" ", rank);
@@ -1193,6 +1226,7 @@ class Scenario {
   std::vector<Step> steps_;
   std::vector<uint8_t *> windows_;
   std::vector<uint8_t *> last_plan_;      // of each rank
+  std::vector<std::unique_ptr<Arguments>> ahead_;  // of each rank: of the next dispatch, if it is launched already
   std::vector<uint64_t> read_bytes_;
   std::vector<uint64_t> untold_verdict_;  // of each rank: the step, or kNoStep
   Simulator *simulator_ = nullptr;
