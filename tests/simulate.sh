@@ -6,11 +6,22 @@
 #   bash tests/simulate.sh --long     as many seeds as it takes for each kernel to run in 2,000
 #   bash tests/simulate.sh --seed N   one seed again, with its configuration
 #   bash tests/simulate.sh --quick M  the rules and seeds 1 to M
+#   bash tests/simulate.sh --plant NAME  a fault of tests/simulation/planted_faults.txt, or all of them: by which seed it
+#                                     is noticed; needs Python, too. Exit status 1 if one is not within 400 seeds
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 source "$repository/tests/simulation/compile.sh"
+
+if [[ ${1:-} == --plant ]]; then
+    plant=(${PYTHON:-python3} "$repository/tests/simulation/plant.py" "$build/op_impl")
+    cp -r "$repository/op_impl" "$build/op_impl"
+    "${plant[@]}"
+    build_woven "$build/op_impl"
+    "${plant[@]}" "$build/simulate" "${2:-all}"
+    exit
+fi
 
 start=$SECONDS
 compile "$repository"/op_impl/moe_*/op_kernel/*.cpp &

@@ -1,5 +1,6 @@
-# Sourced by tests/simulate.sh and tests/growth.sh, which have set `repository` and the folder `build`:
-# compile SOURCE.. puts the object file of each, named after it, into `build`.
+# Sourced by tests/simulate.sh, tests/growth.sh and tests/mutate.sh, which have set `repository` and the folder `build`:
+#   compile SOURCE..  puts the object file of each, named after it, into `build`
+#   build_woven COPY  builds `build`/simulate from a copy of op_impl in which MUTANT of the environment picks a change
 
 cxx=${CXX:-g++}
 command -v "$cxx" >/dev/null || { echo "no C++ compiler $cxx; install one (Debian: apt-get install g++)" >&2; exit 1; }
@@ -12,4 +13,16 @@ compile() {
     for source in "$@"; do
         "$cxx" "${flags[@]}" -c "$source" -o "$build/$(basename "$source").o"
     done
+}
+
+build_woven() {
+    local woven=$1
+    local plain=("${flags[@]}")
+    flags=(-include "$woven/mutant.h" "${flags[@]//$repository\/op_impl/$woven}")
+    compile "$woven"/moe_*/op_kernel/*.cpp "$woven/mutant.cc" &
+    compile "$repository"/tests/simulation/{scenario,main}.cc
+    flags=("${plain[@]}")
+    compile "$repository/op_impl/host_twin/check/simulator.cc"
+    wait $!
+    "$cxx" "$build"/{simulator,scenario,main,mutant}.cc.o "$build"/*.cpp.o -o "$build/simulate"
 }

@@ -107,12 +107,17 @@ def write(folder):
             chosen.append((mutant, number))
         path.write_text(weave(text, chosen), encoding="utf-8")
     (folder / "mutants.json").write_text(json.dumps(described), encoding="utf-8")
+    write_switch(folder)
+    print(f"{len(described)} mutants in {len(paths)} files")
+
+
+def write_switch(folder):
+    """What picks one of the changes that are woven into the copy: MUTANT in the sources, and in the environment."""
     header = "extern int moe_comm_mutant;\n#define MUTANT ::moe_comm_mutant\n"
     (folder / "mutant.h").write_text(header, encoding="utf-8")
     (folder / "mutant.cc").write_text(
         '#include <cstdlib>\nint moe_comm_mutant = std::getenv("MUTANT") ? std::atoi(std::getenv("MUTANT")) : -1;\n',
         encoding="utf-8")
-    print(f"{len(described)} mutants in {len(paths)} files")
 
 
 def weave(text, chosen):
@@ -161,9 +166,9 @@ def explanations():
     return known
 
 
-def trial(program, number):
+def trial(program, number, seeds):
     """(was it reported, by what, under which seed) of one mutant."""
-    limited = ["bash", "-c", 'ulimit -t "$0" && exec "$@"', str(SECONDS), program, "--seeds", str(SEEDS)]
+    limited = ["bash", "-c", 'ulimit -t "$0" && exec "$@"', str(SECONDS), program, "--seeds", str(seeds)]
     result = subprocess.run(limited, env={**os.environ, "MUTANT": str(number)}, capture_output=True, text=True,
                             check=False)
     if result.returncode == 0:
@@ -183,7 +188,7 @@ def run(folder, program):
     start = time.monotonic()
     chosen = [(n, m) for n, m in enumerate(described) if not only or n in only]
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
-    trials = {number: pool.submit(trial, program, number) for number, mutant in chosen
+    trials = {number: pool.submit(trial, program, number, SEEDS) for number, mutant in chosen
               if (mutant["file"], mutant["kind"], mutant["source"]) not in known}
     for number, mutant in chosen:
         name = f"{number:3} {mutant['file']}:{mutant['line']} {mutant['kind']}: {mutant['source'][:70]}"

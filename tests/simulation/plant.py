@@ -1,0 +1,68 @@
+"""Faults of planted_faults.txt in the kernels: all are woven into a copy of them, in which a variable picks one.
+
+    python plant.py COPY                 weaves them into the folder COPY, a copy of op_impl
+    python plant.py COPY PROGRAM [NAME]  runs PROGRAM, the simulation that was built from it, with the fault NAME or with
+                                         each; prints by which seed it is noticed, exit status 1 if one is not
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from mutate import trial, write_switch
+
+LIST = Path(__file__).resolve().parent / "planted_faults.txt"
+SEEDS = 400
+
+
+def faults():
+    """name -> (what is wrong, [(file, piece, replacement)])."""
+    found = {}
+    for entry in LIST.read_text(encoding="utf-8").split("\n\n"):
+        lines = [line for line in entry.splitlines() if not line.startswith("#")]
+        if lines:
+            name, wrong = lines[0].split(" | ")
+            places = [place.split(" | ", 1) for place in lines[1::2]]
+            found[name] = wrong, [(*place, new) for place, new in zip(places, lines[2::2])]
+    return found
+
+
+def weave(text, piece, replacement, number):
+    """The text with both forms of what is within {{ }}, a statement or an expression, wherever the piece stands."""
+    parts = [r"\s*".join(re.escape(word) for word in part.split()) for part in re.split(r"{{|}}", piece)]
+    choice = "if (MUTANT == %d) { %s } else { %s }" if ";}}" in piece else "(MUTANT == %d ? (%s) : (%s))"
+    return re.subn(r"(%s\s*)(%s)(?=\s*%s)" % tuple(parts), lambda m: m[1] + choice % (number, replacement, m[2]), text)
+
+
+def write(folder):
+    for number, (name, (_, places)) in enumerate(faults().items()):
+        for file, piece, replacement in places:
+            path = folder / file
+            text, times = weave(path.read_text(encoding="utf-8"), piece, replacement, number)
+            if times == 0:
+                sys.exit(f"planted_faults.txt: {name}: {file} has no piece {piece!r} any more")
+            path.write_text(text, encoding="utf-8")
+    write_switch(folder)
+
+
+def run(program, only):
+    known = faults()
+    if only not in ("all", *known):
+        sys.exit(f"no fault {only!r} in planted_faults.txt; there are: all, {', '.join(known)}")
+    unnoticed = 0
+    for number, (name, (wrong, _)) in enumerate(known.items()):
+        if only not in ("all", name):
+            continue
+        noticed, report, seed = trial(program, number, SEEDS)
+        unnoticed += not noticed
+        print(f"{name}: {wrong}\n    {f'seed {seed}: {report}' if noticed else f'NOT NOTICED in {SEEDS} seeds'}", flush=True)
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        write(Path(sys.argv[1]))
+    elif len(sys.argv) in (3, 4):
+        sys.exit(run(sys.argv[2], *sys.argv[3:] or ["all"]))
+    else:
+        sys.exit(__doc__)
