@@ -13,11 +13,13 @@
 #include "common/plan_layout.h"
 #include "common/quant_mode.h"
 #include "common/replica_policy.h"
+#include "common/resume_protocol.h"
 #include "host_twin/check/simulator.h"
 #include "moe_decode_dispatch/op_host/moe_decode_dispatch_tiling.h"
 #include "moe_prefill_dispatch/op_host/moe_prefill_dispatch_tiling.h"
 #include "past.h"
 #include "reference.h"
+#include "resuming_host.h"
 
 namespace simulation {
 namespace {
@@ -30,10 +32,11 @@ constexpr uint64_t kNoStep = ~uint64_t{0};
 constexpr uint64_t kMaxTokens = 200;                // of a rank, if prefill is balanced
 constexpr uint64_t kUnit = 32;                      // of rows and buffers
 
-// What one rank does wrong. All but kBadId and kNoDispatch happen in the last step,
-// those from kBadRow on in its combine.
+// What one rank does wrong. All but kBadId and kNoDispatch happen in the last step before the ranks resume, those from
+// kBadRow on in its combine.
 enum class Fault {
-  kNone, kAbsent, kAbsentCombine, kBadId, kBadMap, kOtherQuantMode, kOtherMap, kOtherSmooth, kKeepsAlone, kNoDispatch, kTwice, kBadRow,
+  kNone, kAbsent, kAbsentCombine, kKilled, kBadId, kBadMap, kOtherQuantMode, kOtherMap, kOtherSmooth, kKeepsAlone,
+  kNoDispatch, kTwice, kBadRow,
   kBadCombineId, kBadPlan, kBadKept, kUncombined,
   kOtherMask, kBadMask, kCount
 };
@@ -45,6 +48,7 @@ const FaultKind kFaults[] = {
     {"none", kOk},
     {"absent from the last dispatch", kOk},
     {"absent from the last combine", kOk},
+    {"killed in the last step", kOk},
     {"an expert id out of range", kExpertIdRange},
     {"a placement map that is not valid", kBadMap},
     {"another quant_mode", kDisagree},
@@ -147,6 +151,7 @@ class Scenario {
       AddStep({std::vector<bool>(size.ranks, prefill), true, false, {}, {}, {}}, size.tokens);
       config_.capacity = std::max(config_.capacity, steps_.back().expected.most_rows);
     }
+    fault_step_ = steps_.size() - 1;
   }
 
   Result Run() {
@@ -204,6 +209,8 @@ class Scenario {
     if (c.fault != Fault::kNone && OneIn(5)) c.fault = Fault::kBadKept;  // it has many ways
     if (c.fault != Fault::kNone && c.rules.shared_experts > 0 && OneIn(5)) c.fault = Fault::kBadRow;
     two_absent_ = late_tiles;
+    if (c.fault != Fault::kNone && OneIn(6)) c.fault = Fault::kKilled;
+    if (c.fault != Fault::kNone && OneIn(10)) c.fault = Fault::kBadPlan;
     if (late_tiles) c.fault = Fault::kAbsent;
     c.fault_rank = Random(late_tiles ? c.world_size - 1 : c.world_size);
     c.asynchronous = OneIn(3);
@@ -306,10 +313,13 @@ class Scenario {
     Configuration &c = config_;
     const bool of_kept = c.fault == Fault::kBadKept || c.fault == Fault::kUncombined || c.fault == Fault::kKeepsAlone;
     ConfigureLeave();
-    local_ = c.world_size > 1 && !many_ranks_ && c.rules.map.empty() && c.rules.shared_ranks == 0 && OneIn(4);
-    const uint32_t number = of_kept ? 2 : many_ranks_ ? 1 : 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
+    const bool plain = !many_ranks_ && c.fault == Fault::kNone && c.rules.map.empty() && c.rules.shared_ranks == 0;
+    local_ = c.world_size > 1 && plain && OneIn(3);
+    uint32_t number = of_kept ? 2 : many_ranks_ ? 1 : 1 + Random(c.row_bytes > 2048 || c.expert_num > 400 ? 2 : 4);
+    if (local_) number = std::max(number, 3u);
+    ConfigureResume(number);
     uint64_t most_rows = 1;
-    for (uint32_t n = 0; n < number; ++n) {
+    for (uint32_t n = 0; n < number + resumed_steps_; ++n) {
       Step step;
       step.prefill.assign(c.world_size, OneIn(2) || (local_ && n == 0));
       if (OneIn(2) && !(local_ && n == 0)) {  // each rank decides by itself
@@ -327,14 +337,17 @@ class Scenario {
       const bool residual = OneIn(3);
       step.out_dtype = OneIn(2) ? c.dtype : static_cast<uint32_t>(Random(kDtypeCount));
       step.special = MakeSpecial();
-      step.keeps = n > 0 && n != c.leave_step && AllPrefill(steps_.back()) && steps_.back().combine && (of_kept || OneIn(2));
-      if (of_kept || step.keeps) step.prefill.assign(c.world_size, true);
-      if (of_kept) step.combine = true;
+      step.keeps = n > 0 && n != c.leave_step && n != number && AllPrefill(steps_.back()) && steps_.back().combine &&
+                   (of_kept || OneIn(2));
+      const bool of_fault = of_kept && n < number;
+      if (of_fault || step.keeps) step.prefill.assign(c.world_size, true);
+      if (of_fault) step.combine = true;
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
         step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
         if (local_) RouteToOwn(rank, &step.tokens.back());
         if (step.keeps) step.tokens.back() = WithOtherRows(steps_.back().tokens[rank]);
         if (n > c.leave_step && !c.live[rank]) step.tokens.back() = Tokens();
+        if (n >= number && !resuming_[rank]) step.tokens.back() = Tokens();
         if (residual) step.tokens.back().residual = Values(step.tokens.back().token_num);
       }
       if (c.smooth_kind != kNoSmooth) {
@@ -343,9 +356,12 @@ class Scenario {
           step.smooth.push_back(static_cast<float>(1 + Random(64)) / 32);
         }
       }
-      if (n >= c.leave_step) c.rules.live = c.live;
+      c.rules.live = LiveIn(n);
       if (n == c.leave_step || (n > c.leave_step && OneIn(2))) step.rank_mask = c.live;
-      if (n < c.leave_step && OneIn(6)) step.rank_mask.assign(c.world_size, 1);
+      if (n < c.leave_step && OneIn(6)) {
+        step.rank_mask = LiveIn(n);
+        step.rank_mask.resize(c.world_size, 1);
+      }
       step.expected = Dispatch(step.tokens, c.rules);
       most_rows = std::max(most_rows, step.expected.most_rows);
       steps_.push_back(std::move(step));
@@ -355,18 +371,18 @@ class Scenario {
                                                                : most_rows + (OneIn(2) ? 0 : Random(9));
     if (c.drops) config_.rules.drop_beyond = config_.capacity;
     for (Step &step : steps_) {
-      c.rules.live = static_cast<uint64_t>(&step - steps_.data()) >= c.leave_step ? c.live : std::vector<uint8_t>();
+      c.rules.live = LiveIn(&step - steps_.data());
       if (c.drops) step.expected = Dispatch(step.tokens, c.rules);
       if (c.drops) step.expected.most_rows = std::min(step.expected.most_rows, config_.capacity);
       for (const std::vector<Row> &rows : step.expected.rows) step.outputs.push_back(Values(rows.size()));
     }
-    Step &last = steps_.back();
+    Step &last = FaultStep();
     for (Step &step : steps_) step.keeps = step.keeps && step.expected.most_rows <= config_.capacity;
     if (of_kept && !last.keeps) config_.fault = Fault::kNone;
     const bool only_expert_rank = c.world_size - c.rules.shared_ranks == 1;
     if (c.fault == Fault::kBadKept && OneIn(4)) RouteOtherwise();
     if (c.fault == Fault::kBadKept && !other_ids_ && !only_expert_rank) other_mask_ = OneIn(4);
-    if (c.fault == Fault::kUncombined) steps_[steps_.size() - 2].combine = false;
+    if (c.fault == Fault::kUncombined) steps_[fault_step_ - 1].combine = false;
     // without an exchange a rank does not learn what the others do that it has no rows of
     if (c.fault != Fault::kNone && !of_kept) last.keeps = false;
     const bool combines = last.combine && last.expected.most_rows <= config_.capacity;
@@ -378,7 +394,38 @@ class Scenario {
     if (in_combine && !(combines && RoutedPair() >= 0)) config_.fault = Fault::kNone;
     const bool any_combine = c.fault == Fault::kBadPlan || c.fault == Fault::kTwice;
     if (any_combine && !combines) config_.fault = Fault::kNone;
+    if (config_.fault == Fault::kNone && resumed_steps_ > 0) ForgetResume();
   }
+
+  // Step `fault_step_` is the last before the ranks resume. Then those that have not ended go on, if one has experts.
+  void ConfigureResume(uint32_t steps) {
+    const Configuration &c = config_;
+    fault_step_ = steps - 1;
+    resumed_steps_ = c.fault == Fault::kNone || OneIn(3) ? 0 : 1 + Random(2);
+    uint32_t with_experts = 0;
+    for (uint32_t rank = 0; rank < c.world_size; ++rank) {
+      resuming_.push_back(!Ends(rank));
+      with_experts += resuming_[rank] && rank >= c.rules.shared_ranks;
+    }
+    if (with_experts == 0) resumed_steps_ = 0;
+  }
+  // The fault could not be planted.
+  void ForgetResume() {
+    steps_.resize(fault_step_ + 1);
+    resumed_steps_ = 0;
+  }
+  // Whether the rank ends with the fault.
+  bool Ends(uint32_t rank) const {
+    if (config_.fault == Fault::kAbsent) return IsAbsent(rank);
+    return (config_.fault == Fault::kAbsentCombine || config_.fault == Fault::kKilled) && rank == config_.fault_rank;
+  }
+  // The ranks that have rows in a step; none: all.
+  std::vector<uint8_t> LiveIn(uint64_t step) const {
+    if (step >= config_.leave_step) return config_.live;
+    return step > fault_step_ ? std::vector<uint8_t>(resuming_.begin(), resuming_.end()) : std::vector<uint8_t>();
+  }
+  Step &FaultStep() { return steps_[fault_step_]; }
+  const Step &FaultStep() const { return steps_[fault_step_]; }
 
   // Some ranks leave, one that holds experts stays.
   void ConfigureLeave() {
@@ -437,7 +484,14 @@ class Scenario {
     return tokens;
   }
 
-  uint64_t Epoch(uint64_t step) const { return past_.epoch + step + 1; }
+  uint64_t Epoch(uint64_t step) const {
+    return step > fault_step_ ? resumed_.epoch + step - fault_step_ : past_.epoch + step + 1;
+  }
+  uint64_t Exchange(uint64_t step) const {
+    uint64_t exchange = step > fault_step_ ? resumed_.exchange : past_.exchange;
+    for (uint64_t n = step > fault_step_ ? fault_step_ + 1 : 0; n <= step; ++n) exchange += !steps_[n].keeps;
+    return exchange;
+  }
   uint64_t IdNum() const { return config_.rules.LogicalNum() + config_.rules.special_expert_num; }
   uint64_t HiddenSize() const { return config_.row_bytes / ElementBytes(config_.dtype); }
 
@@ -456,8 +510,8 @@ class Scenario {
   int64_t FirstBadId() const { return config_.expert_num + Total(config_.special); }
 
   void PlantBadId() {
-    for (Step &step : steps_) {
-      Tokens &tokens = step.tokens[config_.fault_rank];
+    for (uint64_t n = 0; n <= fault_step_; ++n) {
+      Tokens &tokens = steps_[n].tokens[config_.fault_rank];
       if (tokens.token_num == 0) continue;
       const uint64_t pair = Random(tokens.expert_ids.size());
       tokens.expert_ids[pair] = IdNum() + Random(1000);
@@ -472,7 +526,7 @@ class Scenario {
 
   // One token of a rank that keeps its plan goes another way.
   void RouteOtherwise() {
-    Tokens &tokens = steps_.back().tokens[config_.fault_rank];
+    Tokens &tokens = FaultStep().tokens[config_.fault_rank];
     std::vector<uint64_t> active;
     for (uint64_t pair = 0; pair < tokens.active.size(); ++pair) {
       if (tokens.active[pair]) active.push_back(pair);
@@ -485,7 +539,7 @@ class Scenario {
 
   // The place in expand_idx of an expert's pair of the last step's tokens that has a row, or -1.
   int64_t RoutedPair() const {
-    const std::vector<int32_t> &expand_idx = steps_.back().expected.expand_idx[config_.fault_rank];
+    const std::vector<int32_t> &expand_idx = FaultStep().expected.expand_idx[config_.fault_rank];
     for (size_t i = 0; i < expand_idx.size(); ++i) {
       if (expand_idx[i] >= 0 && i % config_.rules.Columns() < config_.top_k) return static_cast<int64_t>(i);
     }
@@ -493,7 +547,7 @@ class Scenario {
   }
   // The place of a shared expert's row, or -1.
   int64_t SharedPair() const {
-    const std::vector<int32_t> &expand_idx = steps_.back().expected.expand_idx[config_.fault_rank];
+    const std::vector<int32_t> &expand_idx = FaultStep().expected.expand_idx[config_.fault_rank];
     for (size_t i = 0; i < expand_idx.size(); ++i) {
       if (expand_idx[i] >= 0 && i % config_.rules.Columns() >= config_.top_k) return static_cast<int64_t>(i);
     }
@@ -578,9 +632,10 @@ class Scenario {
       }
       part("live", LiveOffset(shape), config_.world_size, false);
       flags("aborted", AbortedOffset(shape), config_.world_size * kLineBytes);
+      flags("meeting", MeetingOffset(shape, 0), config_.world_size * kLineBytes);
+      flags("records", RecordsOffset(), config_.cores * kLineBytes);
       for (uint64_t block = 0; block < config_.cores; ++block) {
         const std::string number = "[" + std::to_string(block) + "]";
-        flags("record" + number, RecordOffset(block), kLineBytes);
         part("histogram" + number, HistogramOffset(shape, block), table, false);
         part("next_rows" + number, NextRowsOffset(shape, block), table, false);
         part("note" + number, NoteOffset(shape, block), kLineBytes, false);
@@ -608,14 +663,38 @@ class Scenario {
   // --- the host of one rank ---
 
   void RunRank(uint32_t rank) {
-    for (uint64_t number = 0; number < steps_.size(); ++number) {
+    RunSteps(rank, 0, fault_step_);
+    if (resumed_steps_ == 0 || Ends(rank)) return;
+    Resume(rank);
+    RunSteps(rank, fault_step_ + 1, steps_.size() - 1);
+  }
+
+  void RunSteps(uint32_t rank, uint64_t first, uint64_t last) {
+    for (uint64_t number = first; number <= last; ++number) {
       const Step &step = steps_[number];
       if (observer_ == nullptr && simulator_->Random(3) == 0) simulator_->Pause(1 + simulator_->Random(2000));
-      const bool last = number + 1 == steps_.size();
-      if (config_.fault == Fault::kAbsent && last && IsAbsent(rank)) return;
+      if (config_.fault == Fault::kAbsent && number == fault_step_ && IsAbsent(rank)) return;
+      if (config_.fault == Fault::kKilled && number == fault_step_ && rank == config_.fault_rank) {
+        simulator_->Doom(rank, simulator_->Random(3 * config_.world_size + 12));
+      }
       if (number > config_.leave_step && !config_.live[rank]) return;
       if (!RunStep(rank, number, step)) return;
     }
+  }
+
+  // All ranks that have not ended come here, whether they have seen the failure or not.
+  void Resume(uint32_t rank) {
+    for (uint32_t other = 0; other < config_.world_size; ++other) {
+      if (!resuming_[other]) simulator_->AwaitEnd(rank, other);
+    }
+    ResumingHost host(*simulator_, rank);
+    const WindowShape shape = Shape();
+    ResumeProtocol<ResumingHost>(host, windows_[rank], shape, rank, resuming_).Run();
+    const uint64_t *header = Header(rank);
+    if (resumed_.epoch == 0) resumed_ = {header[kEpoch], header[kExchange]};
+    Compare(rank, fault_step_, "the epoch to go on from", header[kEpoch], resumed_.epoch);
+    Compare(rank, fault_step_, "the exchange to go on from", header[kExchange], resumed_.exchange);
+    untold_verdict_[rank] = kNoStep;
   }
 
   void Launch(uint32_t rank, Kernel kernel, uint32_t cores, std::function<void()> body) {
@@ -636,8 +715,8 @@ class Scenario {
     const Arguments arguments = launched ? *ahead_[rank] : PrepareDispatch(rank, number);
     ahead_[rank].reset();
     const bool faulty = rank == config_.fault_rank;
-    const bool last = number + 1 == steps_.size();
-    if (config_.fault == Fault::kNoDispatch && faulty) return RunCombine(rank, number, step, arguments);
+    const bool last = number == fault_step_;
+    if (config_.fault == Fault::kNoDispatch && faulty && number <= fault_step_) return RunCombine(rank, number, step, arguments);
     if (!launched) {
       Launch(rank, DispatchOf(rank, step), config_.cores, [&] { CallDispatch(rank, step, arguments); });
     }
@@ -645,7 +724,7 @@ class Scenario {
     const uint64_t *header = Header(rank);
     // As on an NPU, where the host looks after the combine only: it launches that all the same.
     const bool overflow = step.expected.most_rows > config_.capacity;
-    const bool absent = config_.fault == Fault::kAbsentCombine && faulty;
+    const bool absent = config_.fault == Fault::kAbsentCombine && faulty && last;
     const bool launch_anyway = config_.asynchronous && step.combine && !absent;
     if (launch_anyway && (overflow || Record(rank) != nullptr)) {
       LaunchCombine(rank, step, arguments, Experts(rank, step, false));
@@ -655,9 +734,7 @@ class Scenario {
       return false;
     }
     Compare(rank, number, "epoch", header[kEpoch], Epoch(number));
-    const auto keeps = [](const Step &s) { return s.keeps; };
-    Compare(rank, number, "exchange", header[kExchange],
-            past_.exchange + number + 1 - std::count_if(steps_.begin(), steps_.begin() + number + 1, keeps));
+    Compare(rank, number, "exchange", header[kExchange], Exchange(number));
     Compare(rank, number, "placed", header[kPlacedEpoch] == Epoch(number), !overflow);
     CheckVerdict(rank, number, overflow);
     if (overflow) {
@@ -673,8 +750,8 @@ class Scenario {
     CheckBytes(rank, number, "physical_expert_ids", arguments.physical_ids, step.expected.physical_ids[rank].data(),
                step.expected.physical_ids[rank].size() * sizeof(int32_t));
     CheckRows(rank, number, step);
-    if (config_.drops) CheckDropped(rank, number);
-    CheckSums(rank, number);
+    if (config_.drops && number <= fault_step_) CheckDropped(rank, number);
+    if (number <= fault_step_) CheckSums(rank, number);
     if (step.prefill[rank]) CheckPlan(rank, number, step, arguments.plan);
     if (config_.balanced) CheckBalance(rank, number, step);
 
@@ -696,7 +773,7 @@ class Scenario {
       Overwrite(rank, CombineIds(arguments), RoutedId() * words, static_cast<int32_t>(FirstBadId() + Random(9)));
     }
     if (config_.fault == Fault::kBadPlan && last && faulty) {
-      static const PlanField fields[] = {kPlanEpochLow, kPlanEpochHigh, kPlanTokens};
+      static const PlanField fields[] = {kPlanEpochLow, kPlanEpochHigh, kPlanEpochHigh, kPlanTokens};
       Overwrite(rank, arguments.plan, fields[Random(std::size(fields))], 12345);
     }
     return RunCombine(rank, number, step, arguments);
@@ -726,7 +803,7 @@ class Scenario {
   Arguments PrepareDispatch(uint32_t rank, uint64_t number) {
     const Step &step = steps_[number];
     Arguments arguments = MakeArguments(rank, step);
-    const bool last = number + 1 == steps_.size();
+    const bool last = number == fault_step_;
     const bool keeps_alone = config_.fault == Fault::kKeepsAlone && last;
     if (step.keeps && !(keeps_alone && rank != config_.fault_rank)) arguments.kept_plan = last_plan_[rank];
     if (config_.fault == Fault::kBadKept && last && rank == config_.fault_rank && !other_ids_ && !other_mask_) {
@@ -782,14 +859,14 @@ class Scenario {
       replica_counts.push_back(static_cast<int32_t>(replicas.size()));
       map.resize(replica_counts.size() * config_.max_replicas, -1);
     }
-    if (rank == config_.fault_rank && &step == &steps_.back()) PlantBadMap(&map, &replica_counts);
+    if (rank == config_.fault_rank && &step == &FaultStep()) PlantBadMap(&map, &replica_counts);
     a.map = map.empty() ? nullptr : tensor("logical_to_physical_map", map.size() * sizeof(int32_t), map.data());
     a.replica_counts = map.empty() ? nullptr
                                    : tensor("logical_replica_count", replica_counts.size() * sizeof(int32_t),
                                             replica_counts.data());
     a.kept_plan = nullptr;
     std::vector<uint8_t> mask = step.rank_mask;
-    if (rank == config_.fault_rank && &step == &steps_.back()) PlantBadMask(rank, &mask);
+    if (rank == config_.fault_rank && &step == &FaultStep()) PlantBadMask(rank, &mask);
     a.rank_mask = mask.empty() ? nullptr : tensor("rank_mask", mask.size(), mask.data());
     a.physical_ids = tensor("physical_expert_ids", pairs * sizeof(int32_t), nullptr);
     a.y = tensor("y", tokens.token_num * ResultBytes(step), nullptr);
@@ -834,7 +911,7 @@ class Scenario {
 
   // Of the rank that has another.
   uint32_t QuantMode(uint32_t rank, const Step &step) const {
-    const bool other = config_.fault == Fault::kOtherQuantMode && rank == config_.fault_rank && &step == &steps_.back();
+    const bool other = config_.fault == Fault::kOtherQuantMode && rank == config_.fault_rank && &step == &FaultStep();
     return other ? kDynamicInt8 - config_.quant_mode : config_.quant_mode;
   }
 
@@ -851,13 +928,13 @@ class Scenario {
   uint32_t CombineIdBytes() const { return CombinesGivenIds() ? config_.id_bytes : sizeof(int32_t); }
 
   bool RunCombine(uint32_t rank, uint64_t number, const Step &step, const Arguments &a) {
-    uint8_t *expand_x = Experts(rank, step, config_.fault != Fault::kNoDispatch);
+    uint8_t *expand_x = Experts(rank, step, config_.fault != Fault::kNoDispatch || number > fault_step_);
     if (FusesNext(rank, number)) ahead_[rank] = std::make_unique<Arguments>(PrepareDispatch(rank, number + 1));
     LaunchCombine(rank, step, a, expand_x, ahead_[rank] ? &steps_[number + 1] : nullptr);
     if (!CheckError(rank, number, true)) return false;
     const Tokens &tokens = step.tokens[rank];
     read_bytes_[rank] += config_.keeps_stats ? RowsAway(rank, step.expected) * config_.row_bytes : 0;
-    Compare(rank, number, "read bytes", Header(rank)[kReadBytes], read_bytes_[rank]);
+    if (number <= fault_step_) Compare(rank, number, "read bytes", Header(rank)[kReadBytes], read_bytes_[rank]);
     Compare(rank, number, "copied bytes", Header(rank)[kCopiedBytes], step.in_place ? 0 : step.outputs[rank].size());
     for (uint32_t token = 0; token < tokens.token_num; ++token) {
       const std::vector<uint8_t> y =
@@ -943,9 +1020,9 @@ class Scenario {
 
   // False if the rank has given up as it should.
   bool CheckError(uint32_t rank, uint64_t step, bool combine) {
-    const bool last = step + 1 == steps_.size();
+    const bool last = step == fault_step_;
     const bool faulty = rank == config_.fault_rank;
-    const Fault fault = config_.fault;
+    const Fault fault = step > fault_step_ ? Fault::kNone : config_.fault;
     const int64_t own_code = kFaults[static_cast<int>(fault)].code;
     const int64_t *record = Record(rank);
     if (record == nullptr) {
@@ -959,7 +1036,8 @@ class Scenario {
       return true;
     }
     const int64_t *detail = record + kDetail;
-    const bool absent = fault == Fault::kAbsent || fault == Fault::kAbsentCombine;
+    const bool killed = fault == Fault::kKilled;
+    const bool absent = fault == Fault::kAbsent || fault == Fault::kAbsentCombine || killed;
     bool right = false;
     if (fault == Fault::kNone) {
       right = false;
@@ -969,8 +1047,10 @@ class Scenario {
     } else if (fault == Fault::kUncombined) {
       right = record[kCode] == kKeptPlan ||
               (record[kCode] == kPeerAborted && (detail[1] == kKeptPlan || detail[1] == kPeerAborted));
-    } else if (faulty) {
+    } else if (faulty && !killed) {
       right = record[kCode] == own_code;
+    } else if (killed && record[kCode] == kTimedOut) {  // of the killed rank, or of one that has given up for it
+      right = true;
     } else if (record[kCode] == kTimedOut) {  // all others take part, so that only the absent one can be missing
       const bool both = detail[0] + detail[1] == config_.fault_rank + config_.world_size - 1;  // in either order
       right = absent && record[kCount] == 1 + two_absent_ && IsAbsent(static_cast<uint32_t>(detail[0])) &&
@@ -978,7 +1058,7 @@ class Scenario {
     } else if (record[kCode] == kPeerAborted && detail[0] == config_.fault_rank) {
       right = !absent && detail[1] == own_code;
     } else if (record[kCode] == kPeerAborted) {
-      right = detail[1] == kPeerAborted || (absent && detail[1] == kTimedOut && IsAbsent(static_cast<uint32_t>(detail[3])));
+      right = detail[1] == kPeerAborted || (absent && detail[1] == kTimedOut && (killed || IsAbsent(static_cast<uint32_t>(detail[3]))));
     }
     if (!right) {
       std::string text = "the error record";
@@ -1149,9 +1229,10 @@ class Scenario {
     for (const std::vector<Row> &rows : step.expected.rows) {
       for (const Row &row : rows) ++load[row.source];
     }
+    const std::vector<uint8_t> live = LiveIn(number);
     std::vector<uint32_t> pool;
     for (uint32_t other = 0; other < config_.world_size; ++other) {
-      if (step.prefill[other] && (number < config_.leave_step || config_.live[other])) pool.push_back(other);
+      if (step.prefill[other] && (live.empty() || live[other])) pool.push_back(other);
     }
     int64_t total = 0;
     for (const uint32_t other : pool) total += load[other];
@@ -1184,6 +1265,7 @@ class Scenario {
                        number("x", c.prefill.batch_tokens) + number("/", c.tile_elements) + " T=";
     for (const Step &step : steps_) {
       const bool mixed = !AllPrefill(step) && std::count(step.prefill.begin(), step.prefill.end(), true) > 0;
+      if (&step == &FaultStep() + 1) text += "resumed ";
       text += step.keeps ? "kept[" : mixed ? "mixed[" : step.prefill[0] ? "prefill[" : "decode[";
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
         text += (mixed && step.prefill[rank] ? "prefill " : "") + std::to_string(step.tokens[rank].token_num) + ",";
@@ -1219,6 +1301,10 @@ class Scenario {
   Configuration config_{};
   Observer *observer_ = nullptr;
   bool many_ranks_ = false;
+  uint64_t fault_step_ = 0;
+  uint32_t resumed_steps_ = 0;    // after it
+  std::vector<bool> resuming_;    // of each rank: whether it goes on then
+  Past resumed_;                  // where the ranks have agreed to go on
   bool local_ = false;  // no rank has rows for another
   bool two_absent_ = false;
   bool other_ids_ = false;

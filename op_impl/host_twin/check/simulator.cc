@@ -701,6 +701,8 @@ bool Core::MovePiece(Pipe &pipe, Instruction &move) {
     move.offset = 0;
     ++move.block;
   }
+  Simulator::Rank &own = simulator_.ranks_[rank];
+  if (move.remote && !in && own.ends_in > 0 && --own.ends_in == 0) simulator_.End(own);
   const bool over = move.block == move.blocks;
   if (over && move.flag && move.remote && !in) simulator_.MayStall(*this);
   return over;
@@ -746,8 +748,8 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
   yield_in_ = pick({1, 4, 16});
   evict_in_ = pick({0, 2, 32});
   most_words_ = pick({1, 8, 64});
-  stalls_ = pick({0, 1, 2});
-  stall_in_ = pick({1, 4, 16});
+  stalls_ = pick({0, 2, 6});
+  stall_in_ = pick({1, 3, 8});
   uint32_t slow_in = pick({0, 3, 12});
   if (options.even) {
     queue_length_ = 64;
@@ -877,6 +879,21 @@ void Simulator::Fail(const std::string &report) {
   for (;;) Fiber::Current()->Leave();
 }
 
+// Nothing of it goes on any more, whatever is under way.
+void Simulator::End(Rank &rank) {
+  const auto end = [this](Actor &actor) {
+    Sleep(actor);
+    actor.gone = true;
+  };
+  end(rank.actor);
+  for (const auto &core : rank.cores) {
+    core->running_ = false;
+    for (Pipe &pipe : core->pipes_) end(pipe.actor);
+  }
+  rank.ended = true;
+  --hosts_running_;
+}
+
 // One core, or all of its rank with the host.
 void Simulator::MayStall(Core &core) {
   if (stalls_ == 0 || !stalled_.empty() || Random(stall_in_) != 0) return;
@@ -911,7 +928,7 @@ void Simulator::GoOn() {
 
 void Simulator::Wake(Actor &actor) {
   actor.due = true;
-  if (actor.ready >= 0 || actor.stalled) return;
+  if (actor.ready >= 0 || actor.stalled || actor.gone) return;
   actor.ready = static_cast<int32_t>(ready_.size());
   ready_.push_back(&actor);
 }
@@ -938,7 +955,10 @@ void Simulator::Step(Actor &actor) {
   if (actor.core == nullptr) {
     Rank &rank = ranks_[actor.host];
     rank.host->Resume();
-    if (rank.host->Finished()) --hosts_running_;
+    if (rank.host->Finished()) {
+      --hosts_running_;
+      rank.ended = true;
+    }
     if (rank.host->Finished() || (rank.launched && rank.finished < rank.blocks)) Sleep(actor);
     return;
   }
@@ -991,7 +1011,7 @@ void Simulator::FinishBarrier(Rank &rank) {
 // The clock leaps past every deadline once all cores poll in vain and nothing is on its way.
 void Simulator::LeapIfStuck() {
   for (const Rank &rank : ranks_) {
-    if (rank.actor.ready >= 0) return;
+    if (rank.actor.ready >= 0 && !(rank.awaits && !rank.awaits())) return;
     for (const auto &core : rank.cores) {
       if (core->pipes_[PIPE_MTE3].actor.ready >= 0) return;
       if (!core->running_ || core->at_barrier_ || core->pipes_[PIPE_S].actor.stalled) continue;
@@ -1048,19 +1068,46 @@ void Simulator::Launch(uint32_t number, uint32_t blocks, std::function<void()> k
   rank.launched = false;
 }
 
-void Simulator::Touch(uint32_t number, const void *address, uint64_t bytes, bool write, Site site) {
+void Simulator::Touch(uint32_t number, const void *address, uint64_t bytes, bool write, bool flag, Site site) {
   if (bytes == 0) return;
   Rank &rank = ranks_[number];
   rank.clock.Set(rank.component, ++rank.stamp);
   uint8_t *at = static_cast<uint8_t *>(const_cast<void *>(address));
   Area &area = Require(at, bytes, write ? "a host's write" : "a host's read", site, Site{});
-  const uint32_t access = shadow_.Add({rank.component, rank.stamp, site, Site{}});
+  Access own{rank.component, rank.stamp, site, Site{}};
+  own.flag = flag;
+  own.remote = area.rank != number;
+  if (flag && write) own.published = shadow_.Publish(rank.clock);
+  const uint32_t access = shadow_.Add(own);
   if (write) {
     shadow_.Write(area, at, bytes, access, rank.clock, true);
     shadow_[access].committed = NextCommit();
     ++progress_;
   } else {
-    shadow_.Read(area, at, bytes, access, rank.clock, true);
+    shadow_.Read(area, at, bytes, access, rank.clock, true, flag ? &rank.acquirer : nullptr, &rank.clock);
+  }
+}
+
+void Simulator::Await(uint32_t number, std::function<bool()> holds) {
+  Rank &rank = ranks_[number];
+  rank.awaits = std::move(holds);
+  while (!rank.awaits()) {
+    LeapIfStuck();
+    rank.host->Leave();
+  }
+  rank.awaits = nullptr;
+}
+
+void Simulator::AwaitEnd(uint32_t number, uint32_t of) {
+  const Rank &other = ranks_[of];
+  Await(number, [&other] { return other.ended; });
+  Clock &clock = ranks_[number].clock;
+  clock.Join(other.clock);
+  for (const auto &core : other.cores) {
+    for (const Pipe &pipe : core->pipes_) {
+      clock.Join(pipe.start);
+      clock.Set(pipe.component, pipe.stamp);
+    }
   }
 }
 

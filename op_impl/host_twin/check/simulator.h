@@ -74,6 +74,7 @@ struct Actor {
   uint32_t slowness = 1;       // runs once in so many times that it could
   bool stalled = false;        // does not go on, though it may be `due`
   bool due = false;
+  bool gone = false;           // its rank has ended
   int32_t ready = -1;          // its place among those that can go on
 };
 
@@ -248,8 +249,15 @@ class Simulator {
 
   // --- from a host ---
   void Launch(uint32_t rank, uint32_t blocks, std::function<void()> kernel);
-  void Touch(uint32_t rank, const void *address, uint64_t bytes, bool write, Site site = Site::Here());
+  // `flag`: as a word by which hosts tell each other something.
+  void Touch(uint32_t rank, const void *address, uint64_t bytes, bool write, bool flag = false,
+             Site site = Site::Here());
   void Pause(uint32_t steps);
+  void Await(uint32_t rank, std::function<bool()> holds);
+  // Until another rank has ended, by itself or not: then all that it has done is over.
+  void AwaitEnd(uint32_t rank, uint32_t of);
+  // From now on the rank may end at any moment, after so many more pieces of moves to other ranks.
+  void Doom(uint32_t rank, uint32_t pieces) { ranks_[rank].ends_in = pieces + 1; }
   [[noreturn]] void Fail(const std::string &report);
 
   uint64_t Random(uint64_t below) { return random_() % below; }
@@ -275,9 +283,13 @@ class Simulator {
     uint32_t finished = 0;
     uint32_t at_barrier = 0;
     bool launched = false;
-    uint32_t pause = 0;
+    std::function<bool()> awaits;  // what the host waits for
+    Acquirer acquirer;
+    uint32_t ends_in = 0;  // so many pieces of moves to other ranks; 0: at its host's end
+    bool ended = false;
   };
 
+  void End(Rank &rank);
   void MayStall(Core &core);
   void Stall(Actor &actor);
   void GoOn();
