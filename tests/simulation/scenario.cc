@@ -209,7 +209,7 @@ class Scenario {
     if (c.fault != Fault::kNone && OneIn(5)) c.fault = Fault::kBadKept;  // it has many ways
     if (c.fault != Fault::kNone && c.rules.shared_experts > 0 && OneIn(5)) c.fault = Fault::kBadRow;
     two_absent_ = late_tiles;
-    if (c.fault != Fault::kNone && OneIn(6)) c.fault = Fault::kKilled;
+    if (c.fault != Fault::kNone && OneIn(4)) c.fault = Fault::kKilled;
     if (c.fault != Fault::kNone && OneIn(10)) c.fault = Fault::kBadPlan;
     if (late_tiles) c.fault = Fault::kAbsent;
     c.fault_rank = Random(late_tiles ? c.world_size - 1 : c.world_size);
@@ -807,8 +807,8 @@ class Scenario {
     const bool keeps_alone = config_.fault == Fault::kKeepsAlone && last;
     if (step.keeps && !(keeps_alone && rank != config_.fault_rank)) arguments.kept_plan = last_plan_[rank];
     if (config_.fault == Fault::kBadKept && last && rank == config_.fault_rank && !other_ids_ && !other_mask_) {
-      static const PlanField fields[] = {kPlanExchangeLow, kPlanExchangeHigh, kPlanTokens, kPlanColumns, kPlanQuantMode,
-                                         kPlanRouting};
+      static const PlanField fields[] = {kPlanExchangeLow, kPlanExchangeHigh, kPlanExchangeHigh, kPlanTokens,
+                                         kPlanColumns, kPlanQuantMode, kPlanRouting};
       Overwrite(rank, arguments.kept_plan, fields[Random(std::size(fields))], 12345);
     }
     last_plan_[rank] = arguments.plan;

@@ -10,8 +10,7 @@ constexpr uint64_t kCacheLineBytes = 64;
 constexpr uint32_t kMaxBlockCount = 4095;
 constexpr uint32_t kMaxBlockLen = 2097151;
 constexpr uint8_t kGarbage = 0xa5;
-constexpr uint32_t kPollsWithoutProgress = 48;  // a kernel looks for aborted peers less often than it polls
-constexpr uint32_t kPollsOfStall = 2;  // enough to see that nothing comes while another core or rank stalls
+constexpr uint32_t kLastLooks = 48;  // a kernel looks for aborted peers less often than it polls
 constexpr uint64_t kMostSteps = 50'000'000;
 constexpr int64_t kMostLeaps = 64;  // of the clock, past all deadlines: a kernel that goes on waiting never ends
 
@@ -74,7 +73,7 @@ void Core::Begin(uint32_t block_number, const Clock &clock, std::function<void()
   cache_.clear();
   site_ = caller_ = Site{};
   running_ = true;
-  polls_ = 0;
+  looks_ = 0;
   fiber_ = std::make_unique<Fiber>([this, kernel = std::move(kernel)] {
     kernel();
     BlockUntil(kOnDrain);
@@ -353,7 +352,7 @@ void Core::WriteBack(uint64_t number, CacheLine &line) {
     std::memcpy(address + at, line.data + at, kGranuleBytes);
   }
   simulator_.shadow_[line.access].committed = simulator_.NextCommit();
-  ++simulator_.progress_;
+  simulator_.Tell();
   line.dirty = false;
 }
 
@@ -545,9 +544,9 @@ void Core::SyncAll(Site site) {
 
 int64_t Core::ReadClock(Site site) {
   Note(site);
-  if (polls_since_ != simulator_.progress_) polls_ = 0;
-  polls_since_ = simulator_.progress_;
-  if (++polls_ >= simulator_.PollsInVain()) simulator_.LeapIfStuck();
+  if (looks_since_ != simulator_.told_) looks_ = 0;
+  looks_since_ = simulator_.told_;
+  if (++looks_ >= (simulator_.last_look_ ? kLastLooks : simulator_.looks_)) simulator_.Doze(pipes_[PIPE_S].actor);
   fiber_->Leave();
   return simulator_.now_;
 }
@@ -687,7 +686,7 @@ bool Core::MovePiece(Pipe &pipe, Instruction &move) {
       shadow.Write(area, global, bytes, move.access, pipe.start, true);
       std::memcpy(global, local, bytes);
       shadow[move.access].committed = simulator_.NextCommit();
-      ++simulator_.progress_;
+      if (area.flags) simulator_.Tell();
     }
     move.offset += static_cast<uint32_t>(bytes);
     if (move.offset < move.bytes) continue;
@@ -748,6 +747,7 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
   yield_in_ = pick({1, 4, 16});
   evict_in_ = pick({0, 2, 32});
   most_words_ = pick({1, 8, 64});
+  looks_ = pick({2, 4, 24});
   stalls_ = pick({0, 2, 6});
   stall_in_ = pick({1, 3, 8});
   uint32_t slow_in = pick({0, 3, 12});
@@ -892,6 +892,7 @@ void Simulator::End(Rank &rank) {
   }
   rank.ended = true;
   --hosts_running_;
+  Tell();
 }
 
 // One core, or all of its rank with the host.
@@ -907,8 +908,6 @@ void Simulator::MayStall(Core &core) {
     }
   }
 }
-
-uint32_t Simulator::PollsInVain() const { return stalled_.empty() ? kPollsWithoutProgress : kPollsOfStall; }
 
 void Simulator::Stall(Actor &actor) {
   const bool due = actor.ready >= 0;
@@ -928,7 +927,7 @@ void Simulator::GoOn() {
 
 void Simulator::Wake(Actor &actor) {
   actor.due = true;
-  if (actor.ready >= 0 || actor.stalled || actor.gone) return;
+  if (actor.ready >= 0 || actor.stalled || actor.dozes || actor.gone) return;
   actor.ready = static_cast<int32_t>(ready_.size());
   ready_.push_back(&actor);
 }
@@ -958,6 +957,7 @@ void Simulator::Step(Actor &actor) {
     if (rank.host->Finished()) {
       --hosts_running_;
       rank.ended = true;
+      Tell();
     }
     if (rank.host->Finished() || (rank.launched && rank.finished < rank.blocks)) Sleep(actor);
     return;
@@ -1008,21 +1008,35 @@ void Simulator::FinishBarrier(Rank &rank) {
   rank.at_barrier = 0;
 }
 
-// The clock leaps past every deadline once all cores poll in vain and nothing is on its way.
-void Simulator::LeapIfStuck() {
-  for (const Rank &rank : ranks_) {
-    if (rank.actor.ready >= 0 && !(rank.awaits && !rank.awaits())) return;
-    for (const auto &core : rank.cores) {
-      if (core->pipes_[PIPE_MTE3].actor.ready >= 0) return;
-      if (!core->running_ || core->at_barrier_ || core->pipes_[PIPE_S].actor.stalled) continue;
-      if (core->polls_ < PollsInVain() || core->polls_since_ != progress_) return;
-    }
+// Who looks in vain looks again when something is told.
+void Simulator::Doze(Actor &actor) {
+  Sleep(actor);
+  actor.dozes = actor.due = true;
+  dozing_.push_back(&actor);
+}
+
+void Simulator::Tell() {
+  ++told_;
+  last_look_ = false;
+  for (Actor *actor : dozing_) {
+    actor->dozes = false;
+    Wake(*actor);
   }
+  dozing_.clear();
+}
+
+// Nothing goes on by itself: first those that stall do, then all look once more, and then the clock leaps past every
+// deadline.
+void Simulator::Unblock() {
+  const bool waits = std::any_of(dozing_.begin(), dozing_.end(), [](const Actor *actor) { return !actor->gone; });
   if (!stalled_.empty()) return GoOn();
-  if (!options_.may_time_out) Fail("a wait that can never end:\n" + WhoWaits());
+  if (!waits) Fail("deadlock: nothing can go on\n" + WhoWaits());
+  const bool again = last_look_;
+  if (again && !options_.may_time_out) Fail("a wait that can never end:\n" + WhoWaits());
   if (now_ >= kMostLeaps * kTimeoutCycles) Fail("no end: cores go on waiting after their deadlines\n" + WhoWaits());
-  now_ += kTimeoutCycles;
-  ++progress_;
+  if (again) now_ += kTimeoutCycles;
+  Tell();
+  last_look_ = !again;
 }
 
 std::string Simulator::WhoWaits() const {
@@ -1046,8 +1060,7 @@ std::string Simulator::Run() {
   running_ = true;
   try {
     while (hosts_running_ > 0 && report_.empty()) {
-      if (ready_.empty()) GoOn();
-      if (ready_.empty()) Fail("deadlock: nothing can go on\n" + WhoWaits());
+      while (ready_.empty()) Unblock();
       if (Steps() > kMostSteps) Fail("no end: after " + std::to_string(kMostSteps) + " steps:\n" + WhoWaits());
       Step(Pick());
     }
@@ -1082,20 +1095,17 @@ void Simulator::Touch(uint32_t number, const void *address, uint64_t bytes, bool
   if (write) {
     shadow_.Write(area, at, bytes, access, rank.clock, true);
     shadow_[access].committed = NextCommit();
-    ++progress_;
+    Tell();
   } else {
     shadow_.Read(area, at, bytes, access, rank.clock, true, flag ? &rank.acquirer : nullptr, &rank.clock);
   }
 }
 
-void Simulator::Await(uint32_t number, std::function<bool()> holds) {
-  Rank &rank = ranks_[number];
-  rank.awaits = std::move(holds);
-  while (!rank.awaits()) {
-    LeapIfStuck();
-    rank.host->Leave();
+void Simulator::Await(uint32_t number, const std::function<bool()> &holds) {
+  while (!holds()) {
+    Doze(ranks_[number].actor);
+    ranks_[number].host->Leave();
   }
-  rank.awaits = nullptr;
 }
 
 void Simulator::AwaitEnd(uint32_t number, uint32_t of) {

@@ -75,6 +75,7 @@ struct Actor {
   bool stalled = false;        // does not go on, though it may be `due`
   bool due = false;
   bool gone = false;           // its rank has ended
+  bool dozes = false;          // until something is told: its looks are in vain
   int32_t ready = -1;          // its place among those that can go on
 };
 
@@ -209,8 +210,8 @@ class Core {
   uint32_t blocked_event_ = 0;
   int32_t blocked_id_ = 0;
   uint32_t blocked_pipe_ = 0;
-  uint32_t polls_ = 0;
-  uint64_t polls_since_ = 0;
+  uint32_t looks_ = 0;        // at the clock, since something was told
+  uint64_t looks_since_ = 0;
   const Area *last_read_ = nullptr;
 };
 
@@ -253,7 +254,7 @@ class Simulator {
   void Touch(uint32_t rank, const void *address, uint64_t bytes, bool write, bool flag = false,
              Site site = Site::Here());
   void Pause(uint32_t steps);
-  void Await(uint32_t rank, std::function<bool()> holds);
+  void Await(uint32_t rank, const std::function<bool()> &holds);
   // Until another rank has ended, by itself or not: then all that it has done is over.
   void AwaitEnd(uint32_t rank, uint32_t of);
   // From now on the rank may end at any moment, after so many more pieces of moves to other ranks.
@@ -283,7 +284,6 @@ class Simulator {
     uint32_t finished = 0;
     uint32_t at_barrier = 0;
     bool launched = false;
-    std::function<bool()> awaits;  // what the host waits for
     Acquirer acquirer;
     uint32_t ends_in = 0;  // so many pieces of moves to other ranks; 0: at its host's end
     bool ended = false;
@@ -299,8 +299,9 @@ class Simulator {
   void Step(Actor &actor);
   void FinishBarrier(Rank &rank);
   void FinishCore(Core &core);
-  void LeapIfStuck();
-  uint32_t PollsInVain() const;  // of each core, until nothing can be on its way
+  void Doze(Actor &actor);
+  void Tell();
+  void Unblock();
   std::string WhoWaits() const;
   Area *Find(const uint8_t *address, uint64_t bytes);
   Area &Require(const uint8_t *address, uint64_t bytes, const char *does, Site site, Site caller);
@@ -327,7 +328,10 @@ class Simulator {
   std::vector<Actor *> stalled_;
   int64_t now_ = 0;
   uint64_t commits_ = 0;
-  uint64_t progress_ = 0;
+  std::vector<Actor *> dozing_;
+  uint64_t told_ = 0;        // writes of flags so far, leaps of the clock, and ends of ranks
+  uint32_t looks_;           // at the clock, in vain, until a core dozes
+  bool last_look_ = false;   // since something was told, all that doze have looked again, and for long enough
   std::string report_;
   static inline Core *current_ = nullptr;
 };
