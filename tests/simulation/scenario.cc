@@ -209,7 +209,7 @@ class Scenario {
     if (c.fault != Fault::kNone && OneIn(5)) c.fault = Fault::kBadKept;  // it has many ways
     if (c.fault != Fault::kNone && c.rules.shared_experts > 0 && OneIn(5)) c.fault = Fault::kBadRow;
     two_absent_ = late_tiles;
-    if (c.fault != Fault::kNone && OneIn(4)) c.fault = Fault::kKilled;
+    if (c.fault != Fault::kNone && OneIn(3)) c.fault = Fault::kKilled;
     if (c.fault != Fault::kNone && OneIn(10)) c.fault = Fault::kBadPlan;
     if (late_tiles) c.fault = Fault::kAbsent;
     c.fault_rank = Random(late_tiles ? c.world_size - 1 : c.world_size);
@@ -343,7 +343,8 @@ class Scenario {
       if (of_fault || step.keeps) step.prefill.assign(c.world_size, true);
       if (of_fault) step.combine = true;
       for (uint32_t rank = 0; rank < c.world_size; ++rank) {
-        step.tokens.push_back(MakeTokens(OneIn(5) ? 0 : Random(most_tokens + 1), skewed, scales, shared));
+        const bool has_tokens = !OneIn(5) || (c.fault == Fault::kKilled && rank == c.fault_rank);  // it is missed
+        step.tokens.push_back(MakeTokens(has_tokens ? Random(most_tokens + 1) : 0, skewed, scales, shared));
         if (local_) RouteToOwn(rank, &step.tokens.back());
         if (step.keeps) step.tokens.back() = WithOtherRows(steps_.back().tokens[rank]);
         if (n > c.leave_step && !c.live[rank]) step.tokens.back() = Tokens();
@@ -401,7 +402,8 @@ class Scenario {
   void ConfigureResume(uint32_t steps) {
     const Configuration &c = config_;
     fault_step_ = steps - 1;
-    resumed_steps_ = c.fault == Fault::kNone || OneIn(3) ? 0 : 1 + Random(2);
+    const bool resumes = c.fault == Fault::kKilled || (c.fault != Fault::kNone && !OneIn(3));
+    resumed_steps_ = resumes ? 1 + Random(2) : 0;
     uint32_t with_experts = 0;
     for (uint32_t rank = 0; rank < c.world_size; ++rank) {
       resuming_.push_back(!Ends(rank));
@@ -675,7 +677,8 @@ class Scenario {
       if (observer_ == nullptr && simulator_->Random(3) == 0) simulator_->Pause(1 + simulator_->Random(2000));
       if (config_.fault == Fault::kAbsent && number == fault_step_ && IsAbsent(rank)) return;
       if (config_.fault == Fault::kKilled && number == fault_step_ && rank == config_.fault_rank) {
-        simulator_->Doom(rank, simulator_->Random(3 * config_.world_size + 12));
+        const uint64_t told_all = config_.world_size - 1;  // its counts
+        simulator_->Doom(rank, OneIn(4) ? simulator_->Random(3 * config_.world_size + 12) : told_all);
       }
       if (number > config_.leave_step && !config_.live[rank]) return;
       if (!RunStep(rank, number, step)) return;

@@ -701,8 +701,11 @@ bool Core::MovePiece(Pipe &pipe, Instruction &move) {
     ++move.block;
   }
   Simulator::Rank &own = simulator_.ranks_[rank];
-  if (move.remote && !in && own.ends_in > 0 && --own.ends_in == 0) simulator_.End(own);
   const bool over = move.block == move.blocks;
+  if (move.remote && !in && own.ends_in > 0) {
+    own.ends_in -= over;
+    if (own.ends_in == 0 || (own.ends_in == 1 && simulator_.Random(2) == 0)) simulator_.End(own);
+  }
   if (over && move.flag && move.remote && !in) simulator_.MayStall(*this);
   return over;
 }

@@ -257,8 +257,8 @@ class Simulator {
   void Await(uint32_t rank, const std::function<bool()> &holds);
   // Until another rank has ended, by itself or not: then all that it has done is over.
   void AwaitEnd(uint32_t rank, uint32_t of);
-  // From now on the rank may end at any moment, after so many more pieces of moves to other ranks.
-  void Doom(uint32_t rank, uint32_t pieces) { ranks_[rank].ends_in = pieces + 1; }
+  // The rank ends with its next moves to other ranks: after so many, or in the one that follows.
+  void Doom(uint32_t rank, uint32_t moves) { ranks_[rank].ends_in = moves + 1; }
   [[noreturn]] void Fail(const std::string &report);
 
   uint64_t Random(uint64_t below) { return random_() % below; }
@@ -285,7 +285,7 @@ class Simulator {
     uint32_t at_barrier = 0;
     bool launched = false;
     Acquirer acquirer;
-    uint32_t ends_in = 0;  // so many pieces of moves to other ranks; 0: at its host's end
+    uint32_t ends_in = 0;  // with which of its next moves to other ranks; 0: at its host's end
     bool ended = false;
   };
 
