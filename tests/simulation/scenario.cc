@@ -734,6 +734,7 @@ class Scenario {
     }
     if (!CheckError(rank, number, false)) {
       CheckCountsAfterError(rank, number, arguments.expert_token_nums);
+      CheckHeaderAfterError(rank, number);
       return false;
     }
     Compare(rank, number, "epoch", header[kEpoch], Epoch(number));
@@ -1096,6 +1097,15 @@ class Scenario {
       rows = config_.cumulative ? counts[i] : rows + counts[i];
     }
     if (rows > static_cast<int64_t>(config_.capacity)) Fail(rank, step, "counts above the capacity after an error");
+  }
+
+  // A dispatch that has failed before any row could move has not happened: no sum and no number counts it.
+  void CheckHeaderAfterError(uint32_t rank, uint64_t step) {
+    const int64_t phase = Record(rank)[kPhase];
+    if (phase != kReadInput && phase != kWaitCounts) return;
+    const uint64_t *header = Header(rank);
+    Compare(rank, step, "the epoch after an error", header[kEpoch], Epoch(step) - 1);
+    Compare(rank, step, "the exchange after an error", header[kExchange], Exchange(step) - !steps_[step].keeps);
   }
 
   void CheckRows(uint32_t rank, uint64_t number, const Step &step) {
