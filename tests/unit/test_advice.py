@@ -36,7 +36,7 @@ def names():
     files = [(path, python_texts) for path in (ROOT / "ms_moe_comm").rglob("*.py") if "_generated" not in path.parts]
     files += [(path, cpp_texts) for ending in ("cc", "h", "cpp") for path in (ROOT / "op_impl").rglob(f"*.{ending}")]
     found = {name for path, texts in files for text in texts(path) for name in NAME.findall(text)}
-    return sorted(found - _OTHERS_NAMES)
+    return sorted(name for name in found - _OTHERS_NAMES if "._" not in name)  # private: no advice, but code
 
 
 def resolve(name):

@@ -31,7 +31,8 @@ WRONG = {
     "tensor": ms.Tensor([1.5]), "class": ExpertWindow, "dtype": ms.int8, "several lines": np.zeros((30, 30)),
 }
 RIGHT = {
-    ("create", "group"): {"None"}, ("create", "capacity"): {"None"}, ("create", "timeout"): {"float"},
+    ("create", "group"): {"None"}, ("create", "capacity"): {"None"}, ("create", "block_dim"): {"None"},
+    ("create", "timeout"): {"float"},
     ("create", "keep_stats"): {"bool"}, ("create", "balanced_prefill"): {"bool"},
     ("ExpertPlacement", "max_replicas"): {"None"}, ("ExpertPlacement", "name"): {"text"},
     ("LocalGroup", "address"): {"text"}, ("LocalGroup", "timeout"): {"float"},
