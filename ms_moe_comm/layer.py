@@ -33,7 +33,7 @@ def swiglu(hidden):
 
 
 def _per_device(on_cpu, on_npu):
-    """The operator that has a ready-made kernel: CANN would compile the one for CPU, which has no kernel of the other."""
+    """The operator that has a ready-made kernel: CANN compiles the one for CPU, which has no kernel of the other."""
     return on_cpu if ms.get_context("device_target") == "CPU" else on_npu
 
 

@@ -5,6 +5,8 @@ when a window is closed, and neither interface frees collectively.
 """
 import ctypes
 import os
+import re
+import socket
 from pathlib import Path
 
 import mindspore as ms
@@ -17,6 +19,13 @@ from ms_moe_comm.provider import WindowProvider
 HEAP_VARIABLE = "MS_SYMMETRIC_MEMORY_HEAP_SIZE"
 _DEFAULT_HEAP_BYTES = 1 << 30
 _PAGE_BYTES = 2 << 20  # memory of both providers comes in pages of this size
+
+# What symmetric memory asks of the machine before its first allocation, and MindSpore says only by a failure.
+_STORE_PORT_OFFSET, _STORE_PORT = 13, 8769  # where rank 0 listens: from MS_SCHED_PORT on, or without it
+_LEAST_DRIVER = (100, 1, 18, 0, 100)  # V100R001C18B100
+# The kinds of handle by which memory is shared, in the order in which they are tried: of a super-node, of a server,
+# and of a server and listed processes. The first needs Ascend 910_93, the first two CANN 8.5.
+_HANDLE_KINDS = ("fabric", "server", "processes")
 
 _held = []  # symmetric tensors of this process
 _held_bytes = 0
@@ -110,41 +119,66 @@ class SymmetricMemoryProvider(NpuProvider):
             return MemoryError(f"no window: it needs {size} bytes of symmetric memory and earlier ones hold "
                                f"{_held_bytes}, but {HEAP_VARIABLE} is {heap}. Set it to {_held_bytes + size} or more "
                                "before the first window, on all ranks.")
-        return None
+        return None if symmetric_memory_runs() else store_refusal() or driver_refusal()
 
 
 class VirtualMemoryProvider(NpuProvider):
     """CANN's virtual memory calls: any group on one server; across the servers of a super-node on Ascend 910_93."""
 
     def allocate(self, window_bytes):
-        rank, size = self.group.rank, self.group.size
+        rank = self.group.rank
         device, pid = _ascend.device()
         table = self.group.all_gather([device, pid, server_word()]).tolist()
         same_server = [row[2] == table[rank][2] for row in table]
-        fabric = len({row[2] for row in table}) > 1
         self._agree(self._reach(table, same_server))
         page = max(_ascend.granularity(), _PAGE_BYTES)
         region_bytes = -(-window_bytes // page) * page
-        handle, refusal = [0] * 32, None
+        base, refusal = None, None
         try:
             base = _ascend.reserve(region_bytes)
-            handle = _ascend.export_region(base, fabric, [row[1] for row in table])
         except RuntimeError as error:
-            refusal = RuntimeError(f"no window: {region_bytes} bytes of device memory cannot be shared: {error}. Lower "
-                                   "max_tokens_per_rank or capacity, or set MS_MOE_COMM_WINDOW=symm on all ranks.")
-        handles = self.group.all_gather(handle).tolist()
+            refusal = RuntimeError(f"no window: {region_bytes} bytes of device memory cannot be had: {error}. Lower "
+                                   "max_tokens_per_rank or capacity.")
         self._agree(refusal)
-        bases = []
-        for peer in range(size):
-            try:
-                bases.append(base if peer == rank else _ascend.import_region(handles[peer], fabric, region_bytes))
-            except RuntimeError as error:
-                refusal = RuntimeError(f"no window: the memory of rank {peer} cannot be mapped: {error}. Set "
-                                       "MS_MOE_COMM_WINDOW=symm on all ranks.")
+        servers = len({row[2] for row in table})
+        causes = []
+        for kind in range(len(_HANDLE_KINDS) if servers == 1 else 1):
+            self._bases, cause = self._share(base, region_bytes, kind, [row[1] for row in table])
+            if self._bases:
                 break
-        self._agree(refusal)
-        self._bases = bases
+            causes.append(f"{_HANDLE_KINDS[kind]}: {cause}")
+        else:
+            raise RuntimeError(f"no window: device memory cannot be shared by any kind of handle that serves ranks on "
+                               f"{servers} server{'s' * (servers > 1)}; {'; '.join(causes)}. Set "
+                               "MS_MOE_COMM_WINDOW=symm on all ranks.")
         self._try_kernels()
+
+    def _share(self, base, region_bytes, kind, pids):
+        """Every rank's region by handles of one kind: (addresses, None), or (None, cause) on all ranks."""
+        handle, cause = [0] * 32, None
+        try:
+            handle = _ascend.export_region(base, kind, pids)
+        except RuntimeError as error:
+            cause = str(error)
+        rows = self.group.all_gather([int(cause is not None), *handle]).tolist()
+        failed = [rank for rank, row in enumerate(rows) if row[0]]
+        if failed:
+            return None, cause or f"rank {join_ranks(failed)} cannot export its memory"
+        bases = []
+        for peer, row in enumerate(rows):
+            try:
+                own = peer == self.group.rank
+                bases.append(base if own else _ascend.import_region(row[1:], kind, region_bytes))
+            except RuntimeError as error:
+                cause = f"the memory of rank {peer} cannot be mapped: {error}"
+                break
+        failed = self.group.all_gather([int(cause is not None)])[:, 0].nonzero()[0]
+        if not failed.size:
+            return bases, None
+        for address in bases:
+            if address != base:
+                _ascend.release_region(address)
+        return None, cause or f"rank {join_ranks(failed)} cannot map the memory of others"
 
     def _reach(self, table, same_server):
         """Peer access to every device of this server."""
@@ -181,6 +215,51 @@ def symmetric_address(address, world_rank):
     shmem = ctypes.CDLL("libshmem.so", mode=os.RTLD_NOW | os.RTLD_NOLOAD)
     shmem.shmem_ptr.restype, shmem.shmem_ptr.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int)
     return shmem.shmem_ptr(address, world_rank)
+
+
+def symmetric_memory_runs():
+    """Whether this process has symmetric memory already."""
+    try:
+        return ctypes.CDLL("libshmem.so", mode=os.RTLD_NOW | os.RTLD_NOLOAD).shmem_init_status() != 0
+    except (OSError, AttributeError):
+        return False
+
+
+def store_refusal():
+    """Why rank 0 cannot listen where symmetric memory has the ranks find each other; None on the others."""
+    if os.environ["RANK_ID"] != "0":
+        return None
+    scheduler = os.environ.get("MS_SCHED_PORT")
+    port = int(scheduler) + _STORE_PORT_OFFSET if scheduler else _STORE_PORT
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", port))
+    except (OSError, OverflowError) as error:
+        return RuntimeError(f"no window: symmetric memory needs port {port} on rank 0 (MS_SCHED_PORT + "
+                            f"{_STORE_PORT_OFFSET}, or {_STORE_PORT} without that), which cannot be had: {error}. "
+                            "Choose another MS_SCHED_PORT, or set MS_MOE_COMM_WINDOW=vmm on all ranks.")
+    return None
+
+
+def driver_refusal():
+    """What symmetric memory finds wrong with the driver, whose version it reads beside a folder of LD_LIBRARY_PATH."""
+    advice = "Set MS_MOE_COMM_WINDOW=vmm on all ranks."
+    folders = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if "/driver/lib64" in f"{folder}/"]
+    if not folders:
+        return RuntimeError("no window: symmetric memory looks for the driver in LD_LIBRARY_PATH, which names no "
+                            f".../driver/lib64. Source the driver's set_env.bash. {advice}")
+    file = Path(folders[0].split("/driver/lib64")[0], "driver", "version.info")
+    try:
+        [version] = re.findall(r"^Innerversion=(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        numbers = re.fullmatch(r"V(\d+)R(\d+)C(\d+)(?:SPC(\d+))?(?:B(\d+))?", version).groups()
+    except (OSError, ValueError, AttributeError) as error:
+        return RuntimeError(f"no window: symmetric memory needs the driver's version, but {file} does not tell it "
+                            f"({error}). {advice}")
+    if tuple(int(number or 0) for number in numbers) < _LEAST_DRIVER:
+        return RuntimeError(f"no window: symmetric memory needs driver V100R001C18B100 or newer, but {file} says "
+                            f"{version}. Install a newer one (npu-smi info tells the version). {advice}")
+    return None
 
 
 def server_word():

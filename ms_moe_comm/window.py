@@ -112,10 +112,10 @@ class ExpertWindow:
             capacity (int): A, rows of each rank's window. None for the worst case of distinct experts per token:
                 R * max_tokens_per_rank * min(E / R, K).
             timeout (float): seconds that an operator waits for its peers before it fails.
-            block_dim (int): the most cores that an operator on this window uses, 1 to 64. None: 1 on CPU, where a process
-                per rank is the parallelism, and all vector cores of an NPU. An operator takes no more cores than the
-                chip has, and begins only when as many are free; operators that run at the same time, on two streams,
-                must not take more together, or those of two ranks may wait for each other.
+            block_dim (int): the most cores that an operator on this window uses, 1 to 64. None: 1 on CPU, where a
+                process per rank is the parallelism, and all vector cores of an NPU. An operator takes no more cores
+                than the chip has, and begins only when as many are free; operators that run at the same time, on two
+                streams, must not take more together, or those of two ranks may wait for each other.
             overflow (str): what happens if a dispatch brings a rank more rows than its capacity. "error": all ranks
                 raise, before any row moves. "drop": the rows of the last sources, and of a source those of the last
                 experts, are dropped, counted in `stats`; a token's dropped experts contribute nothing.
@@ -247,6 +247,9 @@ class ExpertWindow:
 
         MindSpore 2.10 runs no graph again in which an operator failed: in graph mode make the cell anew, too.
 
+        On an NPU there is no `resume`: the hosts meet in each other's windows, whose memory they reach there by copies
+        alone. The ranks that are left create a new window.
+
         Args:
             rank_mask (sequence of R bools): the ranks that go on, this one among them.
 
@@ -257,8 +260,11 @@ class ExpertWindow:
                 or on an NPU. Then a new window of the ranks that are left is the way.
         """
         if self._provider is None or self._provider.on_npu:
-            raise RuntimeError("For 'ExpertWindow.resume', the window must be open and on the CPU. Create a new one of "
-                               "the ranks that are left.")
+            reason = "it was closed" if self._provider is None else (
+                "it is on an NPU, where the hosts cannot meet: they do so in each other's windows, whose memory they "
+                "reach there by copies alone")
+            raise RuntimeError(f"For 'ExpertWindow.resume', the window must be open and on the CPU, but {reason}. "
+                               "Create a new one of the ranks that are left.")
         mask = checked_mask("ExpertWindow.resume", "rank_mask", rank_mask, self.ep_world_size)
         if not mask[self.ep_rank_id]:
             raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' must have rank {self.ep_rank_id}, which calls "

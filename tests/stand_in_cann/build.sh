@@ -33,7 +33,8 @@ for name in acl_op_compiler acl_rt acl_tdt_channel ascend_hal ascendcl c_sec err
     echo | ${CC:-gcc} -shared -x c - -o "$lib/lib$name.so" -Wl,-soname,"lib$name.so" -Wl,--no-as-needed \
         -L"$lib" -lstand_in -Wl,-rpath,'$ORIGIN'
 done
-mkdir -p "$target/preload" "$target/tools/tikcpp"
+mkdir -p "$target/preload" "$target/tools/tikcpp" "$target/driver/lib64"
+echo "Innerversion=V100R001C22SPC003B220" >"$target/driver/version.info" # symmetric memory asks for it
 for name in shmem servers; do
     ${CXX:-g++} -shared "$objects/preload/$name.o" -o "$target/preload/lib$name.so" -Wl,-soname,"lib$name.so" -L"$lib" \
         -lstand_in -ldl -Wl,-rpath,'$ORIGIN/../lib64'

@@ -66,7 +66,7 @@ def environment(cann, packages, row, mode, log):
              "STAND_IN_CANN_LOG": str(log), "MS_MOE_COMM_WINDOW": row.memory, "GLOG_v": "4",
              "MS_NODE_TIMEOUT": str(SECONDS),  # of MindSpore's scheduler: a machine with few cores is slow
              "MS_SYMMETRIC_MEMORY_HEAP_SIZE": str(64 << 20), "PYTHONDONTWRITEBYTECODE": "1",
-             "LD_LIBRARY_PATH": str(cann / "lib64"),
+             "LD_LIBRARY_PATH": f"{cann / 'lib64'}:{cann / 'driver' / 'lib64'}",
              "LD_PRELOAD": " ".join(str(path) for path in sorted((cann / "preload").glob("*.so"))),
              "PYTHONPATH": f"{packages}:{cann / 'python'}"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MS_", "RANK_", "ASCEND_"))}

@@ -1,5 +1,6 @@
 """The providers for NPUs as far as a CPU can show: their collective logic and refusals, over a stand-in for CANN."""
 
+import socket
 import sys
 import threading
 import types
@@ -66,8 +67,9 @@ def cann(monkeypatch):
         "granularity": lambda: REGION,
         "enable_peer": lambda peer: True,
         "reserve": lambda size: (ranks.number + 1) << 40,
-        "export_region": lambda address, fabric, pids: [address, int(fabric), *sorted(pids), *[0] * (30 - len(pids))],
-        "import_region": lambda handle, fabric, size: handle[0] >> 20,
+        "export_region": lambda address, kind, pids: [address, kind, *sorted(pids), *[0] * (30 - len(pids))],
+        "import_region": lambda handle, kind, size: handle[0] >> 20,
+        "release_region": lambda address: None,
     }
     for name, call in calls.items():
         monkeypatch.setattr(provider_npu._ascend, name, call, raising=False)
@@ -107,7 +109,7 @@ def test_vmm_error_of_cann_ends_all_ranks(cann, monkeypatch):
     monkeypatch.setattr(provider_npu._ascend, "reserve", reserve)
     errors = Threads(2).run(allocate(cann))
     assert "rank 1 could not do its part" in str(errors[0])
-    assert "4194304 bytes of device memory cannot be shared: aclrtMallocPhysical failed with ACL error 207001" in str(
+    assert "4194304 bytes of device memory cannot be had: aclrtMallocPhysical failed with ACL error 207001" in str(
         errors[1])
 
 
@@ -131,13 +133,46 @@ def test_the_canary_comes_back(cores):
     assert not memory[:-1].any() and memory[-1] == 7
 
 
-def test_vmm_across_servers_asks_for_fabric_handles(cann, monkeypatch):
-    fabrics = []
+def test_vmm_tries_the_kinds_of_handles_in_order(cann, monkeypatch):
+    """The fabric kind first; a kind that one rank cannot export, or cannot map, is left by all, and nothing mapped."""
+    tried, released = [], []
+
+    def export(address, kind, pids):
+        tried.append((cann.number, kind))
+        if kind == 0 and cann.number == 2:
+            raise RuntimeError("this CANN has no aclrtMemExportToShareableHandleV2")
+        return [address, *[0] * 31]
+
+    def import_region(handle, kind, size):
+        if kind == 1 and cann.number == 0 and handle[0] == 3 << 40:
+            raise RuntimeError("aclrtMapMem failed with ACL error 1")
+        return (handle[0] >> 20) + kind
+
+    monkeypatch.setattr(provider_npu._ascend, "export_region", export)
+    monkeypatch.setattr(provider_npu._ascend, "import_region", import_region)
+    monkeypatch.setattr(provider_npu._ascend, "release_region", lambda address: released.append((cann.number, address)))
+    bases = Threads(3).run(allocate(cann))
+    for rank, own in enumerate(bases):
+        assert own == [(peer + 1) << 40 if peer == rank else ((peer + 1) << 20) + 2 for peer in range(3)]
+    assert sorted(tried) == [(rank, kind) for rank in range(3) for kind in range(3)]
+    assert sorted(released) == sorted([(0, (2 << 20) + 1)] + [
+        (rank, ((peer + 1) << 20) + 1) for rank in (1, 2) for peer in range(3) if peer != rank])
+
+
+def test_vmm_across_servers_has_fabric_handles_alone(cann, monkeypatch):
+    kinds = []
     monkeypatch.setattr(provider_npu, "server_word", lambda: cann.number)
     monkeypatch.setattr(provider_npu._ascend, "enable_peer", lambda peer: pytest.fail("no peer is on this server"))
-    monkeypatch.setattr(provider_npu._ascend, "import_region", lambda handle, fabric, size: fabrics.append(fabric) or 7)
+    monkeypatch.setattr(provider_npu._ascend, "import_region", lambda handle, kind, size: kinds.append(kind) or 7)
     assert not any(isinstance(result, Exception) for result in Threads(2).run(allocate(cann)))
-    assert fabrics == [True, True]
+    assert kinds == [0, 0]
+
+    def refuse(address, kind, pids):
+        raise RuntimeError("aclrtMemExportToShareableHandleV2 failed with ACL error 207000")
+
+    monkeypatch.setattr(provider_npu._ascend, "export_region", refuse)
+    for error in Threads(2).run(allocate(cann)):
+        assert "cannot be shared by any kind of handle that serves ranks on 2 servers; fabric: aclrtMem" in str(error)
 
 
 def test_words_are_an_array_that_nobody_writes_in_vain(cann, monkeypatch):
@@ -154,7 +189,8 @@ def test_words_are_an_array_that_nobody_writes_in_vain(cann, monkeypatch):
         words[0] = 1
 
 
-@pytest.mark.parametrize("memory, cores, block_dim", [("shm", 48, 1), ("vmm", 48, 48), ("symm", 40, 40), ("vmm", 80, 64)])
+@pytest.mark.parametrize("memory, cores, block_dim", [
+    ("shm", 48, 1), ("vmm", 48, 48), ("symm", 40, 40), ("vmm", 80, 64)])
 def test_operators_take_all_vector_cores_of_an_npu(memory, cores, block_dim, monkeypatch):
     monkeypatch.setattr(provider_npu._ascend, "vector_cores", lambda: cores, raising=False)
     monkeypatch.setattr(provider, "_npu_providers", lambda: provider_npu)
@@ -179,6 +215,46 @@ def test_symm_refusals(environment, message, monkeypatch):
         monkeypatch.setenv(name, value)
     (error,) = Threads(1).run(lambda group: provider_npu.SymmetricMemoryProvider(group).allocate(100))
     assert message in str(error)
+
+
+SYMM = {"RANK_ID": "0", "RANK_SIZE": "1", "MS_SYMMETRIC_MEMORY_HEAP_SIZE": str(64 << 20)}
+
+
+def symm_refusal(monkeypatch, **environment):
+    for name, value in {**SYMM, **environment}.items():
+        monkeypatch.setenv(name, value)
+    (error,) = Threads(1).run(lambda group: provider_npu.SymmetricMemoryProvider(group).allocate(100))
+    return str(error)
+
+
+def test_symm_names_the_port_that_it_needs(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refusal = symm_refusal(monkeypatch, MS_SCHED_PORT=str(port - 13))
+        assert f"needs port {port} on rank 0 (MS_SCHED_PORT + 13" in refusal
+
+
+@pytest.mark.parametrize("version, message", [
+    (None, "does not tell it"),
+    ("Version=25.2.0\n", "does not tell it"),
+    ("Version=23.0\nInnerversion=V100R001C15SPC006B220\n", "needs driver V100R001C18B100 or newer, but"),
+    ("Version=25.2.0\nInnerversion=V100R001C22SPC003B220\n", None),
+])
+def test_symm_reads_the_version_of_the_driver(version, message, tmp_path, monkeypatch):
+    folder = tmp_path / "driver" / "lib64" / "common"
+    folder.mkdir(parents=True)
+    if version is not None:
+        (tmp_path / "driver" / "version.info").write_text(version)
+    monkeypatch.setenv("LD_LIBRARY_PATH", f"/usr/lib:{folder}:/opt/driver/lib64")
+    refusal = provider_npu.driver_refusal()
+    assert (refusal is None) if message is None else message in str(refusal)
+
+
+def test_symm_looks_for_the_driver(monkeypatch):
+    monkeypatch.setattr(provider_npu, "store_refusal", lambda: None)
+    assert "which names no .../driver/lib64" in symm_refusal(monkeypatch, LD_LIBRARY_PATH="/usr/lib:/driver/lib")
 
 
 def test_symm_takes_only_the_shmem_that_is_loaded():

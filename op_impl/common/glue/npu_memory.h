@@ -21,13 +21,18 @@ uint64_t Granularity();
 // and so may operators in flight.
 uint64_t Reserve(uint64_t bytes);
 
-// The words by which another process finds the region at `address`. `fabric`: from another server too, which takes
-// CANN 8.5 and Ascend 910_93. Otherwise only the processes `pids` of this server may map it.
-std::vector<int64_t> Export(uint64_t address, bool fabric, const std::vector<int64_t> &pids);
+// Who may map a region by a handle: whoever has it, in the super-node (Ascend 910_93) or on this server, which both take
+// CANN 8.5; or the processes of this server that are listed.
+enum HandleKind : int64_t { kFabric = 0, kServer, kProcesses };
+
+// The words by which another process finds the region at `address`. `pids`: for kProcesses.
+std::vector<int64_t> Export(uint64_t address, int64_t kind, const std::vector<int64_t> &pids);
 constexpr uint64_t kHandleWords = 32;  // of an exported handle, unused ones zero
 
 // Maps a peer's region here; returns its address in this process. Once per region and process.
-uint64_t Import(const std::vector<int64_t> &handle, bool fabric, uint64_t bytes);
+uint64_t Import(const std::vector<int64_t> &handle, int64_t kind, uint64_t bytes);
+// Of a peer's region that is not used.
+void Release(uint64_t address);
 
 // False if this device cannot reach device `peer` of the same server; otherwise it can from now on.
 bool EnablePeer(int64_t peer);

@@ -16,16 +16,18 @@ namespace {
 // Calls of CANN 8.5 that older headers do not have. The types are ours, after its documentation; the fabric handle is
 // an opaque structure, for which there is room for twice what is documented.
 constexpr uint64_t kNoPidCheck = 1;
-constexpr int kFabricHandle = 2;
 using ExportV2 = aclError (*)(aclrtDrvMemHandle handle, uint64_t flags, int type, void *shareable);
 using ImportV2 = aclError (*)(void *shareable, int type, uint64_t flags, aclrtDrvMemHandle *handle);
+
+// As these calls name the kinds.
+int TypeOf(int64_t kind) { return kind == kFabric ? 2 : 1; }
 
 template <typename Function>
 Function Find(const char *name) {
   void *const function = dlsym(RTLD_DEFAULT, name);
   if (function == nullptr) {
     throw std::runtime_error("this CANN has no " + std::string(name) +
-                             ": windows across servers need CANN 8.5 or newer.");
+                             ", which came with 8.5");
   }
   return reinterpret_cast<Function>(function);
 }
@@ -52,7 +54,7 @@ uint64_t Map(aclrtDrvMemHandle handle, uint64_t bytes) {
 }
 
 std::mutex g_mutex;
-std::map<uint64_t, aclrtDrvMemHandle> g_regions;  // of this process, by address
+std::map<uint64_t, aclrtDrvMemHandle> g_regions;  // own ones and those of peers, by address
 
 }  // namespace
 
@@ -89,12 +91,12 @@ uint64_t Reserve(uint64_t bytes) {
   return address;
 }
 
-std::vector<int64_t> Export(uint64_t address, bool fabric, const std::vector<int64_t> &pids) {
+std::vector<int64_t> Export(uint64_t address, int64_t kind, const std::vector<int64_t> &pids) {
   std::vector<int64_t> words(kHandleWords);
   std::lock_guard<std::mutex> lock(g_mutex);
   const aclrtDrvMemHandle handle = g_regions.at(address);
-  if (fabric) {
-    Check(Find<ExportV2>("aclrtMemExportToShareableHandleV2")(handle, kNoPidCheck, kFabricHandle, words.data()),
+  if (kind != kProcesses) {
+    Check(Find<ExportV2>("aclrtMemExportToShareableHandleV2")(handle, kNoPidCheck, TypeOf(kind), words.data()),
           "aclrtMemExportToShareableHandleV2");
     return words;
   }
@@ -107,11 +109,11 @@ std::vector<int64_t> Export(uint64_t address, bool fabric, const std::vector<int
   return words;
 }
 
-uint64_t Import(const std::vector<int64_t> &words, bool fabric, uint64_t bytes) {
+uint64_t Import(const std::vector<int64_t> &words, int64_t kind, uint64_t bytes) {
   std::vector<int64_t> copy = words;
   aclrtDrvMemHandle handle = nullptr;
-  if (fabric) {
-    Check(Find<ImportV2>("aclrtMemImportFromShareableHandleV2")(copy.data(), kFabricHandle, 0, &handle),
+  if (kind != kProcesses) {
+    Check(Find<ImportV2>("aclrtMemImportFromShareableHandleV2")(copy.data(), TypeOf(kind), 0, &handle),
           "aclrtMemImportFromShareableHandleV2");
   } else {
     uint64_t shareable = 0;
@@ -119,7 +121,24 @@ uint64_t Import(const std::vector<int64_t> &words, bool fabric, uint64_t bytes) 
     Check(aclrtMemImportFromShareableHandle(shareable, static_cast<int32_t>(ThisDevice().id), &handle),
           "aclrtMemImportFromShareableHandle");
   }
-  return Map(handle, bytes);
+  try {
+    const uint64_t address = Map(handle, bytes);
+    std::lock_guard<std::mutex> lock(g_mutex);
+    g_regions[address] = handle;
+    return address;
+  } catch (...) {
+    (void)aclrtFreePhysical(handle);
+    throw;
+  }
+}
+
+void Release(uint64_t address) {
+  std::lock_guard<std::mutex> lock(g_mutex);
+  void *const memory = reinterpret_cast<void *>(address);
+  Check(aclrtUnmapMem(memory), "aclrtUnmapMem");
+  Check(aclrtReleaseMemAddress(memory), "aclrtReleaseMemAddress");
+  Check(aclrtFreePhysical(g_regions.at(address)), "aclrtFreePhysical");
+  g_regions.erase(address);
 }
 
 bool EnablePeer(int64_t peer) {

@@ -71,6 +71,7 @@ PYBIND11_MODULE(_ascend, m) {
   m.def("reserve", npu::Reserve);
   m.def("export_region", npu::Export);
   m.def("import_region", npu::Import);
+  m.def("release_region", npu::Release);
   m.def("enable_peer", npu::EnablePeer);
   m.def("read_words", [](uint64_t address, uint64_t count) {
     std::vector<int64_t> words(count);
