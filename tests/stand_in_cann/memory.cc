@@ -1,5 +1,6 @@
 // libascendcl: device and host memory, copies. Device memory is host memory; in mode "guarded" the host can touch it
 // only while a call of the stand-in is active.
+#include <execinfo.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 namespace stand_in {
 namespace {
 
+constexpr int kFrames = 40;
 constexpr size_t kPageBytes = 2 << 20;
 constexpr size_t kDeviceBytes = size_t{16} << 30;
 
@@ -38,16 +40,30 @@ void Protect(uintptr_t address, size_t bytes, bool open) {
   }
 }
 
-// The address in words, by write alone: nothing else is safe in a signal handler.
+// Says where the process dies, and whether it is the host that touched device memory: by write alone, for nothing else is
+// safe here.
 void OnFault(int signal, siginfo_t *info, void *) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
   bool device = false;
   for (const auto &range : Memory().ranges) device |= address - range.first < range.second;
-  if (device) {
-    const char line[] = "[stand-in CANN] THE HOST TOUCHED DEVICE MEMORY outside of any CANN call\n";
-    (void)!write(STDERR_FILENO, line, sizeof(line) - 1);
-  }
+  const auto write_line = [](const char *line) { (void)!write(STDERR_FILENO, line, std::strlen(line)); };
+  write_line(device ? "[stand-in CANN] THE HOST TOUCHED DEVICE MEMORY outside of any CANN call:\n"
+                    : "[stand-in CANN] segmentation fault:\n");
+  void *frames[kFrames];
+  backtrace_symbols_fd(frames, backtrace(frames, kFrames), STDERR_FILENO);
   std::signal(signal, SIG_DFL);
+}
+
+void WatchFaults() {
+  static const bool watching = [] {
+    void *frames[kFrames];
+    (void)backtrace(frames, kFrames);  // loads what it needs, which it must not in a handler
+    struct sigaction action = {};
+    action.sa_sigaction = OnFault;
+    action.sa_flags = SA_SIGINFO;
+    return sigaction(SIGSEGV, &action, nullptr) == 0;
+  }();
+  if (!watching) Die("no handler for segmentation faults");
 }
 
 void Open(int change) {
@@ -70,14 +86,8 @@ void AddDeviceMemory(void *address, size_t bytes) {
   DeviceMemory &memory = Memory();
   std::lock_guard<std::mutex> lock(memory.mutex);
   memory.ranges[reinterpret_cast<uintptr_t>(address)] = bytes;
+  WatchFaults();
   if (TheMode() != Mode::kGuarded) return;
-  static const bool watching = [] {
-    struct sigaction action = {};
-    action.sa_sigaction = OnFault;
-    action.sa_flags = SA_SIGINFO;
-    return sigaction(SIGSEGV, &action, nullptr) == 0;
-  }();
-  (void)watching;
   if (memory.active == 0) Protect(reinterpret_cast<uintptr_t>(address), bytes, false);
 }
 

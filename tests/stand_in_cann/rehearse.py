@@ -107,7 +107,7 @@ def run(cann, packages, row, mode):
     said, why = (None, f"exit code {code}") if code != 0 else verdict(row, output, logged)
     seconds = f"{time.monotonic() - start:.0f} s"
     if said is None:
-        return False, f"FAIL, {seconds}", f"--- {row}, {mode}: {why}\n{output[-6000:]}\n"
+        return False, f"FAIL, {seconds}", f"--- {row}, {mode}: {why}\n{output[-20000:]}\n"
     return True, f"{said}, {seconds}", ""
 
 
