@@ -1,17 +1,13 @@
 """A rank that fails: the others end within the deadline with an error that names it, and nothing is left behind."""
 
-import os
 import re
 import time
 
 import pytest
+from multirank import shared_memory
 from multirank.ranks import Ranks, run_ranks
 
 MODULE = "multirank.fault_cases"
-
-
-def shared_memory():
-    return set(os.listdir("/dev/shm"))
 
 
 def wait_for_output(ranks, rank, text, seconds=60):
@@ -23,7 +19,7 @@ def wait_for_output(ranks, rank, text, seconds=60):
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_a_rank_killed_in_the_middle_of_dispatch(phase):
-    before = shared_memory()
+    before = shared_memory.names()
     ranks = Ranks(4, MODULE, "one_is_killed_in_dispatch", phase=phase, victim=1, late=3)
     wait_for_output(ranks, 1, "in dispatch")
     time.sleep(0.5)
@@ -37,7 +33,7 @@ def test_a_rank_killed_in_the_middle_of_dispatch(phase):
         assert f"'moe_{phase}_dispatch' on rank {rank} of 4, epoch 1" in first
         assert f"'moe_{phase}_dispatch' on rank {rank} of 4 is refused. Epoch 1 failed here: " in second
         assert "The window cannot be used any more: create a new one on all ranks, or resume without the dead." in second
-    assert shared_memory() == before
+    assert shared_memory.names() == before
 
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
