@@ -295,12 +295,17 @@ def test_another_thread_between_dispatch_and_combine():
         check_step(step)
 
 
-def test_two_threads_at_once():
-    """Each step is right or refused, and some are right."""
+@pytest.mark.parametrize("jit", [False, True], ids=["pynative", "jit"])
+def test_two_threads_at_once(jit):
+    """Each step is right or refused, and some are right. (In GRAPH_MODE MindSpore 2.10 itself hangs, with any model.)"""
     with new_window() as window:
-        step, right, refused, wrong = Step(window), [], [], []
+        steps, right, refused, wrong = [Step(window) for _ in range(2)], [], [], []
+        if jit:
+            steps = [ms.jit(step) for step in steps]
+        for step in steps:  # MindSpore cannot compile on two threads
+            check_step(step)
 
-        def work():
+        def work(step):
             for _ in range(50):
                 given, expected = tokens()
                 try:
@@ -309,13 +314,13 @@ def test_two_threads_at_once():
                 except RuntimeError as error:
                     assert "another thread" in str(error), error
                     refused.append(error)
-        threads = [threading.Thread(target=work) for _ in range(2)]
+        threads = [threading.Thread(target=work, args=(step,)) for step in steps]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert not wrong and right and len(right) + len(refused) == 100
-        check_step(step)
+        check_step(steps[0])
 
 
 # --- Ctrl-C ---
