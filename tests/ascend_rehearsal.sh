@@ -34,19 +34,31 @@ start=$SECONDS
 mindspore=$("$python" -c 'import importlib.util as i; print(i.find_spec("mindspore").submodule_search_locations[0])')
 PYTHON=$python bash "$repository/tests/stand_in_cann/build.sh" "$mindspore" "$cann"
 
-sources=$repository packages=$build/packages base=$build/base
-if [[ -n $plant ]]; then
-    sources=$build/planted packages=$build/planted_packages
-    rm -rf "$sources" "$packages"
-    mkdir -p "$sources"
-    cp -r "$repository"/{setup.py,pyproject.toml,README.md,op_impl,ops_yaml,ms_moe_comm} "$sources"
-    "$python" "$repository/tests/stand_in_cann/plant.py" "$plant" "$sources"
-    base=$build/planted_base
+build_package() { # sources, target
+    rm -rf "$2"
+    (cd "$1" && ASCEND_HOME_PATH=$cann "$python" setup.py build --build-base "$2.objects" --build-lib "$2") \
+        >"$build/build.log" 2>&1 || { tail -20 "$build/build.log"; exit 1; }
+}
+packages=$build/packages
+plant_file=none
+[[ -z $plant ]] || plant_file=$("$python" "$repository/tests/stand_in_cann/plant.py" "$plant" --path)
+if [[ $plant_file != *.cc ]]; then
+    build_package "$repository" "$packages"
 fi
-rm -rf "$packages"
-log=$build/build.log
-(cd "$sources" && ASCEND_HOME_PATH=$cann "$python" setup.py build --build-base "$base" --build-lib "$packages") \
-    >"$log" 2>&1 || { tail -20 "$log"; exit 1; }
+if [[ -n $plant ]]; then
+    planted=$build/planted
+    rm -rf "$planted"
+    mkdir -p "$planted"
+    if [[ $plant_file == *.py ]]; then
+        cp -r "$packages/." "$planted"
+        packages=$planted
+    else
+        cp -r "$repository"/{setup.py,pyproject.toml,README.md,op_impl,ops_yaml,ms_moe_comm} "$planted"
+        packages=$build/planted_packages
+    fi
+    "$python" "$repository/tests/stand_in_cann/plant.py" "$plant" "$planted"
+    [[ $plant_file == *.py ]] || build_package "$planted" "$packages"
+fi
 echo "built in $((SECONDS - start)) s"
 
 rehearse=("$python" "$repository/tests/stand_in_cann/rehearse.py" "$cann" "$packages")
@@ -54,5 +66,5 @@ if [[ -z $plant ]]; then
     exec "${rehearse[@]}" "$@"
 fi
 seen=$build/planted.txt
-"${rehearse[@]}" --modes synchronous --only "random routing" "$@" | tee "$seen" || true
+"${rehearse[@]}" --modes synchronous --only "random routing, O0" "$@" | tee "$seen" || true
 "$python" "$repository/tests/stand_in_cann/plant.py" "$plant" --seen "$seen"

@@ -1,6 +1,7 @@
 """Plants a defect that the package once had, and says whether the rehearsal has noticed it where it must.
 
-    plant.py NAME SOURCES            changes the copy of the package's sources
+    plant.py NAME --path             prints which file it changes
+    plant.py NAME SOURCES            changes a copy of the package's sources
     plant.py NAME --seen OUTPUT      reads what the rehearsal printed
 """
 
@@ -34,6 +35,9 @@ def main():
     if name not in DEFECTS:
         sys.exit(f"no defect {name!r}: there is {', '.join(DEFECTS)}")
     defect = DEFECTS[name]
+    if rest[0] == "--path":
+        print(defect.path)
+        return
     if rest[0] == "--seen":
         found = re.search(defect.seen, Path(rest[1]).read_text(encoding="utf-8"))
         if not found:

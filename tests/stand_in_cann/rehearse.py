@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,8 +35,9 @@ class Row:
     step: str
     options: tuple = ()
     memory: str = "vmm"
-    servers: int = 1
+    settings: tuple = ()  # of the stand-in: pairs
     replays: bool = False  # of captured graphs must be seen
+    refusal: str = ""  # what the ranks must end with
 
     def __str__(self):
         return f"{self.title}, {self.ranks} rank{'s' * (self.ranks > 1)}"
@@ -44,7 +46,11 @@ class Row:
 def table():
     """What is run, in the order in which a failure is easiest to understand."""
     rows = [Row("rows of all lengths, vmm", 2, "exchange"),
-            Row("rows of all lengths, vmm, two servers", 2, "exchange", servers=2),
+            Row("rows of all lengths, vmm, before CANN 8.5", 2, "exchange", settings=(("HANDLES", "processes"),)),
+            Row("rows of all lengths, vmm, two servers of 910_93", 2, "exchange",
+                settings=(("SERVERS", "2"), ("SOC", "Ascend910_9391"))),
+            Row("two servers of 910B are refused", 2, "exchange", settings=(("SERVERS", "2"),),
+                refusal="no window: device memory cannot be shared by any kind of handle that serves ranks on 2 servers"),
             Row("rows of all lengths, symm", 2, "exchange", memory="symm")]
     for ranks in (1, 2):
         rows += [Row("random routing, PyNative", ranks, "random_routing", ("--steps", "3"))]
@@ -62,7 +68,8 @@ def table():
 
 
 def environment(cann, packages, row, mode, log):
-    added = {"ASCEND_HOME_PATH": str(cann), "STAND_IN_CANN_MODE": mode, "STAND_IN_CANN_SERVERS": str(row.servers),
+    added = {"ASCEND_HOME_PATH": str(cann), "STAND_IN_CANN_MODE": mode,
+             **{f"STAND_IN_CANN_{name}": value for name, value in row.settings},
              "STAND_IN_CANN_LOG": str(log), "MS_MOE_COMM_WINDOW": row.memory, "GLOG_v": "4",
              "MS_NODE_TIMEOUT": str(SECONDS),  # of MindSpore's scheduler: a machine with few cores is slow
              "MS_SYMMETRIC_MEMORY_HEAP_SIZE": str(64 << 20), "PYTHONDONTWRITEBYTECODE": "1",
@@ -97,14 +104,19 @@ def run(cann, packages, row, mode):
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         command = [sys.executable, str(LAUNCH), str(row.ranks), row.step, *row.options]
-        try:
-            done = subprocess.run(command, env=environment(cann, packages, row, mode, log), cwd=folder, timeout=SECONDS,
-                                  text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-            output, code = done.stdout, done.returncode
-        except subprocess.TimeoutExpired as error:
-            output, code = (error.stdout or b"").decode(errors="replace"), f"none after {SECONDS} s"
+        with subprocess.Popen(command, env=environment(cann, packages, row, mode, log), cwd=folder, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True) as launch:
+            try:
+                output, _ = launch.communicate(timeout=SECONDS)
+                code = launch.returncode
+            except subprocess.TimeoutExpired:
+                os.killpg(launch.pid, signal.SIGKILL)  # it and its ranks
+                output, code = launch.communicate()[0], f"none after {SECONDS} s"
         logged = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    said, why = (None, f"exit code {code}") if code != 0 else verdict(row, output, logged)
+    if row.refusal:
+        said, why = ("refused", "") if row.refusal in output else (None, f"no {row.refusal!r}")
+    else:
+        said, why = (None, f"exit code {code}") if code != 0 else verdict(row, output, logged)
     seconds = f"{time.monotonic() - start:.0f} s"
     if said is None:
         return False, f"FAIL, {seconds}", f"--- {row}, {mode}: {why}\n{output[-20000:]}\n"

@@ -53,8 +53,22 @@ struct Shareable {
   int16_t server;
 };
 static_assert(sizeof(Shareable) == sizeof(uint64_t));
+
+// The kinds of handle since CANN 8.5. A fabric handle takes Ascend 910_93.
+enum HandleType : int32_t { kServer = 1, kFabric = 2 };
 constexpr size_t kFabricBytes = 128;
-constexpr int kFabricType = 2;
+
+aclError CheckOffered(int32_t type) {
+  const char *const only = std::getenv("STAND_IN_CANN_HANDLES");
+  if (only != nullptr && std::strcmp(only, "processes") == 0) {
+    return Fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "handles of type %d came with CANN 8.5", type);
+  }
+  const bool super_node = std::strncmp(aclrtGetSocName(), "Ascend910_93", 12) == 0;
+  if (type != kServer && (type != kFabric || !super_node)) {
+    return Fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "no handles of type %d on %s", type, aclrtGetSocName());
+  }
+  return ACL_SUCCESS;
+}
 
 Shareable Export(aclrtDrvMemHandle handle) {
   return {getpid(), static_cast<int16_t>(static_cast<Physical *>(handle)->file), static_cast<int16_t>(stand_in_server())};
@@ -79,6 +93,8 @@ aclError Import(const Shareable &shareable, aclrtDrvMemHandle *handle) {
 }  // namespace
 
 extern "C" {
+
+aclError aclrtMemImportFromShareableHandleV2(void *shareable, int32_t type, uint64_t flags, aclrtDrvMemHandle *handle);
 
 aclError aclrtMemGetAllocationGranularity(aclrtPhysicalMemProp *, aclrtMemGranularityOptions, size_t *granularity) {
   *granularity = kPageBytes;
@@ -157,7 +173,7 @@ aclError aclrtUnmapMem(void *address) {
   return ACL_SUCCESS;
 }
 
-// On one server.
+// On one server, to processes that are listed (here any).
 aclError aclrtMemExportToShareableHandle(aclrtDrvMemHandle handle, aclrtMemHandleType, uint64_t, uint64_t *shareable) {
   const Shareable words = Export(handle);
   std::memcpy(shareable, &words, sizeof(words));
@@ -165,25 +181,24 @@ aclError aclrtMemExportToShareableHandle(aclrtDrvMemHandle handle, aclrtMemHandl
 }
 aclError aclrtMemSetPidToShareableHandle(uint64_t, int32_t *, size_t) { return ACL_SUCCESS; }
 aclError aclrtMemImportFromShareableHandle(uint64_t shareable, int32_t, aclrtDrvMemHandle *handle) {
-  Shareable words;
-  std::memcpy(&words, &shareable, sizeof(words));
-  if (words.server != stand_in_server()) return Fail(ACL_ERROR_RT_PARAM_INVALID, "a handle of another server");
-  return Import(words, handle);
+  return aclrtMemImportFromShareableHandleV2(&shareable, kServer, 0, handle);
 }
 
-// Across servers too (CANN 8.5).
+// Since CANN 8.5.
 aclError aclrtMemExportToShareableHandleV2(aclrtDrvMemHandle handle, uint64_t flags, int32_t type, void *shareable) {
-  if (type != kFabricType) return Fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "handles of type %d", type);
-  if (flags != 1) return Fail(ACL_ERROR_RT_PARAM_INVALID, "a fabric handle without flag 1 needs a list of processes");
+  if (const aclError code = CheckOffered(type)) return code;
+  if (flags != 1) return Fail(ACL_ERROR_RT_PARAM_INVALID, "without flag 1 a handle needs a list of processes");
   const Shareable words = Export(handle);
-  std::memset(shareable, 0, kFabricBytes);
+  if (type == kFabric) std::memset(shareable, 0, kFabricBytes);
   std::memcpy(shareable, &words, sizeof(words));
   return ACL_SUCCESS;
 }
 aclError aclrtMemImportFromShareableHandleV2(void *shareable, int32_t type, uint64_t, aclrtDrvMemHandle *handle) {
-  if (type != kFabricType) return Fail(ACL_ERROR_RT_FEATURE_NOT_SUPPORT, "handles of type %d", type);
   Shareable words;
   std::memcpy(&words, shareable, sizeof(words));
+  if (type == kServer && words.server != stand_in_server()) {
+    return Fail(ACL_ERROR_RT_PARAM_INVALID, "a handle of another server");
+  }
   return Import(words, handle);
 }
 
