@@ -1,4 +1,4 @@
-// libge_runner, libgraph: of the graph engine only what MindSpore asks for when it starts. Graphs do not pass through it.
+// libge_runner, libgraph: of the graph engine only what MindSpore asks for when it starts. No graph passes it.
 #include <cstdint>
 #include <map>
 #include <string>

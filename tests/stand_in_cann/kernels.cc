@@ -16,8 +16,8 @@ struct Function {
   std::string name;
   const KernelEntry *entry;
 };
-// A list of arguments: one for each thread, begun anew by aclrtKernelArgsInit. CANN puts the sync address before what the
-// caller appends and the overflow pointer behind it, and begins each piece at a multiple of 8 bytes.
+// A list of arguments: one for each thread, begun anew by aclrtKernelArgsInit. CANN puts the sync address before what
+// the caller appends and the overflow pointer behind it, and begins each piece at a multiple of 8 bytes.
 struct Arguments {
   std::vector<uint8_t> bytes;
   bool complete = false;

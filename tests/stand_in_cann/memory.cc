@@ -40,8 +40,8 @@ void Protect(uintptr_t address, size_t bytes, bool open) {
   }
 }
 
-// Says where the process dies, and whether it is the host that touched device memory: by write alone, for nothing else is
-// safe here.
+// Says where the process dies, and whether it is the host that touched device memory: by write alone, for nothing else
+// is safe here.
 void OnFault(int signal, siginfo_t *info, void *) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
   bool device = false;

@@ -25,7 +25,7 @@ DEFECTS = {
                        "op_impl/common/glue/register_ascend.cc", r"\n[^\n]*void set_fullname\([^\n]*override[^\n]*", "",
                        r"Not implement this function[\s\S]*?(graph_executor|_compile|compile)"),
     "words": Defect("a window's words come as a list", "ms_moe_comm/provider_npu.py",
-                    r"np\.array\((_(?:lib|ascend)\.read_npu_words\([^\n]*\)), np\.int64\)\n[^\n]*writeable[^\n]*", r"\1",
+                    r"np\.array\((_ascend\.\w+\([^\n]*\)), np\.int64\)\n[^\n]*writeable[^\n]*", r"\1",
                     r"window\.stats\(\)[\s\S]*?(TypeError|AttributeError)"),
 }
 

@@ -71,7 +71,8 @@ aclError CheckOffered(int32_t type) {
 }
 
 Shareable Export(aclrtDrvMemHandle handle) {
-  return {getpid(), static_cast<int16_t>(static_cast<Physical *>(handle)->file), static_cast<int16_t>(stand_in_server())};
+  const int file = static_cast<Physical *>(handle)->file;
+  return {getpid(), static_cast<int16_t>(file), static_cast<int16_t>(stand_in_server())};
 }
 
 aclError Import(const Shareable &shareable, aclrtDrvMemHandle *handle) {
