@@ -38,6 +38,7 @@ class NpuProvider(WindowProvider):
 
     def __init__(self, group):
         super().__init__(group)
+        take_device()
         self._bases = []  # address of each rank's region in this process
 
     def peer_base(self, rank):
@@ -196,11 +197,17 @@ class VirtualMemoryProvider(NpuProvider):
         return None
 
 
+def take_device():
+    """MindSpore takes its device at the first operator, and for each thread anew; before, CANN does not know of one."""
+    ms.runtime.synchronize()
+
+
 PROVIDERS = {"symm": SymmetricMemoryProvider, "vmm": VirtualMemoryProvider}
 
 
 def vector_cores():
     """Those of this process's device, as many of them as an operator can take."""
+    take_device()
     return min(_ascend.vector_cores(), _lib.limits()["max_blocks"])
 
 

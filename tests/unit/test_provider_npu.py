@@ -200,6 +200,17 @@ def test_operators_take_all_vector_cores_of_an_npu(memory, cores, block_dim, mon
     assert WindowParameters(**shape, block_dim=5).block_dim == 5
 
 
+def test_mindspore_takes_the_device_before_cann_is_asked_for_it(cann, monkeypatch):
+    calls = []
+    monkeypatch.setattr(ms.runtime, "synchronize", lambda: calls.append("synchronize"))
+    monkeypatch.setattr(provider_npu._ascend, "vector_cores", lambda: calls.append("vector_cores") or 48, raising=False)
+    monkeypatch.setattr(provider_npu._ascend, "device", lambda: calls.append("device") or (0, 1))
+    assert provider_npu.vector_cores() == 48
+    cann.number = 0
+    provider_npu.VirtualMemoryProvider(Rank(Threads(1), 0)).allocate(100)
+    assert calls == ["synchronize", "vector_cores", "synchronize", "device"]
+
+
 @pytest.mark.parametrize("environment, message", [
     ({}, "needs RANK_ID and RANK_SIZE, which msrun sets"),
     ({"RANK_ID": "0", "RANK_SIZE": "8"},

@@ -38,7 +38,7 @@ std::string Fault(const std::vector<uint64_t> &lines, uint64_t cores) {
 }
 
 constexpr char kAdvice[] =
-    ". Check: that this package was built on a machine with this chip and this CANN (install it again with "
+    ". Check: that CANN is 8.5 or newer; that this package was built with it and for this chip (install it again with "
     "ASCEND_HOME_PATH set, and with MOE_COMM_SOC_VERSIONS naming the chip of npu-smi info); that nothing else holds cores "
     "of this NPU (npu-smi info); and CANN's log (ASCEND_SLOG_PRINT_TO_STDOUT=1).";
 
