@@ -7,7 +7,10 @@
 #   bash tests/simulate.sh --seed N   one seed again, with its configuration
 #   bash tests/simulate.sh --quick M  the rules and seeds 1 to M
 #   bash tests/simulate.sh --plant NAME  a fault of tests/simulation/planted_faults.txt, or all of them: by which seed it
-#                                     is noticed; needs Python, too. Exit status 1 if one is not within 400 seeds
+#                                     is noticed; needs Python, too. Exit status 1 if one is not within 400 seeds. With
+#                                     all, tests/simulation/races.py also judges traces with and without a fault
+#   bash tests/simulate.sh --seed N --trace FILE   with a trace of the run (op_impl/host_twin/check/trace.h); with
+#                                     --go-on yes to its end, also after a race or a wrong result
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)

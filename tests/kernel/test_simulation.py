@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,12 @@ def test_rules_of_the_twin_and_some_seeds():
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"seeds 1 to {SEEDS} clean" in result.stdout
     assert " 0 failed" in result.stdout
+
+
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler")
+def test_planted_faults_are_noticed_and_traces_judged():
+    """Each fault of simulation/planted_faults.txt; an independent checker finds races in traces with one only."""
+    result = subprocess.run(["bash", SIMULATE, "--plant", "all"], env={**os.environ, "PYTHON": sys.executable},
+                            capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("0 pairs of places race") == 9

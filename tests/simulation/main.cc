@@ -3,6 +3,8 @@
 //   simulate --seed N            one seed, with its configuration
 //   simulate --first N --seeds M
 //   simulate --each M            from seed 1 on, until each kernel has run in at least M seeds
+//   simulate --seed N --trace FILE   with a trace of the run, as host_twin/check/trace.h describes it
+//   simulate --seed N --go-on yes    to the run's end, also after a race or a wrong result
 
 #include <chrono>
 #include <cstdio>
@@ -16,6 +18,7 @@ int main(int argc, char **argv) {
   uint64_t seeds = 100;
   uint64_t each = 0;
   bool verbose = false;
+  simulation::Watch watch;
   for (int i = 1; i + 1 < argc; i += 2) {
     const uint64_t value = std::strtoull(argv[i + 1], nullptr, 10);
     if (std::strcmp(argv[i], "--seed") == 0) {
@@ -28,6 +31,10 @@ int main(int argc, char **argv) {
       seeds = value;
     } else if (std::strcmp(argv[i], "--each") == 0) {
       each = value;
+    } else if (std::strcmp(argv[i], "--trace") == 0) {
+      watch.trace = argv[i + 1];
+    } else if (std::strcmp(argv[i], "--go-on") == 0) {
+      watch.goes_on = std::strcmp(argv[i + 1], "yes") == 0;
     } else {
       std::fprintf(stderr, "unknown argument %s; see the head of tests/simulate.sh\n", argv[i]);
       return 2;
@@ -47,7 +54,7 @@ int main(int argc, char **argv) {
     return true;
   };
   for (uint64_t seed = first; !enough(); ++seed, ++run) {
-    const simulation::Result result = simulation::RunScenario(seed);
+    const simulation::Result result = simulation::RunScenario(seed, watch);
     if (verbose) std::printf("seed %lu: %s\n", seed, result.configuration.c_str());
     rank_steps += result.rank_steps;
     scheduler_steps += result.scheduler_steps;

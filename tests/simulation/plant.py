@@ -2,17 +2,25 @@
 
     python plant.py COPY                 weaves them into the folder COPY, a copy of op_impl
     python plant.py COPY PROGRAM [NAME]  runs PROGRAM, the simulation that was built from it, with the fault NAME or with
-                                         each; prints by which seed it is noticed, exit status 1 if one is not
+                                         each; prints by which seed it is noticed, exit status 1 if one is not.
+                                         With each, traces are judged by races.py, too: of the unchanged kernels, which
+                                         must have no race, and of the faults in RACES, which must
 """
 
+import os
 import re
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import races
 from mutate import trial, write_switch
 
 LIST = Path(__file__).resolve().parent / "planted_faults.txt"
 SEEDS = 400
+TRACED_SEEDS = range(1, 10)  # of the unchanged kernels
+RACES = ("early_counts", "no_wait_for_rows")
 
 
 def faults():
@@ -49,14 +57,28 @@ def run(program, only):
     known = faults()
     if only not in ("all", *known):
         sys.exit(f"no fault {only!r} in planted_faults.txt; there are: all, {', '.join(known)}")
-    unnoticed = 0
+    failed = 0
     for number, (name, (wrong, _)) in enumerate(known.items()):
         if only not in ("all", name):
             continue
         noticed, report, seed = trial(program, number, SEEDS)
-        unnoticed += not noticed
-        print(f"{name}: {wrong}\n    {f'seed {seed}: {report}' if noticed else f'NOT NOTICED in {SEEDS} seeds'}", flush=True)
-    return 1 if unnoticed else 0
+        failed += not noticed
+        print(f"{name}: {wrong}\n    {f'seed {seed}: {report}' if noticed else f'NOT NOTICED in {SEEDS} seeds'}",
+              flush=True)
+        if noticed and name in RACES:
+            failed += traced_races(program, number, seed) == 0
+    if only == "all":
+        failed += any([traced_races(program, -1, seed) for seed in TRACED_SEEDS])
+    return 1 if failed else 0
+
+
+def traced_races(program, number, seed):
+    """How many races races.py finds in the trace of a whole run with that fault."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        subprocess.run([program, "--seed", str(seed), "--trace", file.name, "--go-on", "yes"],
+                       env={**os.environ, "MUTANT": str(number)}, stdout=subprocess.DEVNULL, check=False)
+        print(f"    trace of seed {seed}: ", end="")
+        return races.main(file.name)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,8 @@ class Memory {
 
 class Scenario {
  public:
-  explicit Scenario(uint64_t seed) : seed_(seed), random_(seed * 2654435761u + 1), past_(DrawPast(random_)) {
+  Scenario(uint64_t seed, const Watch &watch)
+      : seed_(seed), random_(seed * 2654435761u + 1), past_(DrawPast(random_)), watch_(watch) {
     Configure();
     MakeSteps();
   }
@@ -161,6 +162,8 @@ class Scenario {
     options.seed = seed_;
     options.may_time_out = config_.fault != Fault::kNone;
     options.even = observer_ != nullptr;
+    options.goes_on = watch_.goes_on;
+    options.traces = !watch_.trace.empty();
     Simulator simulator(options);
     if (observer_ != nullptr) {
       simulator.on_transfer = [this](const AscendC::backend::Transfer &move) { observer_->OnTransfer(move); };
@@ -173,6 +176,7 @@ class Scenario {
       simulator.Host(rank, [this, rank] { RunRank(rank); });
     }
     result_.report = simulator.Run();
+    if (options.traces && !simulator.WriteTrace(watch_.trace)) result_.report += "\ncannot write " + watch_.trace;
     result_.scheduler_steps = simulator.Steps();
     result_.configuration = Describe();
     return result_;
@@ -211,6 +215,7 @@ class Scenario {
     two_absent_ = late_tiles;
     if (c.fault != Fault::kNone && OneIn(3)) c.fault = Fault::kKilled;
     if (c.fault != Fault::kNone && OneIn(10)) c.fault = Fault::kBadPlan;
+    if (c.fault != Fault::kNone && OneIn(10)) c.fault = Fault::kBadMap;
     if (late_tiles) c.fault = Fault::kAbsent;
     c.fault_rank = Random(late_tiles ? c.world_size - 1 : c.world_size);
     c.asynchronous = OneIn(3);
@@ -994,8 +999,8 @@ class Scenario {
 
   // --- checks ---
 
-  [[noreturn]] void Fail(uint32_t rank, uint64_t step, const std::string &what) {
-    simulator_->Fail("wrong result: rank " + std::to_string(rank) + ", step " + std::to_string(step) + ": " + what);
+  void Fail(uint32_t rank, uint64_t step, const std::string &what) {
+    simulator_->Report("wrong result: rank " + std::to_string(rank) + ", step " + std::to_string(step) + ": " + what);
   }
   void Compare(uint32_t rank, uint64_t step, const char *what, uint64_t got, uint64_t expected) {
     if (got == expected) return;
@@ -1217,7 +1222,9 @@ class Scenario {
     for (uint32_t block = 0; block < config_.cores; ++block) {
       const int32_t begin = words[kPlanStarts + block];
       const int32_t end = words[kPlanStarts + block + 1];
-      if (begin > end) Fail(rank, step, "the plan's starts go back");
+      if (begin > end || end >= static_cast<int32_t>(weight.size())) {
+        return Fail(rank, step, "the plan's starts go back");
+      }
       if (weight[end] - weight[begin] > weight.back() / config_.cores + columns + 2) {
         Fail(rank, step, "the plan is not balanced");
       }
@@ -1226,7 +1233,7 @@ class Scenario {
     simulator_->Touch(rank, words + kPlanOrder, expand_idx.size() * sizeof(int32_t), false);
     for (size_t i = 0; i < expand_idx.size(); ++i) {
       const int32_t pair = words[kPlanOrder + i];
-      if (pair >= static_cast<int32_t>(expand_idx.size())) Fail(rank, step, "the plan names a pair that is not");
+      if (pair >= static_cast<int32_t>(expand_idx.size())) return Fail(rank, step, "the plan names a pair that is not");
       if (pair >= 0) ++seen[pair];
     }
     for (size_t i = 0; i < seen.size(); ++i) {
@@ -1311,6 +1318,7 @@ class Scenario {
   uint64_t seed_;
   std::mt19937_64 random_;
   Past past_;
+  Watch watch_;
   Configuration config_{};
   Observer *observer_ = nullptr;
   bool many_ranks_ = false;
@@ -1335,7 +1343,7 @@ class Scenario {
 
 }  // namespace
 
-Result RunScenario(uint64_t seed) { return Scenario(seed).Run(); }
+Result RunScenario(uint64_t seed, const Watch &watch) { return Scenario(seed, watch).Run(); }
 Result RunScenario(const Size &size, Observer &observer) { return Scenario(size, observer).Run(); }
 
 }  // namespace simulation

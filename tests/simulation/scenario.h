@@ -21,8 +21,14 @@ struct Result {
   uint64_t scheduler_steps = 0;
 };
 
+// How a run is watched.
+struct Watch {
+  std::string trace;     // the file for a trace of it (host_twin/check/trace.h), or none
+  bool goes_on = false;  // to its end, also after a race or a wrong result
+};
+
 // A configuration drawn from the seed.
-Result RunScenario(uint64_t seed);
+Result RunScenario(uint64_t seed, const Watch &watch = Watch());
 
 // One of a given size, without faults: decode and then prefill, each with dispatch and combine. Rows are random.
 struct Size {

@@ -35,6 +35,7 @@ struct Access {
   uint32_t published = 0;  // number of a clock
   uint64_t committed = 0;  // when its last piece reached global memory
   uint8_t scalar_type = 0;  // of a scalar in local memory, see ScalarType
+  uint32_t event = 0;      // in the trace, if there is one
 };
 
 constexpr uint32_t kGranuleBytes = 4;
@@ -96,6 +97,7 @@ class Shadow {
   };
   std::function<void(const Finding &)> on_race;
   std::function<void(const Area &, uint64_t offset, uint32_t access, uint32_t last_write)> on_no_content;
+  std::function<void(uint32_t access, uint32_t write)> on_flag_seen;  // may be empty
 
   Shadow() { accesses_.resize(2); }
 
@@ -129,6 +131,7 @@ class Shadow {
         const Access &write = accesses_[last];
         if (write.flag && acquirer != nullptr) {
           acquirer->Take(write, published_, clock, *acquired);
+          if (on_flag_seen) on_flag_seen(number, last);
         } else if (!IsOver(last, clock)) {
           on_race({area, offset, number, "reads", last, "write"});
         }

@@ -33,6 +33,14 @@ std::string EventName(HardEvent event, int32_t id) {
   return std::string("event ") + PipesOf(event).name + " " + std::to_string(id);
 }
 
+Trace::Fields EventFields(HardEvent event, int32_t id) {
+  return Trace::Fields().Text("event", PipesOf(event).name).Number("number", id);
+}
+Trace::Fields NoFields() { return Trace::Fields(); }
+Trace::Fields PlaceFields(const uint8_t *address, uint64_t bytes) {
+  return Trace::Fields().Number("address", reinterpret_cast<uint64_t>(address)).Number("bytes", bytes);
+}
+
 uint64_t RoundUp(uint64_t bytes, uint64_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 struct Stop {};
@@ -48,6 +56,17 @@ std::string ToString(Site site, Site caller) {
   std::string text = name(site);
   if (caller.file != nullptr) text += " (after " + name(caller) + ")";
   return text;
+}
+
+// An event of the trace, if there is one; returns its id. `fields`: a function that makes them.
+template <typename MakeFields>
+uint32_t Core::Record(uint32_t pipe, const char *op, MakeFields fields, bool flags) {
+  if (simulator_.trace_ == nullptr) return 0;
+  return simulator_.trace_->Add(rank, block, kPipeNames[pipe], op, ToString(site_), fields(), flags);
+}
+template <typename MakeFields>
+uint32_t Simulator::Record(uint32_t rank, const char *op, Site site, MakeFields fields, bool flags) {
+  return trace_ == nullptr ? 0 : trace_->Add(rank, Trace::kHost, "S", op, ToString(site), fields(), flags);
 }
 
 // --- core: what the kernel calls ---
@@ -75,10 +94,12 @@ void Core::Begin(uint32_t block_number, const Clock &clock, std::function<void()
   running_ = true;
   looks_ = 0;
   fiber_ = std::make_unique<Fiber>([this, kernel = std::move(kernel)] {
+    Record(PIPE_S, "begin", [this] { return Trace::Fields().Number("launch", simulator_.ranks_[rank].launch); });
     kernel();
     BlockUntil(kOnDrain);
     JoinAllPipes();
     for (auto &line : cache_) WriteBack(line.first, line.second);
+    Record(PIPE_S, "end", NoFields);
     for (uint32_t event = 0; event < kEvents; ++event) {
       for (uint32_t id = 0; id < kEventIds; ++id) {
         if (flags_[event][id].issued != 0) {
@@ -318,6 +339,9 @@ void Core::ScalarLocal(const Local &place, uint64_t offset, uint32_t bytes, bool
     Refuse("GetValue of another type than SetValue wrote there: the compiler need not keep their order", site);
   }
   const uint32_t access = ScalarAccess(site, type);
+  Record(PIPE_S, write ? "write" : "read", [&] {
+    return Trace::Fields().Text("space", "ub").Number("address", at.address - unified_buffer_).Number("bytes", bytes);
+  });
   if (write) {
     simulator_.shadow_.Write(area_, at.address, bytes, access, pipes_[PIPE_S].start, true);
   } else {
@@ -336,6 +360,7 @@ Core::CacheLine &Core::Line(uint64_t number, const Area &area) {
   CacheLine &line = cache_[number];
   const uint8_t *address = reinterpret_cast<const uint8_t *>(number * kCacheLineBytes);
   std::memcpy(line.data, address, kCacheLineBytes);
+  Record(PIPE_S, "fill", [&] { return PlaceFields(address, kCacheLineBytes); });
   if (simulator_.on_transfer) simulator_.on_transfer({rank, block, area.rank, true, address, kCacheLineBytes});
   line.filled = simulator_.commits_;
   return line;
@@ -345,6 +370,7 @@ Core::CacheLine &Core::Line(uint64_t number, const Area &area) {
 void Core::WriteBack(uint64_t number, CacheLine &line) {
   if (!line.dirty) return;
   uint8_t *address = reinterpret_cast<uint8_t *>(number * kCacheLineBytes);
+  Record(PIPE_S, "writeback", [&] { return PlaceFields(address, kCacheLineBytes); });
   for (uint64_t at = 0; at < kCacheLineBytes; at += kGranuleBytes) {
     Area *area = simulator_.Find(address + at, kGranuleBytes);
     if (area == nullptr) continue;
@@ -363,12 +389,13 @@ void Core::ReadGlobal(const void *address, void *value, uint32_t bytes, Site sit
   const uint64_t number = reinterpret_cast<uint64_t>(from) / kCacheLineBytes;
   CacheLine &line = Line(number, area);
   const uint32_t access = ScalarAccess(site, 0);
+  Record(PIPE_S, "read", [&] { return PlaceFields(from, bytes).Text("space", line.dirty ? "cache" : "gm"); });
   if (!line.dirty) {
     simulator_.shadow_.Read(area, from, bytes, access, pipes_[PIPE_S].start, true);
     if (simulator_.shadow_.LastCommit(area, from, bytes) > line.filled) {
-      Refuse("stale scalar cache: GetValue reads " + area.name + " +" + std::to_string(from - area.base) +
-                 " from a cache line older than the last write there; DataCacheCleanAndInvalid it first",
-             site);
+      simulator_.Report("stale scalar cache: GetValue reads " + area.name + " +" + std::to_string(from - area.base) +
+                        " from a cache line older than the last write there; DataCacheCleanAndInvalid it first, at " +
+                        ToString(site_, caller_) + ", " + simulator_.Describe(pipes_[PIPE_S].component));
     }
   }
   std::memcpy(value, line.data + (from - reinterpret_cast<uint8_t *>(number * kCacheLineBytes)), bytes);
@@ -383,10 +410,12 @@ void Core::WriteGlobal(void *address, const void *value, uint32_t bytes, Site si
   std::memcpy(line.data + (to - reinterpret_cast<uint8_t *>(number * kCacheLineBytes)), value, bytes);
   line.dirty = true;
   line.access = ScalarAccess(site, 0);
+  Record(PIPE_S, "write", [&] { return PlaceFields(to, bytes).Text("space", "cache"); });
 }
 
 void Core::CleanCache(const uint8_t *address, bool all, Site site) {
   Note(site);
+  Record(PIPE_S, "clean", [&] { return all ? NoFields() : PlaceFields(address, kCacheLineBytes); });
   const uint64_t number = reinterpret_cast<uint64_t>(address) / kCacheLineBytes;
   for (auto line = cache_.begin(); line != cache_.end();) {
     if (all || line->first == number) {
@@ -404,11 +433,50 @@ void Core::Issue(pipe_t number, Instruction instruction) {
   instruction.site = site_;
   instruction.caller = caller_;
   Pipe &pipe = pipes_[number];
+  if (simulator_.trace_ != nullptr) RecordInstruction(number, instruction);
   blocked_pipe_ = number;
   BlockUntil(kOnSpace);
   pipe.queue.push_back(std::move(instruction));
   if (PipeReady(pipe)) simulator_.Wake(pipe.actor);
   if (simulator_.Random(simulator_.yield_in_) == 0) fiber_->Leave();
+}
+
+void Core::RecordInstruction(uint32_t pipe, Instruction &i) {
+  const auto event = [&i] { return EventFields(static_cast<HardEvent>(i.event), i.id); };
+  Trace::Fields fields;
+  const auto made = [&fields] { return fields; };
+  const auto local = [this](const uint8_t *address) { return static_cast<uint64_t>(address - unified_buffer_); };
+  const auto range = [&](const Operand<Local> &operand) {
+    return "[" + std::to_string(local(operand.place.address)) + ", " + std::to_string(operand.bytes) + "]";
+  };
+  switch (i.kind) {
+    case Instruction::kMoveIn:
+    case Instruction::kMoveOut: {
+      const bool in = i.kind == Instruction::kMoveIn;
+      const uint64_t global = reinterpret_cast<uint64_t>(i.global);
+      fields.Text("from", in ? "gm" : "ub").Text("to", in ? "ub" : "gm");
+      fields.Number("from_address", in ? global : local(i.local)).Number("to_address", in ? local(i.local) : global);
+      fields.Number("from_pitch", in ? i.global_pitch : i.local_pitch);
+      fields.Number("to_pitch", in ? i.local_pitch : i.global_pitch);
+      fields.Number("bytes", i.bytes).Number("blocks", i.blocks);
+      i.event_id = Record(pipe, "move", made, i.flag);
+      return;
+    }
+    case Instruction::kVector: {
+      std::string reads;
+      for (uint32_t n = 1; n < i.operand_number; ++n) reads += (n > 1 ? ", " : "") + range(i.operands[n]);
+      fields.Raw("writes", range(i.operands[0])).Raw("reads", "[" + reads + "]");
+      i.event_id = Record(pipe, "vector", made);
+      return;
+    }
+    case Instruction::kSet: Record(pipe, "set", event); return;
+    case Instruction::kWait: Record(pipe, "wait", event); return;
+    case Instruction::kBarrier:
+      fields.Text("of", kPipeNames[pipe]);
+      Record(pipe, "barrier", made);
+      return;
+    default: return;
+  }
 }
 
 void Core::Move(bool in, const Local &local, uint8_t *global, const DataCopyExtParams &p, uint32_t element,
@@ -494,6 +562,7 @@ void Core::SetFlag(HardEvent event, int32_t id, Site site) {
     return Issue(pipes.from, std::move(set));
   }
   Pipe &scalar = pipes_[PIPE_S];
+  Record(PIPE_S, "set", [&] { return EventFields(event, id); });
   flag.set.push_back(scalar.start);
   scalar.start.Set(scalar.component, ++scalar.stamp);
   if (PipeReady(pipes_[pipes.to])) simulator_.Wake(pipes_[pipes.to].actor);
@@ -516,6 +585,7 @@ void Core::WaitFlag(HardEvent event, int32_t id, Site site) {
   blocked_event_ = static_cast<uint32_t>(event);
   blocked_id_ = id;
   BlockUntil(kOnFlag);
+  Record(PIPE_S, "wait", [&] { return EventFields(event, id); });
   pipes_[PIPE_S].start.Join(flag.set.front());
   flag.set.pop_front();
 }
@@ -525,6 +595,7 @@ void Core::PipeBarrier(pipe_t pipe, Site site) {
   if (pipe == PIPE_S) return;
   if (pipe == PIPE_ALL) {
     BlockUntil(kOnDrain);
+    Record(PIPE_S, "barrier", [] { return Trace::Fields().Text("of", "ALL"); });
     return JoinAllPipes();
   }
   Instruction barrier;
@@ -536,6 +607,7 @@ void Core::SyncAll(Site site) {
   Note(site);
   BlockUntil(kOnDrain);
   JoinAllPipes();
+  Record(PIPE_S, "syncall", NoFields);
   Simulator::Rank &own = simulator_.ranks_[rank];
   at_barrier_ = true;
   if (++own.at_barrier == own.blocks) simulator_.FinishBarrier(own);
@@ -593,6 +665,7 @@ bool Core::PipeReady(const Pipe &pipe) const {
 void Core::Start(Pipe &pipe, Instruction &instruction) {
   Access access{pipe.component, ++pipe.stamp, instruction.site, instruction.caller};
   access.remote = instruction.remote;
+  access.event = instruction.event_id;
   if (instruction.flag) {
     access.flag = true;
     access.whole_lines = reinterpret_cast<uint64_t>(instruction.global) % kRecordBytes == 0 &&
@@ -777,6 +850,12 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
       }
     }
   }
+  if (options.traces) {
+    trace_ = std::make_unique<Trace>();
+    shadow_.on_flag_seen = [this](uint32_t reader, uint32_t write) {
+      trace_->Saw(shadow_[reader].event, shadow_[write].event);
+    };
+  }
   shadow_.on_race = [this](const Shadow::Finding &found) {
     std::string place = found.area.name + " +" + std::to_string(found.offset);
     for (const Rank &rank : ranks_) {
@@ -786,7 +865,7 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
     }
     const Access &access = shadow_[found.access];
     const Access &other = shadow_[found.other];
-    Fail(std::string("race ") + Between(access.component, other.component) + " on " + place + "\n  " + found.does +
+    Report(std::string("race ") + Between(access.component, other.component) + " on " + place + "\n  " + found.does +
          ": " + Describe(access) + "\n  not ordered with the " + found.did + ": " + Describe(other));
   };
   shadow_.on_no_content = [this](const Area &area, uint64_t offset, uint32_t number, uint32_t last) {
@@ -811,7 +890,7 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
         }
       }
     }
-    Fail("never written: read of " + text + ", " + why + "\n  reads: " + Describe(shadow_[number]));
+    Report("never written: read of " + text + ", " + why + "\n  reads: " + Describe(shadow_[number]));
   };
 }
 
@@ -823,6 +902,12 @@ void Simulator::Register(uint32_t rank, std::string name, uint8_t *base, uint64_
   name = "rank " + std::to_string(rank) + " " + std::move(name);
   auto area = std::make_unique<Area>(std::move(name), rank, base, bytes, true, flags);
   if (content) shadow_.Initialise(*area);
+  if (trace_ != nullptr) {
+    trace_->AddArea("{\"area\": " + Trace::Quoted(area->name) + ", \"rank\": " + std::to_string(rank) +
+                    ", \"address\": " + std::to_string(reinterpret_cast<uint64_t>(base)) +
+                    ", \"bytes\": " + std::to_string(bytes) + ", \"holds\": " + (flags ? "\"flags\"" : "\"data\"") +
+                    ", \"content\": " + (content ? "true" : "false") + "}");
+  }
   const auto at = running_ ? std::upper_bound(areas_.begin(), areas_.end(), base,
                                               [](const uint8_t *a, const auto &other) { return a < other->base; })
                            : areas_.end();  // Run sorts them all at once
@@ -876,8 +961,18 @@ std::string Simulator::Describe(const Access &access) const {
   return ToString(access.site, access.caller) + ", " + Describe(access.component);
 }
 
+bool Simulator::WriteTrace(const std::string &path) const {
+  return trace_->Write(path, options_.seed, options_.ranks, options_.cores, report_);
+}
+
+void Simulator::Report(const std::string &report) {
+  if (!options_.goes_on) Fail(report);
+  if (report_.empty()) report_ = report;
+}
+
 void Simulator::Fail(const std::string &report) {
-  report_ = report;
+  if (report_.empty()) report_ = report;
+  stopped_ = true;
   if (Fiber::Current() == nullptr) throw Stop{};
   for (;;) Fiber::Current()->Leave();
 }
@@ -1062,7 +1157,7 @@ std::string Simulator::Run() {
   std::sort(areas_.begin(), areas_.end(), [](const auto &a, const auto &b) { return a->base < b->base; });
   running_ = true;
   try {
-    while (hosts_running_ > 0 && report_.empty()) {
+    while (hosts_running_ > 0 && !stopped_) {
       while (ready_.empty()) Unblock();
       if (Steps() > kMostSteps) Fail("no end: after " + std::to_string(kMostSteps) + " steps:\n" + WhoWaits());
       Step(Pick());
@@ -1079,9 +1174,11 @@ void Simulator::Launch(uint32_t number, uint32_t blocks, std::function<void()> k
   rank.finished = 0;
   rank.launched = true;
   const Clock clock = rank.clock;
+  rank.launch = Record(number, "launch", Site{}, [blocks] { return Trace::Fields().Number("cores", blocks); });
   for (uint32_t c = 0; c < blocks; ++c) rank.cores[c]->Begin(blocks, clock, kernel);
   while (rank.finished < rank.blocks) rank.host->Leave();
   rank.launched = false;
+  Record(number, "return", Site{}, NoFields);
 }
 
 void Simulator::Touch(uint32_t number, const void *address, uint64_t bytes, bool write, bool flag, Site site) {
@@ -1094,6 +1191,8 @@ void Simulator::Touch(uint32_t number, const void *address, uint64_t bytes, bool
   own.flag = flag;
   own.remote = area.rank != number;
   if (flag && write) own.published = shadow_.Publish(rank.clock);
+  own.event = Record(number, write ? "write" : "read", site,
+                     [&] { return PlaceFields(at, bytes).Text("space", "gm"); }, flag);
   const uint32_t access = shadow_.Add(own);
   if (write) {
     shadow_.Write(area, at, bytes, access, rank.clock, true);
@@ -1114,6 +1213,7 @@ void Simulator::Await(uint32_t number, const std::function<bool()> &holds) {
 void Simulator::AwaitEnd(uint32_t number, uint32_t of) {
   const Rank &other = ranks_[of];
   Await(number, [&other] { return other.ended; });
+  Record(number, "join", Site{}, [of] { return Trace::Fields().Number("rank", of); });
   Clock &clock = ranks_[number].clock;
   clock.Join(other.clock);
   for (const auto &core : other.cores) {

@@ -19,6 +19,7 @@
 #include "../types.h"
 #include "fiber.h"
 #include "shadow.h"
+#include "trace.h"
 
 namespace AscendC::backend {
 
@@ -56,6 +57,7 @@ struct Instruction {
   uint32_t bytes = 0;
   bool flag = false;
   bool remote = false;  // to or from the memory of another rank
+  uint32_t event_id = 0;  // in the trace
   // a vector instruction: the first operand is written, the others are read
   std::function<void()> compute;
   std::array<Operand<Local>, 3> operands;
@@ -163,7 +165,10 @@ class Core {
 
   void Begin(uint32_t block_number, const Clock &clock, std::function<void()> kernel);
   void Note(Site site);
+  template <typename MakeFields>
+  uint32_t Record(uint32_t pipe, const char *op, MakeFields fields, bool flags = false);
   void Issue(pipe_t pipe, Instruction instruction);
+  void RecordInstruction(uint32_t pipe, Instruction &instruction);
   void BlockUntil(Blocked reason);
   bool Satisfied() const;
   void JoinAllPipes();
@@ -234,6 +239,8 @@ class Simulator {
     uint32_t cores = 1;
     uint64_t seed = 0;
     bool may_time_out = false;  // a wait for something that never comes is what the run is about
+    bool goes_on = false;  // also after a race or a wrong result: the first is reported in the end
+    bool traces = false;
     bool even = false;  // all go on alike, moves land whole, no cached line is lost: to count, not to find races
   };
   explicit Simulator(const Options &options);
@@ -260,6 +267,8 @@ class Simulator {
   // The rank ends with its next moves to other ranks: after so many, or in the one that follows.
   void Doom(uint32_t rank, uint32_t moves) { ranks_[rank].ends_in = moves + 1; }
   [[noreturn]] void Fail(const std::string &report);
+  void Report(const std::string &report);  // the same, unless the run goes on
+  bool WriteTrace(const std::string &path) const;  // after the run
 
   uint64_t Random(uint64_t below) { return random_() % below; }
   uint64_t Steps() const { return static_cast<uint64_t>(now_ & (kTimeoutCycles - 1)); }
@@ -284,6 +293,7 @@ class Simulator {
     uint32_t finished = 0;
     uint32_t at_barrier = 0;
     bool launched = false;
+    uint32_t launch = 0;     // its event in the trace
     Acquirer acquirer;
     uint32_t ends_in = 0;  // with which of its next moves to other ranks; 0: at its host's end
     bool ended = false;
@@ -308,6 +318,8 @@ class Simulator {
   std::string Describe(uint32_t component) const;
   std::string Describe(const Access &access) const;
   const char *Between(uint32_t a, uint32_t b) const;
+  template <typename MakeFields>
+  uint32_t Record(uint32_t rank, const char *op, Site site, MakeFields fields, bool flags = false);
   uint64_t NextCommit() { return ++commits_; }
 
   Options options_;
@@ -333,6 +345,8 @@ class Simulator {
   uint32_t looks_;           // at the clock, in vain, until a core dozes
   bool last_look_ = false;   // since something was told, all that doze have looked again, and for long enough
   std::string report_;
+  bool stopped_ = false;
+  std::unique_ptr<Trace> trace_;
   static inline Core *current_ = nullptr;
 };
 
