@@ -212,6 +212,7 @@ class Scenario {
                                           : Fault::kNone;
     if (c.fault != Fault::kNone && OneIn(5)) c.fault = Fault::kBadKept;  // it has many ways
     if (c.fault != Fault::kNone && c.rules.shared_experts > 0 && OneIn(5)) c.fault = Fault::kBadRow;
+    if (c.fault != Fault::kNone && OneIn(12)) c.fault = Fault::kOtherSmooth;  // it has two
     two_absent_ = late_tiles;
     if (c.fault != Fault::kNone && OneIn(3)) c.fault = Fault::kKilled;
     if (c.fault != Fault::kNone && OneIn(10)) c.fault = Fault::kBadPlan;
@@ -233,8 +234,10 @@ class Scenario {
     }
     ConfigureRules();
     c.keeps_stats = OneIn(4);
-    c.balanced = OneIn(3) || c.fault == Fault::kOtherSmooth;
-    c.fuses = OneIn(2) && c.fault == Fault::kNone && !c.keeps_stats && c.combine_cores == c.cores;
+    c.balanced = OneIn(3) || (c.fault == Fault::kOtherSmooth && OneIn(4));
+    other_smooth_ = c.fault == Fault::kOtherSmooth;
+    if (other_smooth_ && !c.balanced) c.fault = Fault::kNone;  // each rank quantises its own rows
+    c.fuses = OneIn(2) && c.fault == Fault::kNone && !other_smooth_ && !c.keeps_stats && c.combine_cores == c.cores;
     c.leave_step = kNoStep;
     // the work split of op_host, or smaller buffers, so that short rows are cut too
     const uint64_t small = kUnit * (1 + Random(c.row_bytes / kUnit));
@@ -859,8 +862,9 @@ class Scenario {
     const uint64_t plan_words =
         step.prefill[rank] ? PlanWords(tokens.token_num, config_.rules.Columns()) : uint64_t{kPlanHeaderWords};
     a.plan = tensor("plan", plan_words * sizeof(int32_t), nullptr);
-    a.smooth = step.smooth.empty() ? nullptr
-                                   : tensor("scales", step.smooth.size() * sizeof(float), step.smooth.data());
+    a.smooth = SmoothKind(rank, step) == kNoSmooth
+                   ? nullptr
+                   : tensor("scales", step.smooth.size() * sizeof(float), step.smooth.data());
     std::vector<int32_t> map;
     std::vector<int32_t> replica_counts;
     for (const std::vector<int32_t> &replicas : config_.rules.map) {
@@ -925,7 +929,7 @@ class Scenario {
   }
 
   uint32_t SmoothKind(uint32_t rank, const Step &step) const {
-    const bool other = config_.fault == Fault::kOtherSmooth && rank == config_.fault_rank && &step == &steps_.back();
+    const bool other = other_smooth_ && rank == config_.fault_rank && &step == &steps_.back();
     return other ? kNoSmooth + 0u : config_.smooth_kind;
   }
 
@@ -1121,8 +1125,9 @@ class Scenario {
         CheckBytes(rank, number, "rows", windows_[rank] + RowOffset(Shape(), row), x, config_.row_bytes);
         continue;
       }
-      const float *smooth = config_.smooth_kind == kNoSmooth ? nullptr : step.smooth.data();
-      if (config_.smooth_kind == kSmoothPerExpert) smooth += SmoothRow(step, rows[row]) * HiddenSize();
+      const uint32_t kind = SmoothKind(rows[row].source, step);
+      const float *smooth = kind == kNoSmooth ? nullptr : step.smooth.data();
+      if (kind == kSmoothPerExpert) smooth += SmoothRow(step, rows[row]) * HiddenSize();
       float scale;
       const std::vector<int8_t> q = Quantise(x, HiddenSize(), config_.dtype, smooth, &scale);
       CheckBytes(rank, number, "quantised rows", windows_[rank] + QuantisedRowOffset(Shape(), HiddenSize(), row), q.data(),
@@ -1300,6 +1305,7 @@ class Scenario {
     if (!c.rules.map.empty()) text += number(" L=", c.rules.map.size()) + number("x", c.max_replicas);
     if (c.rules.special_expert_num > 0) text += number(" special=", c.rules.special_expert_num);
     if (c.quant_mode != kNotQuantised) text += number(" int8, smooth=", c.smooth_kind);
+    if (other_smooth_) text += number(", at last none on rank ", c.fault_rank);
     if (c.drops) text += " drops";
     if (local_) text += " local";
     if (c.keeps_stats) text += " stats";
@@ -1330,6 +1336,7 @@ class Scenario {
   bool two_absent_ = false;
   bool other_ids_ = false;
   bool other_mask_ = false;
+  bool other_smooth_ = false;
   std::vector<Step> steps_;
   std::vector<uint8_t *> windows_;
   std::vector<uint8_t *> last_plan_;      // of each rank
