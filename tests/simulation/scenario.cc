@@ -929,7 +929,7 @@ class Scenario {
   }
 
   uint32_t SmoothKind(uint32_t rank, const Step &step) const {
-    const bool other = other_smooth_ && rank == config_.fault_rank && &step == &steps_.back();
+    const bool other = other_smooth_ && rank == config_.fault_rank && &step == &FaultStep();
     return other ? kNoSmooth + 0u : config_.smooth_kind;
   }
 
