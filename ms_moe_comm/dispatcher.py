@@ -55,7 +55,7 @@ class MoEDispatcher(nn.Cell):
         check_type("MoEDispatcher", "window", window, ExpertWindow, "what ExpertWindow.create returned")
         self.schedule = checked_choice("MoEDispatcher", "phase", phase, PHASES)  # `Cell.phase` is MindSpore's own
         self.quant_mode = checked_choice("MoEDispatcher", "quant_mode", quant_mode, QUANT_MODES)
-        # Not `self.rows = ...`: memory of the window that checkpoints and broadcasts find would be saved or overwritten.
+        # Not `self.rows = ...`: checkpoints and broadcasts that find the window's memory save it, or overwrite it.
         for name, tensor in (("rows", window.quantised_rows if self.quant_mode else window.rows),
                              ("scales", window.scales), ("outputs", window.outputs), ("control", window.control)):
             object.__setattr__(self, name, tensor)

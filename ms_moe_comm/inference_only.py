@@ -16,8 +16,8 @@ def refuse_trace(op):
     with contextlib.suppress(RuntimeError):
         jit_trace._jit_trace_end(ms.Tensor(0))
     jit_trace._trace_compile_cache.discard(phase)
-    raise RuntimeError(f"For '{op}', mindspore.jit with capture_mode=\"trace\" would keep the results of the first call "
-                       "for ever. Use capture_mode=\"ast\", the default.")
+    raise RuntimeError(f"For '{op}', mindspore.jit with capture_mode=\"trace\" would keep the results of the first "
+                       "call for ever. Use capture_mode=\"ast\", the default.")
 
 
 def refuse_gradient(op):

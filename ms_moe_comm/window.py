@@ -31,8 +31,8 @@ def _settle():
 
 
 def _refuse_data(name, *_, **__):
-    raise RuntimeError(f"{name} is the memory of an expert window and takes no other data: it belongs in no checkpoint. "
-                       "Let your cells use the tensors of their MoEDispatcher (self.dispatcher.outputs), which are no "
+    raise RuntimeError(f"{name} is the memory of an expert window and takes no other data: it belongs in no "
+                       "checkpoint. Let your cells use the tensors of their MoEDispatcher (self.dispatcher.outputs), which are no "
                        "parameters of the model.")
 
 
@@ -124,7 +124,7 @@ class ExpertWindow:
             shared_expert_rank_num (int): Q, the ranks 0 to Q - 1 that hold one shared expert each and no routed one, a
                 multiple of S; the instances of shared expert j are the ranks from j * Q / S on.
             balanced_prefill (bool): in a prefill, ranks with few rows to send move rows of ranks with many, so that
-                none moves more than an equal share. The result is the same to the bit. It costs memory for rows of x in each
+                none moves more than an equal share. The result is the same to the bit. It costs memory for rows of x in
                 window, a copy of the rows that others move, and one wait more: for prompts of very different length.
                 Ranks that are in decode in the same step neither help nor are helped. Smooth factors (`scales` of a
                 quantised dispatch) must be the same on all ranks, since a row may be quantised by another one.

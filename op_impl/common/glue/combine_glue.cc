@@ -9,7 +9,7 @@
 namespace moe_comm {
 namespace {
 
-// Expert outputs that lie elsewhere are copied to the window's: no argument may be there, but for the outputs themselves.
+// Expert outputs that lie elsewhere are copied to the window's: no argument may lie there but the outputs themselves.
 void CheckOutputs(const Checker &check, const WindowLaunch &launch) {
   const WindowShape &shape = launch.Window().shape;
   const uint8_t *outputs = launch.Base() + OutputsOffset(shape);

@@ -21,7 +21,8 @@ namespace {
 // One call: tensors and ints as they were passed. It throws what Python users expect of a wrong argument.
 class OperatorCall {
  public:
-  OperatorCall(const Operator &op, const pybind11::args &args) : op_(&op), arguments_(op.arguments), tensors_(op.arguments) {
+  OperatorCall(const Operator &op, const pybind11::args &args)
+      : op_(&op), arguments_(op.arguments), tensors_(op.arguments) {
     RefuseTransformations();
     if (args.size() != op.arguments) {
       throw pybind11::type_error("For '" + std::string(op.name) + "', " + std::to_string(op.arguments) +
@@ -94,7 +95,8 @@ class OperatorCall {
   void RefuseTransformations() const {
     const bool tracing = mindspore::trace::IsTracing();
     if (!tracing && !mindspore::pynative::GradState::Get().RequiresGrad()) return;
-    pybind11::module::import("ms_moe_comm.inference_only").attr(tracing ? "refuse_trace" : "refuse_gradient")(op_->name);
+    const char *refuse = tracing ? "refuse_trace" : "refuse_gradient";
+    pybind11::module::import("ms_moe_comm.inference_only").attr(refuse)(op_->name);
   }
 
   [[noreturn]] void FailType(size_t argument, const char *expected, pybind11::handle got) const {

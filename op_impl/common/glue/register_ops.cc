@@ -1,5 +1,5 @@
 // Registers every operator for graph mode on CPU, and defines the Python module `ms_moe_comm._lib`.
-// (pynative.cc is for PyNative, register_ascend.cc for graph mode on Ascend; no other file of the glue knows MindSpore.)
+// (pynative.cc: PyNative; register_ascend.cc: graph mode on Ascend; no other file of the glue knows MindSpore.)
 #include <set>
 #include <vector>
 
