@@ -59,5 +59,5 @@ while IFS='|' read -r file good bad what; do
 done <<'ERRORS'
 common/kernel/window.h|reinterpret_cast<__gm__ uint64_t \*>(base|reinterpret_cast<uint64_t *>(base|global memory as a local variable
 common/kernel/moves.h|reinterpret_cast<__gm__ T \*>(source)|reinterpret_cast<__ubuf__ T *>(source)|global memory as unified buffer
-common/kernel/combine.h|GM_ADDR outputs = window.Own|uint8_t *outputs = window.Own|an address of the window as a local variable's
+common/kernel/combine.h|inline GM_ADDR Outputs()|inline uint8_t *Outputs()|an address of the window as a local variable's
 ERRORS
