@@ -31,7 +31,7 @@ inline Past DrawPast(std::mt19937_64 &random) {
   return past;
 }
 
-// Into a zeroed window. Flags of pairs that were silent since: some of them agree with a coming epoch in their low half.
+// Into a zeroed window. Of the flags of pairs that were silent since, some agree with a coming epoch in their low half.
 inline void WritePast(const Past &past, const moe_comm::WindowShape &shape, uint8_t *window, std::mt19937_64 &random) {
   if (past.epoch == 0) return;
   const auto below = [&](uint64_t limit) { return random() % limit; };

@@ -178,8 +178,8 @@ def describe(event):
     return f"{event['op']} at {event['at']} by {event['by']} {event['pipe']}"
 
 
-def main(path):
-    """Prints the races of a trace; returns their number."""
+def judge(path):
+    """How many races a trace has, and a text that names the first."""
     with open(path, encoding="utf-8") as lines:
         checker = Checker(json.loads(next(lines)))
         number = 0
@@ -189,11 +189,13 @@ def main(path):
                 checker.events[event["by"]].append(event)
                 number += 1
     left = checker.run()
-    print(f"{number} events, {left} of them behind what never came: {len(checker.races)} pairs of places race")
-    for text in list(checker.races.values())[:SHOWN]:
-        print(f"        {text}")
-    return len(checker.races)
+    head = f"{number} events, {left} of them behind what never came: {len(checker.races)} pairs of places race"
+    return len(checker.races), "\n        ".join([head, *list(checker.races.values())[:SHOWN]])
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]) > 0 if len(sys.argv) == 2 else __doc__)
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    races, told = judge(sys.argv[1])
+    print(told)
+    sys.exit(races > 0)

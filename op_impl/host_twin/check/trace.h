@@ -24,8 +24,8 @@
 // "flags": true stands at a move, or a host's access, that is one of flags: atomic in words of 64 bits. Such a write is
 // known by its id, and such a read has "saw": the ids of the writes that it saw. What was there at first has none.
 //
-// What orders what: the scalar pipe is ordered with itself, an instruction of another pipe only behind what its pipe has
-// waited for (wait, barrier). A set stands for all that its pipe was given before it. A write of flags hands on what
+// What orders what: the scalar pipe is ordered with itself, an instruction of another pipe only behind what its pipe
+// has waited for (wait, barrier). A set stands for all that its pipe was given before it. A write of flags hands on what
 // it is ordered behind to who waits for a read that saw it. An instruction that was cut off by the end of its rank, or
 // of the run, is in the trace as if it had ended.
 #ifndef MOE_COMM_HOST_TWIN_CHECK_TRACE_H
