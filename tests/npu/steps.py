@@ -168,6 +168,32 @@ def moe_layer(rank, size, options):
                       f"largest error {worst:.1e}", flush=True)
 
 
+def read_back(rank, size, options):
+    """What the host reads out of windows that keep statistics, drop rows, or balance a prefill."""
+    rng = np.random.default_rng(options.seed)
+    experts, top_k, tokens, hidden = 4 * size, 2, 16, 64
+    for feature in ({"keep_stats": True}, {"overflow": "drop"}, {"balanced_prefill": True}):
+        with ExpertWindow.create(moe_expert_num=experts, hidden_size=hidden, top_k=top_k, max_tokens_per_rank=tokens,
+                                 dtype=ms.float32, timeout=TIMEOUT, block_dim=options.block_dim, **feature) as window:
+            cell, routing = RoundTrip(window, "prefill"), Routing(rng, size, experts, top_k, tokens, hidden, "float32")
+            for other in range(1, size):  # rank 0 has most to send
+                routing.x[other], routing.ids[other] = routing.x[other][:2], routing.ids[other][:2]
+                routing.scales[other] = routing.scales[other][:2]
+            y, nums, indices = cell(Tensor(routing.x[rank]), Tensor(routing.ids[rank]), Tensor(routing.scales[rank]))
+            window.check()
+            check(routing, rank, experts, "float32", y, nums, indices, str(feature))
+            stats = window.stats()
+            assert stats["epoch"] == 1, stats
+            if "keep_stats" in feature:
+                away = int((routing.ids[rank] // 4 != rank).sum())
+                assert stats["sent_rows"] == away and len(stats["waited"]["counts"]) == size, stats
+            if "overflow" in feature:
+                assert stats["dropped_from"] == stats["dropped_to"] == [0] * size, stats
+            if "balanced_prefill" in feature:
+                assert len(stats["moved_rows"]) == size, stats
+            print(f"rank {rank} of {size}: {', '.join(feature)}: statistics right", flush=True)
+
+
 def killed_rank(rank, size, options):
     """The last rank is killed between two steps; the others must leave with an error that names it."""
     with ExpertWindow.create(moe_expert_num=size, hidden_size=64, top_k=1, max_tokens_per_rank=size, dtype=ms.float32,
@@ -192,7 +218,7 @@ def killed_rank(rank, size, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("exchange", "random_routing", "moe_layer", "killed_rank"))
+    parser.add_argument("step", choices=("exchange", "random_routing", "moe_layer", "read_back", "killed_rank"))
     parser.add_argument("--mode", choices=("pynative", "O0", "O1", "capture"), default="pynative")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--phases", nargs="+", choices=("prefill", "decode"), default=["prefill", "decode"])

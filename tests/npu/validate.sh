@@ -79,6 +79,7 @@ for mode in pynative O0 O1; do
     step "7 random routing, $mode" launch "$all" random_routing --mode "$mode" --steps 50
     step "7 MoELayer, $mode" launch "$all" moe_layer --mode "$mode" --steps 5
 done
+step "7 statistics, drops and moves" launch "$all" read_back
 for dtype in float32 float16 bfloat16; do # a process captures one graph
     for phase in prefill decode; do
         step "8 random routing, captured and replayed, $dtype, $phase" launch "$all" random_routing --mode capture \

@@ -64,6 +64,7 @@ def table():
         rows += [Row("MoELayer, PyNative", ranks, "moe_layer", ("--steps", "2"))]
         rows += [Row(f"MoELayer, O0, dispatch threads: {threads}", ranks, "moe_layer",
                      ("--steps", "2", "--mode", "O0", "--dispatch-threads", threads)) for threads in THREADS]
+    rows += [Row("statistics, drops and moves read back", ranks, "read_back") for ranks in (1, 2)]
     return rows + [Row("a killed rank", 2, "killed_rank")]
 
 
@@ -89,7 +90,7 @@ def verdict(row, output, log):
         return re.search(r"left after [\d.]+ s", lines[0])[0], ""
     if row.step == "moe_layer":
         return "error " + max(re.findall(r"largest error (\S+)", output), key=float), ""
-    if row.step == "exchange":
+    if row.step in ("exchange", "read_back"):
         return "0 bits", ""  # compared one by one
     captured, replayed = len(re.findall(r"captured \d+ tasks", log)), len(re.findall(r"replay of \d+ tasks", log))
     if row.replays and not (captured and replayed):
