@@ -1,6 +1,7 @@
 """Plants a defect that the package once had, and says whether the rehearsal has noticed it where it must.
 
     plant.py NAME --path             prints which file it changes
+    plant.py NAME --rows             prints which rows of the rehearsal must notice it
     plant.py NAME SOURCES            changes a copy of the package's sources
     plant.py NAME --seen OUTPUT      reads what the rehearsal printed
 """
@@ -17,15 +18,16 @@ class Defect:
     path: str
     pattern: str
     replacement: str
-    seen: str  # in the rehearsal's output
+    rows: str  # of the rehearsal
+    seen: str  # in its output
 
 
 DEFECTS = {
     "fullname": Defect("a kernel does not take its name, which the base class then refuses",
-                       "op_impl/common/glue/register_ascend.cc", r"\n[^\n]*void set_fullname\([^\n]*override[^\n]*", "",
+                       "op_impl/common/glue/register_ascend.cc", r"\n[^\n]*void set_fullname\([^\n]*override[^\n]*", "", "routing, O0",
                        r"\.compile\([\s\S]*?Call the method which doesn't implement"),
     "words": Defect("a window's words come as a list", "ms_moe_comm/provider_npu.py",
-                    r"np\.array\((_ascend\.\w+\([^\n]*\)), np\.int64\)\n[^\n]*writeable[^\n]*", r"\1",
+                    r"np\.array\((_ascend\.\w+\([^\n]*\)), np\.int64\)\n[^\n]*writeable[^\n]*", r"\1", "read back",
                     r"window\.stats\(\)[\s\S]*?(TypeError|AttributeError)"),
 }
 
@@ -35,8 +37,8 @@ def main():
     if name not in DEFECTS:
         sys.exit(f"no defect {name!r}: there is {', '.join(DEFECTS)}")
     defect = DEFECTS[name]
-    if rest[0] == "--path":
-        print(defect.path)
+    if rest[0] in ("--path", "--rows"):
+        print(getattr(defect, rest[0][2:]))
         return
     if rest[0] == "--seen":
         found = re.search(defect.seen, Path(rest[1]).read_text(encoding="utf-8"))
