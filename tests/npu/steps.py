@@ -82,7 +82,7 @@ def random_routing(rank, size, options):
 
     MindSpore 2.10 captures one graph in a process: then give one dtype and one phase.
     """
-    if options.mode == "capture":  # MindSpore captures only what these settings, and those of the cell, say is inference
+    if options.mode == "capture":  # MindSpore captures only what these settings and those of the cell say is inference
         ms.set_context(jit_config={"jit_level": "O0", "infer_boost": "on"})
         ms.runtime.set_kernel_launch_capture(True)
         if not options.dispatch_threads:
