@@ -212,7 +212,10 @@ class Scenario {
                                           : Fault::kNone;
     if (c.fault != Fault::kNone && OneIn(5)) c.fault = Fault::kBadKept;  // it has many ways
     if (c.fault != Fault::kNone && c.rules.shared_experts > 0 && OneIn(5)) c.fault = Fault::kBadRow;
-    if (c.fault != Fault::kNone && OneIn(12)) c.fault = Fault::kOtherSmooth;  // it has two
+    if (c.fault != Fault::kNone) {  // these are rare otherwise
+      const uint64_t drawn = Random(12);
+      c.fault = drawn == 0 ? Fault::kOtherSmooth : drawn == 1 ? Fault::kKeepsAlone : c.fault;
+    }
     two_absent_ = late_tiles;
     if (c.fault != Fault::kNone && OneIn(3)) c.fault = Fault::kKilled;
     if (c.fault != Fault::kNone && OneIn(10)) c.fault = Fault::kBadPlan;
