@@ -5,6 +5,7 @@
 #
 #   bash tests/mutate.sh
 #   MUTANTS=3,17 bash tests/mutate.sh   only these
+#   EVERY=5 bash tests/mutate.sh        only each fifth
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)

@@ -193,9 +193,10 @@ def run(folder, program):
     described = json.loads((folder / "mutants.json").read_text(encoding="utf-8"))
     known = explanations()
     only = [int(n) for n in os.environ.get("MUTANTS", "").split(",") if n]
+    only = only or range(0, len(described), int(os.environ.get("EVERY", "1")))
     wrong, equivalent, reports, most_seeds = [], 0, collections.Counter(), 0
     start = time.monotonic()
-    chosen = [(n, m["line"], tuple(m["place"])) for n, m in enumerate(described) if not only or n in only]
+    chosen = [(n, m["line"], tuple(m["place"])) for n, m in enumerate(described) if n in only]
     pool = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     trials = {number: pool.submit(trial, program, number, EXPLAINED_SEEDS if place in known else SEEDS)
               for number, _, place in chosen}
@@ -213,7 +214,7 @@ def run(folder, program):
         if killed == (place in known):
             wrong.append(f"{name}: {verdict}")
         print(f"{name}\n    {verdict}", flush=True)
-    for place in set(known) - {place for _, _, place in chosen} if not only else ():
+    for place in set(known) - {place for _, _, place in chosen} if len(chosen) == len(described) else ():
         wrong.append(f"equivalent_mutants.txt explains what is no mutant: {place}")
     print(f"\n{len(chosen)} mutants: {sum(reports.values())} killed, {equivalent} equivalent, "
           f"{len(wrong)} wrong; {most_seeds} seeds at most; {time.monotonic() - start:.0f} s")
