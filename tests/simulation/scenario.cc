@@ -208,18 +208,8 @@ class Scenario {
     }
     c.mask_kind = OneIn(2) ? kNoMask + 0u : 1 + Random(2);
     c.cumulative = OneIn(3);
-    c.fault = c.world_size > 1 && OneIn(3) ? static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1))
-                                          : Fault::kNone;
-    if (c.fault != Fault::kNone && OneIn(5)) c.fault = Fault::kBadKept;  // it has many ways
-    if (c.fault != Fault::kNone && c.rules.shared_experts > 0 && OneIn(5)) c.fault = Fault::kBadRow;
-    if (c.fault != Fault::kNone) {  // these are rare otherwise
-      const uint64_t drawn = Random(12);
-      c.fault = drawn == 0 ? Fault::kOtherSmooth : drawn == 1 ? Fault::kKeepsAlone : c.fault;
-    }
+    c.fault = DrawFault();
     two_absent_ = late_tiles;
-    if (c.fault != Fault::kNone && OneIn(3)) c.fault = Fault::kKilled;
-    if (c.fault != Fault::kNone && OneIn(10)) c.fault = Fault::kBadPlan;
-    if (c.fault != Fault::kNone && OneIn(10)) c.fault = Fault::kBadMap;
     if (late_tiles) c.fault = Fault::kAbsent;
     c.fault_rank = Random(late_tiles ? c.world_size - 1 : c.world_size);
     c.asynchronous = OneIn(3);
@@ -257,6 +247,18 @@ class Scenario {
     const uint64_t hidden = c.row_bytes / element;
     c.tile_elements = OneIn(2) ? TileElements(hidden) : static_cast<uint32_t>(small / element);
     c.tile_elements = std::min(c.tile_elements, TileElements(hidden));
+  }
+
+  // Some come more often: they have many ways, or show something only where much else holds.
+  Fault DrawFault() {
+    static const Fault often[] = {
+        Fault::kBadKept, Fault::kBadKept, Fault::kBadKept, Fault::kBadKept, Fault::kBadKept, Fault::kKilled,
+        Fault::kKilled,  Fault::kKilled,  Fault::kKilled,  Fault::kKilled,  Fault::kBadPlan, Fault::kBadPlan,
+        Fault::kBadMap,  Fault::kBadMap,  Fault::kOtherSmooth, Fault::kKeepsAlone};
+    if (config_.world_size < 2 || !OneIn(3)) return Fault::kNone;
+    if (config_.rules.shared_experts > 0 && OneIn(5)) return Fault::kBadRow;
+    if (!OneIn(3)) return often[Random(std::size(often))];
+    return static_cast<Fault>(1 + Random(static_cast<int>(Fault::kCount) - 1));
   }
 
   void ConfigureSharedRanks() {
