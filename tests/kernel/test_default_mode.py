@@ -14,9 +14,10 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 import pytest
-from mindspore import Parameter, Tensor, nn
+from mindspore import Tensor, nn
+from multirank.default_mode import Step
 
-from ms_moe_comm import ExpertWindow, MoEDispatcher, moe_grouped_matmul
+from ms_moe_comm import ExpertWindow, moe_grouped_matmul
 
 E, H, K, T = 4, 32, 2, 6
 RNG = np.random.default_rng(20261126)
@@ -33,20 +34,6 @@ def pynative_mode():
 def new_window(**options):
     return ExpertWindow.create(**{"moe_expert_num": E, "hidden_size": H, "top_k": K, "max_tokens_per_rank": T,
                                   "dtype": ms.float32, **options})
-
-
-class Step(nn.Cell):
-    """Experts that multiply by their number plus one."""
-
-    def __init__(self, window, phase="decode"):
-        super().__init__()
-        self.dispatcher = MoEDispatcher(window, phase)
-        self.weight = Parameter(Tensor(np.arange(1, E + 1)[:, None, None] * np.eye(H), ms.float32), name="weight")
-
-    def construct(self, x, expert_ids, expert_scales):
-        expand_x, nums, handle = self.dispatcher.dispatch(x, expert_ids)
-        outputs = moe_grouped_matmul(expand_x, self.weight, nums, self.dispatcher.outputs)
-        return self.dispatcher.combine(outputs, expert_scales, handle)
 
 
 class Model:
@@ -342,7 +329,6 @@ with LocalGroup(sys.argv[2], rank, 2) as group:
         sys.stdin.read()
         sys.exit()
     step = Step(window)
-    step.weight.set_data(step.weight[:2])
     step = ms.jit(step) if sys.argv[1] == "jit" else step
     x = Tensor(np.zeros((2, 32), np.float32)), Tensor(np.ones((2, 2), np.int32)), Tensor(np.ones((2, 2), np.float32))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # MindSpore's own ends the process with its first operator

@@ -11,11 +11,11 @@ E, H, K, T = 4, 32, 2, 6
 
 
 class Step(nn.Cell):
-    """Experts that multiply by their number plus one."""
+    """Experts that multiply by their number plus one, on this rank's part of them."""
 
-    def __init__(self, window):
+    def __init__(self, window, phase="decode"):
         super().__init__()
-        self.dispatcher = MoEDispatcher(window, "prefill")
+        self.dispatcher = MoEDispatcher(window, phase)
         first = window.ep_rank_id * window.local_expert_num
         factors = np.arange(first, first + window.local_expert_num) + 1
         self.weight = Parameter(Tensor(factors[:, None, None] * np.eye(H), ms.float32), name="weight")
@@ -44,14 +44,14 @@ def errors_and_recoveries(group):
              "group": group}
     all_rows = group.size * T * K
     with ExpertWindow.create(**shape, capacity=all_rows - 1) as window:
-        step = Step(window)
+        step = Step(window, "prefill")
         for _ in range(100):
             refuse(step, tokens(rng, np.zeros((T, K), np.int32))[0],
                    f"rank 0 would get {all_rows} rows, but a window has capacity for {all_rows - 1}")
             right(step, rng)
     for i in range(15):
         window = ExpertWindow.create(**shape, timeout=20)
-        step = Step(window)
+        step = Step(window, "prefill")
         right(step, rng)
         if group.rank == i % group.size:
             refuse(step, tokens(rng, np.full((T, K), E, np.int32))[0], "'expert_ids' holds 4 (token 0, k 0)")
