@@ -1,4 +1,4 @@
-"""Builds ms_moe_comm: YAML -> primitives, AscendC kernels + host twin + MindSpore glue -> one shared library.
+"""Builds ms_moe_comm: YAML -> primitives, AscendC kernels + host twin + host code -> one shared library.
 
 Where ASCEND_HOME_PATH names a CANN (its set_env.sh does), a second library serves Ascend, loaded when something runs
 there, and CANN's own rules (op_impl/CMakeLists.txt) build the kernels into one binary for each chip family beside it.
@@ -139,8 +139,7 @@ def mindspore_flags(mindspore_path, module="_lib"):
 
 def mindspore_sources():
     """The files to compile with MindSpore's headers: those of _lib, and those of _ascend, with CANN's as well."""
-    glue = OPS / "common" / "glue"
-    return [glue / "register_ops.cc", glue / "pynative.cc"], sorted(OPS.glob("**/*_ascend.cc"))
+    return sorted((OPS / "mindspore").glob("*.cc")), sorted((OPS / "ascend").glob("*.cc"))
 
 
 def cann_flags():
@@ -160,7 +159,7 @@ def ascend_libraries(lib):
 
 
 class BuildLibrary(build_ext):
-    """Compiles kernels and glue; files that need MindSpore's headers are few, and built at the same time."""
+    """Compiles kernels and host code; files that need MindSpore's headers are few, and built at the same time."""
 
     def get_source_files(self):
         """What a source distribution takes along, besides the Python packages."""
@@ -180,10 +179,10 @@ class BuildLibrary(build_ext):
         jobs = [(path, [*own, *mindspore_flags(mindspore_path), "-O1"])
                 for path in (*always, generated / "gen_custom_ops_def.cc")]
         twin = [f"-I{OPS / 'host_twin'}", f"-I{OPS / 'host_twin' / 'fast'}"]
-        jobs += [(path, twin + own) for path in sorted(OPS.glob("*/op_kernel/*.cpp"))]
-        glue = [p for folder in ("ms_glue", "op_host") for p in sorted(OPS.glob(f"*/{folder}/*.cc"))]
-        glue += sorted((OPS / "common" / "glue").glob("*.cc"))
-        jobs += [(path, own) for path in glue if path not in always + ascend]
+        jobs += [(path, twin + own) for path in sorted(OPS.glob("operators/*/op_kernel/*.cpp"))]
+        host = [path for folder in ("host", "checks", "operators/*/op_host")
+                for path in sorted(OPS.glob(f"{folder}/*.cc"))]
+        jobs += [(path, own) for path in host]
         of_ascend = []
         if CANN:
             flags = [*own, *mindspore_flags(mindspore_path, "_ascend"), *cann_flags(), "-O1"]
@@ -198,7 +197,7 @@ class BuildLibrary(build_ext):
         self.link(library, objects, lib, ["-lmindspore_ops_cpu"])
         if CANN:
             # what an operator's types are called is in _lib, too, but the two share no symbols
-            ascend_objects += [path for path in objects if path.name == "common-glue-op.o"]
+            ascend_objects += [path for path in objects if path.name == "op_impl-host-operator.o"]
             self.link(Path(self.get_ext_fullpath("ms_moe_comm._ascend")).resolve(), ascend_objects, lib,
                       ascend_libraries(lib))
             for family, soc_version in (pair.split("=") for pair in SOC_VERSIONS.split(",")):

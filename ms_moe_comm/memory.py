@@ -16,7 +16,7 @@ class MemoryReport:
 
     Attributes:
         parameters (WindowParameters): what the window is for.
-        parts (dict[str, int]): the window's parts in their order (see op_impl/common/window_layout.h), alignment
+        parts (dict[str, int]): the window's parts in their order (see op_impl/contract/window_layout.h), alignment
             included.
         total (int): the whole window; the sum of the parts.
         relay_buffers (dict[str, int]): product -> bytes of the buffers of a design that packs rows, relays them and

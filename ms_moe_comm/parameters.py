@@ -136,7 +136,7 @@ class WindowParameters:
         return self.pooled_tokens * (self.top_k + self.shared_expert_num)
 
     def layout(self):
-        """Byte offsets of the window's parts and its size (see op_impl/common/window_layout.h)."""
+        """Byte offsets of the window's parts and its size (see op_impl/contract/window_layout.h)."""
         return _lib.window_layout(self.ep_world_size, self.moe_expert_num, self.block_dim, self.capacity,
                                   self.row_bytes, self.shared_expert_rank_num, self.pooled_tokens, self.pooled_pairs)
 

@@ -25,7 +25,7 @@ check() { # folder that holds op_impl, kernel
 }
 
 failed=0
-for kernel in op_impl/*/op_kernel/*.cpp; do
+for kernel in op_impl/operators/*/op_kernel/*.cpp; do
     if check . "$kernel"; then
         echo "accepted: $(basename "$kernel")"
     else
@@ -46,7 +46,7 @@ while IFS='|' read -r file good bad what; do
         echo "NOT PLANTED: $what: op_impl/$file has no '$good' any more"
         exit 1
     fi
-    if check "$planted" "$planted/op_impl/moe_prefill_combine/op_kernel/moe_prefill_combine.cpp" 2>"$planted/errors"; then
+    if check "$planted" "$planted/op_impl/operators/moe_prefill_combine/op_kernel/moe_prefill_combine.cpp" 2>"$planted/errors"; then
         echo "NOT REFUSED: $what"
         exit 1
     fi
@@ -57,7 +57,7 @@ while IFS='|' read -r file good bad what; do
     fi
     echo "planted error refused: $what"
 done <<'ERRORS'
-common/kernel/window.h|reinterpret_cast<__gm__ uint64_t \*>(base|reinterpret_cast<uint64_t *>(base|global memory as a local variable
-common/kernel/moves.h|reinterpret_cast<__gm__ T \*>(source)|reinterpret_cast<__ubuf__ T *>(source)|global memory as unified buffer
-common/kernel/combine.h|inline GM_ADDR Outputs()|inline uint8_t *Outputs()|an address of the window as a local variable's
+kernel/window.h|reinterpret_cast<__gm__ uint64_t \*>(base|reinterpret_cast<uint64_t *>(base|global memory as a local variable
+kernel/moves.h|reinterpret_cast<__gm__ T \*>(source)|reinterpret_cast<__ubuf__ T *>(source)|global memory as unified buffer
+kernel/combine.h|inline GM_ADDR Outputs()|inline uint8_t *Outputs()|an address of the window as a local variable's
 ERRORS

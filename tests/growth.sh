@@ -11,7 +11,7 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 source "$repository/tests/simulation/compile.sh"
-compile "$repository"/op_impl/moe_*/op_kernel/*.cpp "$repository/op_impl/host_twin/check/simulator.cc" \
+compile "$repository"/op_impl/operators/moe_*/op_kernel/*.cpp "$repository/op_impl/host_twin/check/simulator.cc" \
     "$repository"/tests/simulation/{scenario,growth}.cc
 "$cxx" "$build"/{simulator,scenario,growth}.cc.o "$build"/*.cpp.o -o "$build/growth"
 "$build/growth" "$@"

@@ -27,7 +27,7 @@ if [[ ${1:-} == --plant ]]; then
 fi
 
 start=$SECONDS
-compile "$repository"/op_impl/moe_*/op_kernel/*.cpp &
+compile "$repository"/op_impl/operators/moe_*/op_kernel/*.cpp &
 compile "$repository/op_impl/host_twin/check/simulator.cc" "$repository"/tests/simulation/{scenario,main,twin_rules}.cc
 wait $!
 "$cxx" "$build"/{simulator,twin_rules}.cc.o -o "$build/twin_rules"

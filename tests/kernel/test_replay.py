@@ -56,4 +56,4 @@ def test_replay_of_frozen_launches(phase, block_dim):
             stats = window.stats()
             assert stats["epoch"] == 1 + replay and stats["exchange"] == 1 + replay
         assert [output.data_ptr() for output in outputs] == addresses
-        assert window.timers()["dispatch_calls"] == calls  # the glue was not called
+        assert window.timers()["dispatch_calls"] == calls  # the host code was not called

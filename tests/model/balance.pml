@@ -1,4 +1,4 @@
-/* Balanced prefill, for Spin: what op_impl/common/kernel/balance.h adds to the protocol of window.pml.
+/* Balanced prefill, for Spin: what op_impl/kernel/balance.h adds to the protocol of window.pml.
  *
  * In each epoch one rank has a surplus, and another may move a row of it to a third, or to one of the two. Who, is free, and
  * agreed as it is by the counts. Each rank is in prefill or in decode as it likes; the others know it by its counts word

@@ -1,5 +1,5 @@
-/* Ranks that take no part: the kernels' rank_mask (op_impl/common/kernel/live_ranks.h), and the host's resume after a
-   failure (op_impl/common/resume_protocol.h).
+/* Ranks that take no part: the kernels' rank_mask (op_impl/kernel/live_ranks.h), and the host's resume after a
+   failure (op_impl/host/resume_protocol.h).
    LEAVE    the last rank gets no rows from epoch `leave` on, publishes zero counts for it, and is not awaited after it.
             It stops once these are out; the kernel's also waits for the counts of the others
    RESUME   after one rank has stopped, the others agree to leave it out and go on with the same window */

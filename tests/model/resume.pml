@@ -1,5 +1,5 @@
 /* After one rank has stopped: RESUME of mask.pml. One step here is the two meetings of the hosts in
-   op_impl/common/resume_protocol.h: at the first they agree on an epoch, between them each clears its own records, and
+   op_impl/host/resume_protocol.h: at the first they agree on an epoch, between them each clears its own records, and
    nobody begins before all have come to the second. */
 #if defined(RESUME)
 /* The hosts of all ranks that have not stopped agree to go on without the one that has. */

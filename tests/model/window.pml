@@ -1,7 +1,7 @@
 /* The window protocol of ms_moe_comm as its kernels run it, for Spin.
  *
  * One process is one core of one rank. It runs dispatch, the expert matmul and combine as the kernels in
- * op_impl/common/kernel do: dispatch.h (Plan, Complete), exchange.h, flags.h, combine.h (Open). Prefill and decode
+ * op_impl/kernel do: dispatch.h (Plan, Complete), exchange.h, flags.h, combine.h (Open). Prefill and decode
  * differ in how rows are split over cores and batched and not in the protocol, so one stands for both.
  * Routing, the order of landing, interleaving and faults are free: Spin tries all.
  *

@@ -19,7 +19,7 @@ build_woven() {
     local woven=$1
     local plain=("${flags[@]}")
     flags=(-include "$woven/mutant.h" "${flags[@]//$repository\/op_impl/$woven}")
-    compile "$woven"/moe_*/op_kernel/*.cpp "$woven/mutant.cc" &
+    compile "$woven"/operators/moe_*/op_kernel/*.cpp "$woven/mutant.cc" &
     compile "$repository"/tests/simulation/{scenario,main}.cc
     flags=("${plain[@]}")
     compile "$repository/op_impl/host_twin/check/simulator.cc"

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <random>
 
-#include "common/window_layout.h"
+#include "contract/window_layout.h"
 
 namespace simulation {
 

@@ -8,9 +8,9 @@
 #include <cstring>
 #include <vector>
 
-#include "common/dtype.h"
-#include "common/replica_policy.h"
-#include "common/special_experts.h"
+#include "contract/dtype.h"
+#include "contract/replica_policy.h"
+#include "contract/special_experts.h"
 #include "host_twin/numerics.h"
 
 namespace simulation {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "common/window_layout.h"
+#include "contract/window_layout.h"
 #include "host_twin/check/simulator.h"
 
 namespace simulation {

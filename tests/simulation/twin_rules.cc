@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "canary/op_kernel/canary.cpp"
+#include "operators/canary/op_kernel/canary.cpp"
 #include "host_twin/kernel_operator.h"
 
 namespace {

@@ -1,0 +1,130 @@
+// How the hosts of a window go on after a failure: what they tell each other, and what each of them then sets. No
+// framework in here: host/resume.cc runs it on windows in memory, and tests/simulation on simulated ranks.
+//
+// There are two meetings. At the first the ranks agree on where they are; between them each makes its window ready for
+// what comes; nobody begins before all have come to the second.
+#ifndef MOE_COMM_HOST_RESUME_PROTOCOL_H
+#define MOE_COMM_HOST_RESUME_PROTOCOL_H
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "contract/window_layout.h"
+
+namespace moe_comm {
+
+// What a rank tells the others when they meet.
+struct Meeting {
+  uint64_t round;  // written last: with it, the rest is there
+  uint64_t epoch;
+  uint64_t exchange;
+  uint64_t ranks;  // a hash of those that meet
+};
+
+// `Host` reaches the windows' memory:
+//   Load(word), Store(word, value)   of a word of a meeting: what was stored before is seen by who loads it
+//   Reads(at, bytes), Writes(at, bytes)   the next accesses are of these bytes of the own window
+//   Await(meeting lines, live, round)     returns when the lines of all live ranks have come to `round`, or throws
+//   Disagree(rank)                        throws: `rank` meets others than this one
+template <typename Host>
+class ResumeProtocol {
+ public:
+  // `live`: [R] the ranks that go on.
+  ResumeProtocol(Host &host, uint8_t *base, const WindowShape &shape, uint64_t rank, const std::vector<bool> &live)
+      : host_(host), base_(base), shape_(shape), rank_(rank), live_(live) {}
+
+  void Run() {
+    if (Field(kResumeRounds) % 2 == 0) Agree();
+    // A rank that waits in vain here comes again, and goes on from here.
+    Meet(Field(kResumeRounds) + 1);
+    Clear(RecordOffset(0), shape_.block_dim * kLineBytes);  // until now the window was dead
+    SetField(kResumeRounds, Field(kResumeRounds) + 1);
+  }
+
+ private:
+  void Agree() {
+    const Meeting own = {Field(kResumeRounds) + 1, Field(kEpoch), Field(kExchange), Hash()};
+    Tell(own);
+    Meet(own.round);
+    uint64_t epoch = 0;
+    uint64_t exchange = 0;
+    for (uint64_t rank = 0; rank < live_.size(); ++rank) {
+      if (!live_[rank]) continue;
+      Meeting *told = Line(base_, rank);
+      if (host_.Load(&told->ranks) != own.ranks) host_.Disagree(rank);
+      epoch = std::max(epoch, host_.Load(&told->epoch));
+      exchange = std::max(exchange, host_.Load(&told->exchange));
+    }
+    // above any that is in use: a dispatch that failed has used the next one
+    SetField(kEpoch, epoch + 1);
+    SetField(kExchange, exchange + 1);
+    SetField(kVerdictCode, kOk);
+    Clear(AbortedOffset(shape_), shape_.world_size * kLineBytes);
+    host_.Writes(base_ + LiveOffset(shape_), live_.size());
+    std::copy(live_.begin(), live_.end(), base_ + LiveOffset(shape_));
+    SetField(kLeftRanks, static_cast<uint64_t>(std::count(live_.begin(), live_.end(), false)));
+    SetField(kResumeRounds, own.round);
+  }
+
+  // What was told before stays: a rank that is late still reads it.
+  void Tell(const Meeting &own) {
+    for (uint64_t rank = 0; rank < live_.size(); ++rank) {
+      if (!live_[rank]) continue;
+      Meeting *line = LineAt(rank);
+      host_.Store(&line->epoch, own.epoch);
+      host_.Store(&line->exchange, own.exchange);
+      host_.Store(&line->ranks, own.ranks);
+    }
+  }
+
+  // Nobody goes on before all have come to `round`.
+  void Meet(uint64_t round) {
+    for (uint64_t rank = 0; rank < live_.size(); ++rank) {
+      if (live_[rank]) host_.Store(&LineAt(rank)->round, round);
+    }
+    std::vector<const uint64_t *> rounds;
+    for (uint64_t rank = 0; rank < live_.size(); ++rank) rounds.push_back(&Line(base_, rank)->round);
+    host_.Await(rounds, live_, round);
+  }
+
+  uint64_t Hash() const {
+    uint64_t hash = 1;
+    for (const bool rank : live_) hash = hash * 3 + rank;
+    return hash;
+  }
+
+  // This rank's line in the window of `peer`.
+  Meeting *LineAt(uint64_t peer) {
+    const uint8_t *address = base_ + PeersOffset(shape_) + peer * sizeof(uint64_t);
+    host_.Reads(address, sizeof(uint64_t));
+    return Line(reinterpret_cast<uint8_t *>(*reinterpret_cast<const uint64_t *>(address)), rank_);
+  }
+  Meeting *Line(uint8_t *window, uint64_t rank) const {
+    return reinterpret_cast<Meeting *>(window + MeetingOffset(shape_, rank));
+  }
+
+  uint64_t Field(WindowField field) {
+    host_.Reads(base_ + FieldOffset(field), sizeof(uint64_t));
+    return reinterpret_cast<const uint64_t *>(base_)[field];
+  }
+  void SetField(WindowField field, uint64_t value) {
+    host_.Writes(base_ + FieldOffset(field), sizeof(uint64_t));
+    reinterpret_cast<uint64_t *>(base_)[field] = value;
+  }
+  void Clear(uint64_t offset, uint64_t bytes) {
+    host_.Writes(base_ + offset, bytes);
+    std::memset(base_ + offset, 0, bytes);
+  }
+
+  Host &host_;
+  uint8_t *base_;
+  const WindowShape &shape_;
+  uint64_t rank_;
+  const std::vector<bool> &live_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_HOST_RESUME_PROTOCOL_H

@@ -1,0 +1,61 @@
+// One launch on an expert window: from the argument `window_control` to the window, and back to the caller's error.
+#ifndef MOE_COMM_HOST_WINDOW_LAUNCH_H
+#define MOE_COMM_HOST_WINDOW_LAUNCH_H
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "host/interrupt.h"
+#include "host/operator.h"
+#include "host/window_host.h"
+
+namespace moe_comm {
+
+// While it lives, launches on this thread are calls of the user's thread (PyNative) and not of some thread of the
+// framework (graph mode). A dispatch and its combine must come from one thread then.
+class CallingThread {
+ public:
+  CallingThread();
+  ~CallingThread();
+  CallingThread(const CallingThread &) = delete;
+  CallingThread &operator=(const CallingThread &) = delete;
+};
+
+class WindowLaunch {
+ public:
+  enum Step { kDispatch, kCombine };
+
+  // `control`: the control tensor of an open window; on the CPU a copy of it as well, which is what a graph returns.
+  // `npu_stream`: nullptr for the CPU. Throws std::invalid_argument if there is no such window; on the CPU
+  // std::runtime_error, too: after an error that has ended the window's use, or if another thread uses the window.
+  WindowLaunch(const Argument &control, Step step, void *npu_stream, const char *op);
+  ~WindowLaunch();
+  WindowLaunch(const WindowLaunch &) = delete;
+  WindowLaunch &operator=(const WindowLaunch &) = delete;
+
+  const WindowParameters &Window() const { return window_->parameters; }
+  uint8_t *Base() const { return base_; }
+
+  // Call it behind the launch. On the CPU it throws the error that the kernel has left in the window, and adds the
+  // launch and its time to the window's header. On an NPU the kernel has not run yet: the error waits for
+  // ExpertWindow.check, and the framework's profiler times kernels.
+  void Finish();
+
+ private:
+  void Begin();
+  void CheckThread() const;
+
+  const char *op_;
+  Step step_;
+  bool on_cpu_;
+  uint8_t *base_ = nullptr;
+  std::shared_ptr<OpenWindow> window_;
+  std::optional<Interruptible> interruptible_;
+  bool finished_ = false;
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_HOST_WINDOW_LAUNCH_H

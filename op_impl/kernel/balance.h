@@ -1,0 +1,343 @@
+// Balanced prefill: ranks with few rows to send move rows for those with many, so that none moves more than an equal
+// share. The rows end where they would have anyway, so nothing else notices, but for `arrived`: it comes from the rank
+// that has moved the rows, and is awaited from that one. Who moves what follows from the counts matrix alone, and from the
+// phases, which travel with it: a rank in decode neither helps nor is helped, but waits for those that bring it rows.
+//
+//   The rows of a rank are in the order of (slot, token): what lies beyond its equal share is its surplus. The surpluses
+//   of all ranks, one after the other, make a line, and the ranks that have room take its parts in their order.
+//
+//   Derive     from the table of shares: who brings rows here, what this rank brings where          - barrier -
+//              in decode DeriveBringers, and no more of this
+//   HandOver   the surplus, as entries (token, row, rank), and its rows of x into pooled memory      - barrier, `handed` -
+//   Help       waits for `handed`, reads entries and rows of others, and writes the rows
+//
+// Entries and rows are not overwritten before a helper has read them: the next dispatch writes its own after the
+// exchange of counts, to which the helper comes when it is done; with a kept plan, after a combine, which has waited
+// for the outputs of just those ranks to which the helper has brought the rows.
+#ifndef MOE_COMM_KERNEL_BALANCE_H
+#define MOE_COMM_KERNEL_BALANCE_H
+
+#include "kernel/next_rows.h"
+#include "kernel/placement.h"
+
+namespace moe_comm {
+
+class Balance {
+ public:
+  // `placement`: none in decode.
+  __aicore__ inline void Init(const Window *window, const Routes *routes, const LiveRanks *live, Placement *placement,
+                              AscendC::TPipe *pipe) {
+    window_ = window;
+    routes_ = routes;
+    live_ = live;
+    placement_ = placement;
+    if (!On()) return;
+    const uint32_t table = static_cast<uint32_t>(TableRowBytes(window->world_size));
+    if (placement != nullptr) page_.Init(window, pipe);
+    pipe->InitBuffer(tables_buffer_, 4 * table);
+    pipe->InitBuffer(words_buffer_, kWords * sizeof(int32_t));
+    loads_ = tables_buffer_.Get<int32_t>();
+    table_ = loads_[table / sizeof(int32_t)];
+    before_ = loads_[2 * table / sizeof(int32_t)];
+    bringers_ = loads_[3 * table / sizeof(int32_t)];
+    words_ = words_buffer_.Get<int32_t>();
+  }
+
+  __aicore__ inline bool On() const { return window_->shape.pooled_tokens > 0; }
+
+  // By one block, after the exchange of this number.
+  __aicore__ inline void Derive(uint64_t exchange) {
+    FindHelpers(exchange);
+    SumLoads();
+    FindShare();
+    FindBringers();
+    FindOwnMoves();
+    FindShifts();
+  }
+
+  // The same for a rank in decode, which moves its own rows.
+  __aicore__ inline void DeriveBringers(uint64_t exchange) {
+    if (FindHelpers(exchange) > 0) {
+      SumLoads();
+      FindShare();
+      FindBringers();
+    } else {
+      Copy(SourcesOffset(window_->shape), BringersOffset(window_->shape));
+    }
+    Copy(DestinationsOffset(window_->shape), MovesOffset(window_->shape));
+  }
+
+  // By every block, after the barrier that follows.
+  __aicore__ inline void Open() {
+    Load(loads_, window_->Own(LoadsOffset(window_->shape)), window_->world_size);
+    FindShare();
+  }
+
+  // Hands over the tile's pairs that are surplus.
+  __aicore__ inline void HandOver(uint32_t first, uint32_t tokens, const AscendC::LocalTensor<int32_t> &indices) {
+    WalkSurplus(first, tokens, indices, true);
+  }
+  // Leaves in `indices` only the pairs that this rank moves itself.
+  __aicore__ inline void TakeOut(uint32_t tokens, const AscendC::LocalTensor<int32_t> &indices) {
+    WalkSurplus(0, tokens, indices, false);
+  }
+
+  // Moves this block's part of what this rank takes over. `index`: a buffer for one row index.
+  __aicore__ inline void Help(const AscendC::LocalTensor<int32_t> &index) {
+    const Part own = OwnPart();
+    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
+    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    const int64_t begin = own.begin + Share(static_cast<uint64_t>(own.end - own.begin), block, blocks);
+    const int64_t end = own.begin + Share(static_cast<uint64_t>(own.end - own.begin), block + 1, blocks);
+    int64_t line = 0;
+    for (uint32_t source = 0; source < window_->world_size; ++source) {
+      const Part part = Overlap(begin, end, line, line + Surplus(source));
+      for (int64_t at = part.begin; at < part.end; at += kEntries) {
+        const uint32_t entries = static_cast<uint32_t>(part.end - at < kEntries ? part.end - at : kEntries);
+        const uint64_t entry = static_cast<uint64_t>(at - line);
+        Load(words_, window_->Peer(source, EntryOffset(window_->shape, entry)), entries * kEntryWords);
+        for (uint32_t i = 0; i < entries; ++i) MoveEntry(source, i * kEntryWords, index);
+      }
+      line += Surplus(source);
+    }
+  }
+
+ private:
+  static constexpr uint32_t kWords = 1024;
+  static constexpr uint32_t kPitch = kRowAlign / sizeof(int32_t);  // of single words loaded from a column
+  static constexpr int64_t kEntries = kWords / kEntryWords;
+
+  struct Part {
+    int64_t begin;
+    int64_t end;
+  };
+  static __aicore__ inline Part Overlap(int64_t a_begin, int64_t a_end, int64_t b_begin, int64_t b_end) {
+    const int64_t begin = a_begin > b_begin ? a_begin : b_begin;
+    const int64_t end = a_end < b_end ? a_end : b_end;
+    return {begin, end > begin ? end : begin};
+  }
+
+  __aicore__ inline bool Helps(uint32_t rank) const { return loads_.GetValue(rank) >= 0; }
+  __aicore__ inline int64_t Rows(uint32_t rank) const {
+    const int32_t load = loads_.GetValue(rank);
+    return load < 0 ? ~load : load;
+  }
+  __aicore__ inline int64_t Kept(uint32_t rank) const {
+    return Helps(rank) && Rows(rank) > share_ ? share_ : Rows(rank);
+  }
+  __aicore__ inline int64_t Surplus(uint32_t rank) const { return Rows(rank) - Kept(rank); }
+  __aicore__ inline int64_t Room(uint32_t rank) const { return Helps(rank) ? share_ - Kept(rank) : 0; }
+
+  // The part of the line that this rank takes over.
+  __aicore__ inline Part OwnPart() const {
+    int64_t line = 0;
+    int64_t begin = 0;
+    for (uint32_t rank = 0; rank < window_->world_size; ++rank) line += Surplus(rank);
+    for (uint32_t rank = 0; rank < window_->rank; ++rank) begin += Room(rank);
+    return Overlap(begin, begin + Room(window_->rank), 0, line);
+  }
+
+  __aicore__ inline GM_ADDR Shares(uint32_t destination) const {
+    return window_->Own(SharesOffset(window_->shape, destination));
+  }
+
+  // bringers_ = 1 for the ranks that are in prefill and take part; returns how many.
+  __aicore__ inline uint32_t FindHelpers(uint64_t exchange) {
+    constexpr uint32_t kTile = kWords / kPitch;
+    const AscendC::LocalTensor<uint64_t> agreements = words_.template ReinterpretCast<uint64_t>();
+    uint32_t helpers = 0;
+    for (uint32_t first = 0; first < window_->world_size; first += kTile) {
+      const uint32_t ranks = Min(kTile, window_->world_size - first);
+      const uint64_t word = CountsRowOffset(window_->shape, exchange, first) + kAgreementWord * sizeof(uint64_t);
+      LoadStrided(agreements, window_->Own(word), 1, ranks, CountsRowBytes(window_->shape));
+      for (uint32_t i = 0; i < ranks; ++i) {
+        const bool helps = live_->Has(first + i) && (agreements.GetValue(i * kWordPitch) & kInPrefill) != 0;
+        bringers_.SetValue(first + i, static_cast<int32_t>(helps));
+        helpers += helps;
+      }
+    }
+    return helpers;
+  }
+
+  // loads_ = rows that each rank has to send; before_ = those of them to ranks below this one; table_ = those to it.
+  __aicore__ inline void SumLoads() {
+    const uint32_t ranks = window_->world_size;
+    Clear(loads_, window_->world_size);
+    for (uint32_t destination = 0; destination < ranks; ++destination) {
+      if (destination == window_->rank) {
+        for (uint32_t rank = 0; rank < ranks; ++rank) before_.SetValue(rank, loads_.GetValue(rank));
+      }
+      Load(table_, Shares(destination), ranks);
+      Sync<AscendC::HardEvent::S_V>();
+      AscendC::Add(loads_, loads_, table_, static_cast<int32_t>(ranks));
+      Sync<AscendC::HardEvent::V_S>();
+    }
+    for (uint32_t rank = 0; rank < ranks; ++rank) {
+      if (bringers_.GetValue(rank) == 0) loads_.SetValue(rank, ~loads_.GetValue(rank));
+    }
+    Store(window_->Own(LoadsOffset(window_->shape)), loads_, ranks);
+    Load(table_, Shares(window_->rank), ranks);
+  }
+
+  __aicore__ inline void FindShare() {
+    int64_t total = 0;
+    int64_t helpers = 0;
+    for (uint32_t rank = 0; rank < window_->world_size; ++rank) {
+      if (!Helps(rank)) continue;
+      total += Rows(rank);
+      ++helpers;
+    }
+    share_ = helpers == 0 ? 0 : (total + helpers - 1) / helpers;  // none: this rank leaves, the others are in decode
+  }
+
+  // Of the rows that come here: how many each rank brings.
+  __aicore__ inline void FindBringers() {
+    int64_t line = 0;
+    uint32_t helper = 0;
+    int64_t helper_begin = 0;
+    Clear(bringers_, window_->world_size);
+    for (uint32_t source = 0; source < window_->world_size; ++source) {
+      const int64_t begin = before_.GetValue(source);
+      const int64_t end = begin + table_.GetValue(source);
+      const Part kept = Overlap(begin, end, 0, Kept(source));
+      const Part surplus = Overlap(begin, end, Kept(source), Rows(source));
+      Count(bringers_, source, kept);
+      for (int64_t at = surplus.begin; at < surplus.end;) {
+        const int64_t on_line = line + at - Kept(source);
+        while (on_line >= helper_begin + Room(helper)) helper_begin += Room(helper++);
+        const Part part = Overlap(at, surplus.end, at, at + helper_begin + Room(helper) - on_line);
+        Count(bringers_, helper, part);
+        at = part.end;
+      }
+      line += Surplus(source);
+    }
+    Store(window_->Own(BringersOffset(window_->shape)), bringers_, window_->world_size);
+  }
+
+  // What this rank moves, of its own rows and of others', to each destination; to whom it hands over, and who to it.
+  __aicore__ inline void FindOwnMoves() {
+    const uint32_t ranks = window_->world_size;
+    Clear(table_, window_->world_size);
+    AddMoves(window_->rank, {0, Kept(window_->rank)});
+    const Part own = OwnPart();
+    int64_t line = 0;
+    for (uint32_t source = 0; source < ranks; ++source) {
+      const Part part = Overlap(own.begin, own.end, line, line + Surplus(source));
+      before_.SetValue(source, static_cast<int32_t>(part.end - part.begin));
+      if (part.end > part.begin) {
+        AddMoves(source, {Kept(source) + part.begin - line, Kept(source) + part.end - line});
+      }
+      line += Surplus(source);
+    }
+    Store(window_->Own(MovesOffset(window_->shape)), table_, ranks);
+    Store(window_->Own(HelpedOffset(window_->shape)), before_, ranks);
+    int64_t begin = 0;
+    for (uint32_t source = 0; source < window_->rank; ++source) begin += Surplus(source);
+    const int64_t end = begin + Surplus(window_->rank);
+    int64_t helper_begin = 0;
+    for (uint32_t helper = 0; helper < ranks; ++helper) {
+      const Part part = Overlap(begin, end, helper_begin, helper_begin + Room(helper));
+      before_.SetValue(helper, static_cast<int32_t>(part.end - part.begin));
+      helper_begin += Room(helper);
+    }
+    Store(window_->Own(HelpersOffset(window_->shape)), before_, ranks);
+  }
+
+  // Adds the rows of `source` in the places `part` of its order to table_, by destination.
+  __aicore__ inline void AddMoves(uint32_t source, const Part &part) {
+    constexpr uint32_t kTile = kWords / kPitch;
+    int64_t place = 0;
+    for (uint32_t first = 0; first < window_->world_size; first += kTile) {
+      const uint32_t ranks = Min(kTile, window_->world_size - first);
+      LoadStrided(words_, Shares(first) + source * sizeof(int32_t), 1, ranks, TableRowBytes(window_->world_size));
+      for (uint32_t i = 0; i < ranks; ++i) {
+        const int64_t rows = words_.GetValue(i * kPitch);
+        const Part moved = Overlap(part.begin, part.end, place, place + rows);
+        Count(table_, first + i, moved);
+        place += rows;
+      }
+    }
+  }
+
+  // [slots]: from a row in the destination's window to the place in this rank's order.
+  __aicore__ inline void FindShifts() {
+    int32_t place = 0;
+    for (uint32_t first = 0; first < window_->slot_num; first += kWords / 2) {
+      const uint32_t slots = Min(kWords / 2, window_->slot_num - first);
+      const uint64_t at = first * sizeof(int32_t);
+      Load(words_, window_->Own(OwnRowsOffset(window_->shape) + at), slots);
+      Load(words_[kWords / 2], window_->Own(FirstRowsOffset(window_->shape) + at), slots);
+      for (uint32_t i = 0; i < slots; ++i) {
+        const int32_t rows = words_.GetValue(i);
+        words_.SetValue(i, place - words_.GetValue(kWords / 2 + i));
+        place += rows;
+      }
+      Store(window_->Own(ShiftsOffset(window_->shape) + at), words_, slots);
+    }
+  }
+
+  __aicore__ inline void WalkSurplus(uint32_t first, uint32_t tokens, const AscendC::LocalTensor<int32_t> &indices,
+                                     bool hand_over) {
+    const int64_t kept = Kept(window_->rank);
+    if (Surplus(window_->rank) == 0) return;
+    const uint32_t columns = routes_->Columns();
+    uint32_t copied = tokens;  // the last token whose row has been copied
+    for (uint32_t slot = 0; slot < window_->slot_num; slot += SlotPage::kSlots) {
+      page_.Turn(slot);
+      page_.LoadFrom(ShiftsOffset(window_->shape));
+      for (uint32_t pair = 0; pair < tokens * columns; ++pair) {
+        const int32_t row = indices.GetValue(pair);
+        if (row < 0 || !page_.Has(routes_->SlotOfPair(pair))) continue;
+        const int64_t place = static_cast<int64_t>(row) + page_.Get(routes_->SlotOfPair(pair));
+        if (place < kept) continue;
+        if (!hand_over) {
+          indices.SetValue(pair, kDropped);
+          continue;
+        }
+        const uint32_t token = pair / columns;
+        if (token != copied) placement_->CopyRow(first + token, InputOffset(window_->shape, first + token));
+        copied = token;
+        words_.SetValue(kEntryToken, static_cast<int32_t>(first + token));
+        words_.SetValue(kEntryRow, row);
+        words_.SetValue(kEntryRank, static_cast<int32_t>(window_->Owner(routes_->SlotOfPair(pair))));
+        words_.SetValue(kEntrySmooth, static_cast<int32_t>(routes_->SmoothRow(token, pair % columns)));
+        Store(window_->Own(EntryOffset(window_->shape, static_cast<uint64_t>(place - kept))), words_, kEntryWords);
+      }
+    }
+  }
+
+  __aicore__ inline void MoveEntry(uint32_t source, uint32_t word, const AscendC::LocalTensor<int32_t> &index) {
+    index.SetValue(0, words_.GetValue(word + kEntryRow));
+    placement_->MoveOfOther(window_->Peer(source, InputOffset(window_->shape, 0)),
+                            static_cast<uint32_t>(words_.GetValue(word + kEntryToken)),
+                            static_cast<uint32_t>(words_.GetValue(word + kEntryRank)),
+                            static_cast<uint32_t>(words_.GetValue(word + kEntrySmooth)), index);
+  }
+
+  // A table [R] of this rank to another place.
+  __aicore__ inline void Copy(uint64_t from, uint64_t to) const {
+    Load(table_, window_->Own(from), window_->world_size);
+    Store(window_->Own(to), table_, window_->world_size);
+  }
+
+  __aicore__ inline void Count(const AscendC::LocalTensor<int32_t> &table, uint32_t rank, const Part &part) const {
+    table.SetValue(rank, table.GetValue(rank) + static_cast<int32_t>(part.end - part.begin));
+  }
+  const Window *window_;
+  const Routes *routes_;
+  const LiveRanks *live_;
+  SlotPage page_;
+  Placement *placement_;
+  int64_t share_ = 0;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> tables_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> words_buffer_;
+  AscendC::LocalTensor<int32_t> loads_;   // [R]
+  AscendC::LocalTensor<int32_t> table_;   // [R]
+  AscendC::LocalTensor<int32_t> before_;  // [R]
+  AscendC::LocalTensor<int32_t> bringers_;  // [R]
+  AscendC::LocalTensor<int32_t> words_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_BALANCE_H

@@ -1,0 +1,406 @@
+// The counts exchange of a dispatch: from what this rank's blocks have counted to the row of each of its tokens in the
+// remote windows.
+//
+//   Publish     this rank's counts row goes to every rank; before them stands what the ranks must agree on, and the phase
+//   Collect     waits for every rank's row; each block sums its share of the destinations, and leaves in the table of
+//               first rows the row of this rank's first token for each of their slots   - barrier -
+//
+// The [R][slots] matrix is never kept: it is read in tiles, and only [slots] and [R] tables result.
+#ifndef MOE_COMM_KERNEL_EXCHANGE_H
+#define MOE_COMM_KERNEL_EXCHANGE_H
+
+#include "kernel/counting.h"
+#include "kernel/wait.h"
+
+namespace moe_comm {
+
+class Exchange {
+ public:
+  static constexpr uint32_t kStageWords = 2048;
+  static constexpr uint32_t kStageExperts = 512;
+
+  __aicore__ inline void Init(const Window *window, Failure *failure, const LiveRanks *live, const Counting *counting,
+                              SlotPage *page, uint32_t arguments, AscendC::TPipe *pipe) {
+    window_ = window;
+    failure_ = failure;
+    live_ = live;
+    counting_ = counting;
+    page_ = page;
+    arguments_ = arguments;
+    epoch_ = window->epoch + 1;
+    exchange_ = window->exchange;
+    pipe->InitBuffer(ranks_buffer_, static_cast<uint32_t>(TableRowBytes(window->world_size)));
+    pipe->InitBuffer(sums_buffer_, 3 * kStageExperts * sizeof(int32_t));
+    pipe->InitBuffer(stage_buffer_, kStageWords * sizeof(uint64_t));
+    pipe->InitBuffer(line_buffer_, static_cast<uint32_t>(kLineBytes));
+    per_source_ = ranks_buffer_.Get<int32_t>();
+    total_ = sums_buffer_.Get<int32_t>();
+    before_ = total_[kStageExperts];
+    own_ = total_[2 * kStageExperts];
+    stage_ = stage_buffer_.Get<uint64_t>();
+    line_ = line_buffer_.Get<uint64_t>();
+    for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = 0;
+  }
+
+  __aicore__ inline uint64_t Epoch() const { return epoch_; }
+  __aicore__ inline uint64_t Number() const { return exchange_; }
+
+  // This rank's counts, summed over its blocks, go to every rank.
+  __aicore__ inline void Publish() {
+    ++exchange_;
+    agreement_ = Agreement();
+    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    const uint32_t begin = FirstRank();
+    const uint32_t end = LastRank();
+    const uint64_t row = CountsRowOffset(window_->shape, exchange_, window_->rank);
+    const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
+    uint64_t word = tag | agreement_;
+    for (uint32_t first = 0; first < window_->slot_num && begin < end; first += SlotPage::kSlots) {
+      page_->Turn(first);
+      page_->LoadFrom(HistogramOffset(window_->shape, 0));
+      for (uint32_t block = 1; block < blocks; ++block) page_->AddHistogram(block);
+      stage_.SetValue(0, word);  // the one before those of the page, once more
+      for (uint32_t i = 0; i < page_->Count(); ++i) {
+        word = tag | static_cast<uint32_t>(page_->Word(i));
+        stage_.SetValue(i + 1, word);
+      }
+      const uint64_t at = row + first * sizeof(uint64_t);
+      for (uint32_t peer = begin; peer < end; ++peer) {
+        if (window_->TookPart(peer)) Store(window_->Peer(peer, at), stage_, page_->Count() + 1);
+      }
+    }
+  }
+
+  // Instead of counts, if this rank keeps its plan: a rank that waits for them learns that there are none. Nobody reads
+  // the other parity any more: all counts of the last exchange have come.
+  __aicore__ inline void Announce() {
+    const uint64_t row = CountsRowOffset(window_->shape, exchange_ + 1, window_->rank);
+    stage_.SetValue(0, epoch_ << 32 | Agreement());
+    for (uint32_t peer = FirstRank(); peer < LastRank(); ++peer) {
+      if (window_->TookPart(peer)) Store(window_->Peer(peer, row + kAgreementWord * sizeof(uint64_t)), stage_, 1);
+    }
+  }
+
+  // Reads every rank's counts of this epoch. `expert_token_nums`: int64 counts of this
+  // rank's slots, or cumulative sums.
+  __aicore__ inline void Collect(GM_ADDR expert_token_nums, bool cumulative) {
+    const uint32_t begin = FirstRank();
+    const uint32_t end = LastRank();
+    Wait wait(*window_, *failure_, kWaitCounts, epoch_);
+    if (!CheckAgreement(begin, end, wait)) return;
+    for (uint32_t destination = begin; destination < end; ++destination) {
+      if (!CollectDestination(destination, expert_token_nums, cumulative, wait)) return;
+    }
+    wait.End();
+    for (uint32_t i = 0; i < kVerdictWords; ++i) line_.SetValue(i, verdict_[i]);
+    Store(Note(AscendC::GetBlockIdx()), line_, kVerdictWords);
+  }
+
+  // After the second barrier: false if some rank would get more rows than its window has. All ranks find the same.
+  __aicore__ inline bool Fits() {
+    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
+    for (uint32_t block = 0; block < blocks; ++block) {  // in order of the destination: the first one is reported
+      Load(line_, Note(block), kVerdictWords);
+      if (line_.GetValue(kNoteCode) == kOk) continue;
+      for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = line_.GetValue(i);
+      return false;
+    }
+    return true;
+  }
+
+  // Instead of an exchange: what the last one has found holds for this dispatch, too. By one block.
+  __aicore__ inline void ReportKept(GM_ADDR expert_token_nums, bool cumulative) {
+    const uint32_t own_slots = window_->SlotNumOf(window_->rank);
+    uint64_t sum = 0;
+    for (uint32_t first = 0; first < own_slots; first += kStageExperts) {
+      const uint32_t part = Min(kStageExperts, own_slots - first);
+      Load(total_, window_->Own(ReceivedOffset(window_->shape) + first * sizeof(int32_t)), part);
+      for (uint32_t i = 0; i < part; ++i) {
+        const uint32_t rows = static_cast<uint32_t>(total_.GetValue(i));
+        sum += rows;
+        stage_.SetValue(i, cumulative ? sum : static_cast<uint64_t>(rows));
+      }
+      Store(expert_token_nums + first * sizeof(int64_t), stage_, part);
+    }
+  }
+
+  // By one block, when its rank is done: what the host and the next kernels find. A verdict that the host has not seen
+  // yet stays: on an NPU it looks after the next dispatches, too.
+  __aicore__ inline void Finish(bool placed) {
+    if (placed && window_->drops) {
+      AddDropped(LastDroppedFromOffset(window_->shape), DroppedFromOffset(window_->shape));
+      AddDropped(LastDroppedToOffset(window_->shape), DroppedToOffset(window_->shape));
+    }
+    stage_.SetValue(0, epoch_);
+    stage_.SetValue(kExchange - kEpoch, exchange_);
+    stage_.SetValue(kPlacedEpoch - kEpoch, placed ? epoch_ : window_->placed_epoch);
+    const bool verdict = !placed && !window_->untold_verdict;
+    for (uint32_t i = 0; verdict && i < kVerdictWords; ++i) stage_.SetValue(kVerdictCode - kEpoch + i, verdict_[i]);
+    Store(window_->Own(FieldOffset(kEpoch)), stage_, kVerdictCode - kEpoch + (verdict ? kVerdictWords : 0));
+  }
+
+  // By one block, if no row was placed: whoever is queued behind this dispatch works on no rows.
+  __aicore__ inline void ReportNothing(GM_ADDR expert_token_nums) {
+    const uint32_t own_slots = window_->SlotNumOf(window_->rank);
+    for (uint32_t first = 0; first < own_slots; first += kStageWords) {
+      const uint32_t experts = Min(kStageWords, own_slots - first);
+      for (uint32_t i = 0; i < experts; ++i) stage_.SetValue(i, static_cast<uint64_t>(0));
+      Store(expert_token_nums + first * sizeof(int64_t), stage_, experts);
+    }
+    window_->SetField(kReceivedRows, 0);
+  }
+
+ private:
+  __aicore__ inline GM_ADDR Note(uint64_t block) const { return window_->Own(NoteOffset(window_->shape, block)); }
+
+  // This block's share of the ranks.
+  __aicore__ inline uint32_t FirstRank() const {
+    return Share(window_->world_size, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
+  }
+  __aicore__ inline uint32_t LastRank() const {
+    return Share(window_->world_size, AscendC::GetBlockIdx() + 1, AscendC::GetBlockNum());
+  }
+
+  // What all ranks must have been given alike: a difference would place rows that others read as something else. And
+  // the phase.
+  __aicore__ inline uint32_t Agreement() {
+    const uint64_t map_hash = counting_->MapHash();
+    const uint32_t map_bits = static_cast<uint32_t>((map_hash ^ (map_hash >> kMapHashBits)) & ((1u << kMapHashBits) - 1));
+    return map_bits | live_->Hash() << kMapHashBits | arguments_;
+  }
+
+  // False if a rank of begin .. end was given something else; recorded.
+  __aicore__ inline bool CheckAgreement(uint32_t begin, uint32_t end, Wait &wait) {
+    constexpr uint32_t kTile = kStageWords / kWordPitch;
+    uint32_t differing = 0;
+    uint32_t first_rank = 0;
+    uint32_t first_word = 0;
+    for (uint32_t first = begin; first < end; first += kTile) {
+      const uint32_t ranks = Min(kTile, end - first);
+      if (!AwaitTile(kAgreementWord, 1, first, ranks, kWordPitch, wait)) return false;
+      for (uint32_t i = 0; i < ranks; ++i) {
+        const uint32_t word = static_cast<uint32_t>(stage_.GetValue(i * kWordPitch));
+        if (((word ^ agreement_) & ~kInPrefill) == 0 || !window_->TookPart(first + i)) continue;
+        if (differing++ == 0) {
+          first_rank = first + i;
+          first_word = word;
+        }
+      }
+    }
+    if (differing == 0) return true;
+    failure_->Record(kDisagree, kWaitCounts, epoch_, differing, first_rank, first_word, agreement_, 0);
+    return false;
+  }
+
+  // Brings the words of `sources` ranks from `word` on, `words` of each; true once all are of this epoch.
+  __aicore__ inline bool AwaitTile(uint32_t word, uint32_t words, uint32_t source, uint32_t sources,
+                                   uint32_t pitch, Wait &wait) {
+    const uint64_t row = CountsRowOffset(window_->shape, exchange_, source) + word * sizeof(uint64_t);
+    for (;;) {
+      LoadStrided(stage_, window_->Own(row), words, sources, CountsRowBytes(window_->shape));
+      bool all = true;
+      uint32_t looked_at = 0;
+      for (; looked_at < sources && all; ++looked_at) {
+        if (!window_->TookPart(source + looked_at)) continue;
+        for (uint32_t w = 0; w < words && all; ++w) all = IsCurrent(stage_.GetValue(looked_at * pitch + w));
+      }
+      if (all) return true;
+      if (!wait.Expired(source + looked_at - 1)) continue;
+      if (!failure_->Failed()) RecordMissing(word, words, source, sources, pitch);
+      return false;
+    }
+  }
+
+  __aicore__ inline bool IsCurrent(uint64_t word) const { return (word >> 32) == (epoch_ & 0xffffffffULL); }
+
+  // Those that the last look missed, as it saw them, and all others by one word of each.
+  __aicore__ inline void RecordMissing(uint32_t word, uint32_t words, uint32_t source, uint32_t sources,
+                                       uint32_t pitch) {
+    constexpr uint32_t kTile = kStageWords / kWordPitch;
+    MissingRanks missing;
+    for (uint32_t s = 0; s < sources; ++s) {
+      bool all = true;
+      for (uint32_t w = 0; w < words && all; ++w) all = IsCurrent(stage_.GetValue(s * pitch + w));
+      if (!all && window_->TookPart(source + s)) missing.Add(source + s);
+    }
+    for (uint32_t first = 0; first < window_->world_size; first += kTile) {
+      const uint32_t ranks = Min(kTile, window_->world_size - first);
+      const uint64_t row = CountsRowOffset(window_->shape, exchange_, first) + word * sizeof(uint64_t);
+      LoadStrided(stage_, window_->Own(row), 1, ranks, CountsRowBytes(window_->shape));
+      for (uint32_t i = 0; i < ranks; ++i) {
+        const bool looked_at = first + i >= source && first + i < source + sources;
+        const bool missed = !IsCurrent(stage_.GetValue(i * kWordPitch)) && window_->TookPart(first + i);
+        if (missed && !looked_at) missing.Add(first + i);
+      }
+    }
+    missing.Record(*failure_, kWaitCounts, epoch_);
+  }
+
+  // How much of a destination's rows is kept: all of the ranks below `source`, `left` more of that one, by ascending
+  // slot, and none of those above. Without a cut, `source` is no rank.
+  struct Cut {
+    uint32_t source;
+    int32_t left;
+  };
+
+  __aicore__ inline bool CollectDestination(uint32_t destination, GM_ADDR expert_token_nums, bool cumulative,
+                                            Wait &wait) {
+    const bool own = destination == window_->rank;
+    Cut cut = {window_->world_size, 0};
+    int64_t need = PlaceSlots(destination, cut, own ? expert_token_nums : nullptr, cumulative, wait);
+    if (need < 0) return false;
+    const int64_t capacity = static_cast<int64_t>(window_->shape.capacity);
+    if (need > capacity && window_->drops) cut = FindCut(need - capacity);
+    if (window_->drops) StoreDropped(destination, cut);
+    if (cut.source < window_->world_size) {
+      need = PlaceSlots(destination, cut, own ? expert_token_nums : nullptr, cumulative, wait);
+    }
+    if (need > capacity && verdict_[kNoteCode] == kOk) SetVerdict(destination, static_cast<uint64_t>(need));
+    if (own) {
+      Store(window_->Own(SourcesOffset(window_->shape)), per_source_, window_->world_size);
+      window_->SetField(kReceivedRows, static_cast<uint64_t>(need));
+    }
+    if (window_->shape.pooled_tokens > 0) {
+      Store(window_->Own(SharesOffset(window_->shape, destination)), per_source_, window_->world_size);
+    }
+    before_.SetValue(0, per_source_.GetValue(window_->rank));
+    Store(window_->Own(DestinationsOffset(window_->shape) + destination * sizeof(int32_t)), before_, 1);
+    return true;
+  }
+
+  // Finds where the rows of each slot of `destination` begin, and how many each source sends there; returns how many
+  // in all, -1 if the wait for the counts has failed.
+  __aicore__ inline int64_t PlaceSlots(uint32_t destination, Cut cut, GM_ADDR token_nums, bool cumulative,
+                                       Wait &wait) {
+    const uint32_t slots = window_->SlotNumOf(destination);
+    uint64_t need = 0;
+    Clear(per_source_, window_->world_size);
+    for (uint32_t first = 0; first < slots; first += kStageExperts) {
+      const uint32_t part = Min(kStageExperts, slots - first);
+      const uint32_t slot = window_->FirstSlotOf(destination) + first;
+      if (!SumSources(slot, part, cut, wait)) return -1;
+      if (window_->shape.pooled_tokens > 0) {
+        Store(window_->Own(OwnRowsOffset(window_->shape) + slot * sizeof(int32_t)), own_, part);
+      }
+      for (uint32_t i = 0; i < part; ++i) {
+        const uint32_t rows = static_cast<uint32_t>(total_.GetValue(i));
+        const int32_t first_row = static_cast<int32_t>(need) + before_.GetValue(i);
+        before_.SetValue(i, first_row);
+        own_.SetValue(i, first_row + own_.GetValue(i));
+        need += rows;
+        stage_.SetValue(i, cumulative ? need : static_cast<uint64_t>(rows));
+      }
+      Store(window_->Own(FirstRowsOffset(window_->shape) + slot * sizeof(int32_t)), before_, part);
+      if (window_->drops) Store(window_->Own(LastRowsOffset(window_->shape) + slot * sizeof(int32_t)), own_, part);
+      if (token_nums == nullptr) continue;
+      Store(token_nums + first * sizeof(int64_t), stage_, part);
+      Store(window_->Own(ReceivedOffset(window_->shape) + first * sizeof(int32_t)), total_, part);
+    }
+    return static_cast<int64_t>(need);
+  }
+
+  // total_[i] = rows for slot + i from all ranks, before_[i] = from the ranks before this one, own_[i] = from this one.
+  __aicore__ inline bool SumSources(uint32_t slot, uint32_t slots, Cut &cut, Wait &wait) {
+    const uint32_t pitch = static_cast<uint32_t>(RoundUp(slots, kWordPitch));
+    const uint32_t tile = kStageWords / pitch;
+    Clear(total_, slots);
+    Clear(before_, slots);
+    Clear(own_, slots);
+    for (uint32_t first = 0; first < window_->world_size && first <= cut.source; first += tile) {
+      const uint32_t sources = Min(tile, window_->world_size - first);
+      if (!AwaitTile(kFirstSlotWord + slot, slots, first, sources, pitch, wait)) return false;
+      for (uint32_t s = 0; s < sources && first + s <= cut.source; ++s) {
+        if (!window_->TookPart(first + s)) continue;
+        int32_t from_source = per_source_.GetValue(first + s);
+        for (uint32_t e = 0; e < slots; ++e) {
+          int32_t rows = static_cast<int32_t>(stage_.GetValue(s * pitch + e) & 0xffffffffULL);
+          if (first + s == cut.source) {
+            rows = rows < cut.left ? rows : cut.left;
+            cut.left -= rows;
+          }
+          from_source += rows;
+          total_.SetValue(e, total_.GetValue(e) + rows);
+          if (first + s < window_->rank) before_.SetValue(e, before_.GetValue(e) + rows);
+          if (first + s == window_->rank) own_.SetValue(e, rows);
+        }
+        per_source_.SetValue(first + s, from_source);
+      }
+    }
+    return true;
+  }
+
+  // Where to cut so that `excess` rows fewer come: from the last source down, of one source from its last slot down.
+  __aicore__ inline Cut FindCut(int64_t excess) const {
+    uint32_t source = window_->world_size - 1;
+    while (source > 0 && per_source_.GetValue(source) <= excess) excess -= per_source_.GetValue(source--);
+    return {source, per_source_.GetValue(source) - static_cast<int32_t>(excess)};
+  }
+
+  // Rows of `source` that the cut drops; per_source_ still holds all that it has.
+  __aicore__ inline int32_t DroppedOf(uint32_t source, const Cut &cut) const {
+    if (source < cut.source) return 0;
+    return per_source_.GetValue(source) - (source == cut.source ? cut.left : 0);
+  }
+
+  // What this exchange drops of the rows to `destination`; per_source_ still holds all that there are.
+  __aicore__ inline void StoreDropped(uint32_t destination, const Cut &cut) {
+    before_.SetValue(0, DroppedOf(window_->rank, cut));
+    Store(window_->Own(LastDroppedToOffset(window_->shape) + destination * sizeof(int32_t)), before_, 1);
+    if (destination != window_->rank) return;
+    for (uint32_t first = 0; first < window_->world_size; first += kStageExperts) {
+      const uint32_t part = Min(kStageExperts, window_->world_size - first);
+      for (uint32_t i = 0; i < part; ++i) before_.SetValue(i, DroppedOf(first + i, cut));
+      Store(window_->Own(LastDroppedFromOffset(window_->shape) + first * sizeof(int32_t)), before_, part);
+    }
+  }
+
+  // Adds the last exchange's drops in the table at `last` to the counters at `sums`.
+  __aicore__ inline void AddDropped(uint64_t last, uint64_t sums) {
+    for (uint32_t first = 0; first < window_->world_size; first += kStageExperts) {
+      const uint32_t part = Min(kStageExperts, window_->world_size - first);
+      Load(before_, window_->Own(last + first * sizeof(int32_t)), part);
+      Load(stage_, window_->Own(sums + first * sizeof(uint64_t)), part);
+      for (uint32_t i = 0; i < part; ++i) {
+        stage_.SetValue(i, stage_.GetValue(i) + static_cast<uint64_t>(before_.GetValue(i)));
+      }
+      Store(window_->Own(sums + first * sizeof(uint64_t)), stage_, part);
+    }
+  }
+
+  __aicore__ inline void SetVerdict(uint32_t destination, uint64_t need) {
+    uint32_t largest = 0;
+    for (uint32_t s = 1; s < window_->world_size; ++s) {
+      if (per_source_.GetValue(s) > per_source_.GetValue(largest)) largest = s;
+    }
+    verdict_[kNoteCode] = kOverflow;
+    verdict_[kNoteRank] = destination;
+    verdict_[kNoteNeed] = need;
+    verdict_[kNoteSource] = largest;
+    verdict_[kNoteEpoch] = epoch_;
+  }
+
+  const Window *window_;
+  Failure *failure_;
+  const LiveRanks *live_;
+  const Counting *counting_;
+  SlotPage *page_;
+  uint32_t arguments_;  // above the hashes of the agreement word
+  uint32_t agreement_ = 0;
+  uint64_t epoch_;
+  uint64_t exchange_;
+  uint64_t verdict_[kVerdictWords];
+  AscendC::TBuf<AscendC::TPosition::VECCALC> ranks_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> sums_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> stage_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> line_buffer_;
+  AscendC::LocalTensor<int32_t> per_source_;  // [R], kMaxRanks at most
+  AscendC::LocalTensor<int32_t> total_;
+  AscendC::LocalTensor<int32_t> before_;
+  AscendC::LocalTensor<int32_t> own_;
+  AscendC::LocalTensor<uint64_t> stage_;
+  AscendC::LocalTensor<uint64_t> line_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_EXCHANGE_H

@@ -1,0 +1,91 @@
+// What goes wrong in a block: recorded for the host, told to every peer, and carried over the barriers of this rank.
+#ifndef MOE_COMM_KERNEL_FAILURE_H
+#define MOE_COMM_KERNEL_FAILURE_H
+
+#include "kernel/window.h"
+
+namespace moe_comm {
+
+// A block that failed does no more work but still joins every barrier, or its neighbours would hang there.
+// A record stays in the window: after an error it is dead until the ranks make a new one together, or resume.
+class Failure {
+ public:
+  static constexpr uint32_t kBufferWords = kMaxBlocks * kWordPitch;
+
+  __aicore__ inline void Init(const Window *window, const AscendC::LocalTensor<int64_t> &buffer) {
+    window_ = window;
+    buffer_ = buffer;
+    failed_ = AnyRecord();
+  }
+
+  __aicore__ inline bool Failed() const { return failed_; }
+
+  // The first error of a block counts. Peers learn it at once, and not only one deadline later.
+  __aicore__ inline void Record(int64_t code, int64_t phase, uint64_t epoch, int64_t count, int64_t detail0,
+                                int64_t detail1, int64_t detail2, int64_t detail3) {
+    if (failed_) return;
+    failed_ = true;
+    buffer_.SetValue(kCode, code);
+    buffer_.SetValue(kPhase, phase);
+    buffer_.SetValue(kRecordEpoch, static_cast<int64_t>(epoch));
+    buffer_.SetValue(kCount, count);
+    buffer_.SetValue(kDetail, detail0);
+    buffer_.SetValue(kDetail + 1, detail1);
+    buffer_.SetValue(kDetail + 2, detail2);
+    buffer_.SetValue(kDetail + 3, detail3);
+    Store(window_->Own(RecordOffset(AscendC::GetBlockIdx())), buffer_, kRecordWords);
+    const uint64_t line = AbortedOffset(window_->shape) + window_->rank * kLineBytes;
+    for (uint32_t peer = 0; peer < window_->world_size; ++peer) {
+      if (window_->TookPart(peer)) Store(window_->Peer(peer, line), buffer_, kRecordWords);
+    }
+  }
+
+  // Adopts the error of a peer that has given up, if there is one. `missing`: a rank that this one waits for.
+  __aicore__ inline void CheckPeers(int64_t phase, uint64_t epoch, uint32_t missing) {
+    for (uint32_t first = 0; first < window_->world_size && !failed_; first += kMaxBlocks) {
+      const uint32_t lines = Min(kMaxBlocks, window_->world_size - first);
+      LoadStrided(buffer_, window_->Own(AbortedOffset(window_->shape) + first * kLineBytes), 1, lines, kLineBytes);
+      for (uint32_t i = 0; i < lines && !failed_; ++i) {
+        if (buffer_.GetValue(i * kWordPitch) != kOk && window_->TookPart(first + i)) Adopt(first + i, phase, epoch, missing);
+      }
+    }
+  }
+
+  // The barrier of this rank's blocks. All writes of all blocks before it are seen after it. False if any failed.
+  __aicore__ inline bool Barrier() {
+    AscendC::PipeBarrier<PIPE_ALL>();
+    AscendC::SyncAll();
+    failed_ = AnyRecord() || failed_;
+    return !failed_;
+  }
+
+ private:
+  __aicore__ inline bool AnyRecord() {
+    const uint32_t blocks = static_cast<uint32_t>(window_->shape.block_dim);  // those of earlier launches, too
+    LoadStrided(buffer_, window_->Own(RecordOffset(0)), 1, blocks, kLineBytes);
+    for (uint32_t block = 0; block < blocks; ++block) {
+      if (buffer_.GetValue(block * kWordPitch) != kOk) return true;
+    }
+    return false;
+  }
+
+  __aicore__ inline void Adopt(uint32_t peer, int64_t phase, uint64_t epoch, uint32_t missing) {
+    if (peer == window_->rank) {  // another block of this rank, whose record says what happened
+      failed_ = true;
+      return;
+    }
+    Load(buffer_, window_->Own(AbortedOffset(window_->shape) + peer * kLineBytes), kRecordWords);
+    const int64_t code = buffer_.GetValue(kCode);
+    const int64_t peer_phase = buffer_.GetValue(kPhase);
+    const int64_t missed = buffer_.GetValue(kDetail);
+    Record(kPeerAborted, phase, epoch, missing, peer, code, peer_phase, missed);
+  }
+
+  const Window *window_;
+  AscendC::LocalTensor<int64_t> buffer_;
+  bool failed_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_FAILURE_H

@@ -1,0 +1,81 @@
+// Which ranks take part in a dispatch. A rank that leaves, since it is dead or wants to, never comes back to its
+// window.
+//
+// A mask that excludes a rank first changes where rows go: to and from that rank there are none any more. The rank
+// itself, if it lives, still makes this dispatch, in which it publishes its counts of zero: so it is done with the
+// expert outputs of the others before they are overwritten. Only in the next dispatch nobody waits for it.
+#ifndef MOE_COMM_KERNEL_LIVE_RANKS_H
+#define MOE_COMM_KERNEL_LIVE_RANKS_H
+
+#include "kernel/failure.h"
+
+namespace moe_comm {
+
+class LiveRanks {
+ public:
+  // `rank_mask`: [R] bool, or none: as in the dispatch before.
+  __aicore__ inline void Init(const Window *window, GM_ADDR rank_mask, AscendC::TPipe *pipe) {
+    window_ = window;
+    given_ = rank_mask != nullptr;
+    if (!given_) return;
+    pipe->InitBuffer(mask_buffer_, static_cast<uint32_t>(RoundUp(window->world_size, kRowAlign)));
+    mask_ = mask_buffer_.Get<uint8_t>();
+    Load(mask_, rank_mask, window->world_size);
+  }
+
+  // Whether `rank` gets and sends rows in this dispatch.
+  __aicore__ inline bool Has(uint32_t rank) const { return given_ ? mask_.GetValue(rank) != 0 : window_->TookPart(rank); }
+
+  __aicore__ inline bool All() const { return !given_ && window_->AllTookPart(); }
+
+  __aicore__ inline bool Changed() const {
+    bool changed = false;
+    for (uint32_t rank = 0; given_ && rank < window_->world_size; ++rank) {
+      changed = changed || Has(rank) != window_->TookPart(rank);
+    }
+    return changed;
+  }
+
+  // Recorded, if the mask cannot be.
+  __aicore__ inline void Check(uint64_t epoch, Failure &failure) const {
+    if (!window_->TookPart(window_->rank)) RecordBad(kSelfLeft, window_->rank, epoch, failure);
+    uint32_t experts = 0;
+    for (uint32_t rank = 0; rank < window_->world_size; ++rank) {
+      if (Has(rank) && !window_->TookPart(rank)) RecordBad(kCameBack, rank, epoch, failure);
+      experts += Has(rank) && rank >= window_->shared_rank_num;
+    }
+    if (experts == 0) RecordBad(kNobodyLeft, window_->rank, epoch, failure);
+  }
+
+  // By which the ranks find that they were given the same one; 0 if all take part.
+  __aicore__ inline uint32_t Hash() const {
+    uint32_t hash = 0;
+    for (uint32_t rank = 0; rank < window_->world_size; ++rank) {
+      if (!Has(rank)) hash = hash * 33 + rank + 1;
+    }
+    return (hash ^ (hash >> 8) ^ (hash >> 16)) & ((1u << kMaskHashBits) - 1);
+  }
+
+  // For the next dispatch. By one block, when the others no longer ask.
+  __aicore__ inline void Keep() const {
+    if (!given_) return;
+    uint32_t left = 0;
+    for (uint32_t rank = 0; rank < window_->world_size; ++rank) left += !Has(rank);
+    Store(window_->Own(LiveOffset(window_->shape)), mask_, window_->world_size);
+    window_->SetField(kLeftRanks, left);
+  }
+
+ private:
+  __aicore__ inline void RecordBad(RankFault fault, uint32_t rank, uint64_t epoch, Failure &failure) const {
+    failure.Record(kBadRankMask, kReadInput, epoch, 1, fault, rank, 0, 0);
+  }
+
+  const Window *window_;
+  bool given_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> mask_buffer_;
+  AscendC::LocalTensor<uint8_t> mask_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_LIVE_RANKS_H

@@ -1,0 +1,131 @@
+// Where each (token, column) of a tile goes: its expert under mask, placement map and special experts, as a slot of the
+// group. Columns are the K of expert_ids, then one for each shared expert on ranks of its own.
+#ifndef MOE_COMM_KERNEL_ROUTES_H
+#define MOE_COMM_KERNEL_ROUTES_H
+
+#include "contract/special_experts.h"
+#include "kernel/expert_map.h"
+#include "kernel/live_ranks.h"
+#include "kernel/routing.h"
+
+namespace moe_comm {
+
+struct RoutesInput {
+  RoutingInput routing;
+  ExpertMapInput map;
+  uint32_t special_expert_num;  // zero, copy and constant experts, whose ids follow those of the experts
+};
+
+constexpr int32_t kDropped = -2;  // in expand_idx; as a slot, the expert is on a rank that takes no part any more
+
+class Routes {
+ public:
+  static constexpr uint32_t kTileTokens = Routing::kTileTokens;
+  static constexpr uint32_t kMaxColumns = kMaxTopK + kMaxSharedExperts;
+  static constexpr uint32_t kTilePairs = kTileTokens * kMaxColumns;
+
+  __aicore__ inline void Init(const Window *window, Failure *failure, const LiveRanks *live, const RoutesInput &input,
+                              AscendC::TPipe *pipe) {
+    window_ = window;
+    failure_ = failure;
+    live_ = live;
+    special_expert_num_ = input.special_expert_num;
+    pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
+    pipe->InitBuffer(slots_buffer_, kTilePairs * sizeof(int32_t));
+    slots_ = slots_buffer_.Get<int32_t>();
+    routing_.Init(input.routing, window->expert_num, routing_buffer_.Get<uint8_t>());
+    map_.Init(window, live, input.map);
+    columns_ = routing_.TopK() + window->shared_expert_num;
+  }
+
+  __aicore__ inline uint32_t TokenNum() const { return routing_.TokenNum(); }
+  __aicore__ inline uint32_t TopK() const { return routing_.TopK(); }
+  __aicore__ inline uint32_t Columns() const { return columns_; }
+  __aicore__ inline const ExpertMap &Map() const { return map_; }
+
+  // Brings `tokens` (at most kTileTokens) tokens from `first` on.
+  __aicore__ inline void LoadTile(uint32_t first, uint32_t tokens) {
+    routing_.LoadTile(first, tokens);
+    for (uint32_t token = 0; token < tokens; ++token) {
+      bool active = false;
+      for (uint32_t k = 0; k < TopK(); ++k) {
+        const bool masked = routing_.Masked(token, k);
+        active = active || !masked;
+        slots_.SetValue(token * columns_ + k, masked ? kNotRouted : Resolve(routing_.GivenId(token, k), first + token));
+      }
+      for (uint32_t j = 0; j < window_->shared_expert_num; ++j) {
+        slots_.SetValue(token * columns_ + TopK() + j, active ? Living(window_->SharedSlot(j)) : kNotRouted);
+      }
+    }
+  }
+
+  // The slot of a pair of the tile, negative if it has no row.
+  __aicore__ inline int32_t Slot(uint32_t token, uint32_t column) const {
+    return slots_.GetValue(token * columns_ + column);
+  }
+  __aicore__ inline int32_t SlotOfPair(uint32_t pair) const { return slots_.GetValue(pair); }
+
+  // expand_idx of a pair without a slot.
+  static __aicore__ inline int32_t WithoutRow(int32_t slot) { return slot <= kSpecialExpert ? kSpecialExpert : slot; }
+
+  // The pair's physical expert; special ones follow the E physical ones; negative if not routed.
+  __aicore__ inline int32_t PhysicalId(uint32_t token, uint32_t k) const {
+    const int32_t slot = Slot(token, k);
+    if (slot <= kSpecialExpert) return static_cast<int32_t>(window_->expert_num) + (kSpecialExpert - slot);
+    return slot < 0 ? kNotRouted : slot - static_cast<int32_t>(window_->shared_rank_num);
+  }
+
+  // The row of `scales` for a pair of the tile: a model's parameter, so of the expert as the model knows it. Those of
+  // the shared experts come first.
+  __aicore__ inline uint64_t SmoothRow(uint32_t token, uint32_t column) const {
+    if (column >= TopK()) return column - TopK();
+    const int64_t id = routing_.GivenId(token, column);
+    return window_->shared_expert_num + static_cast<uint64_t>(id < 0 ? 0 : id);
+  }
+
+  // False, and recorded, if a pair of the tile names an expert that does not exist.
+  __aicore__ inline bool Check(uint32_t first, uint32_t token, uint32_t k, uint64_t epoch) const {
+    if (Slot(token, k) != kNoSuchExpert) return true;
+    const int64_t id = routing_.GivenId(token, k);
+    const int64_t limit = map_.IdLimit() + special_expert_num_;
+    if (id >= limit) {
+      failure_->Record(kExpertIdRange, kReadInput, epoch, 1, id, limit, first + token, k);
+    } else {  // block 0 looks at the whole map and says what is wrong, if it is the first to record
+      failure_->Record(kBadMap, kReadInput, epoch, 1, id, kPhysicalId, -1, window_->expert_num);
+    }
+    return false;
+  }
+
+ private:
+  static constexpr int32_t kNoSuchExpert = -0x7fffffff;
+
+  // Special expert i is kSpecialExpert - i.
+  __aicore__ inline int32_t Resolve(int64_t id, uint32_t token) const {
+    if (id < 0) return kNotRouted;
+    const int64_t limit = map_.IdLimit();
+    if (id >= limit + special_expert_num_) return kNoSuchExpert;
+    if (id >= limit) return kSpecialExpert - static_cast<int32_t>(id - limit);
+    const int32_t physical = map_.Physical(static_cast<int32_t>(id), token);
+    if (physical < 0) return kNoSuchExpert;
+    return Living(physical + static_cast<int32_t>(window_->shared_rank_num));
+  }
+
+  __aicore__ inline int32_t Living(int32_t slot) const {
+    return live_->Has(window_->rank) && live_->Has(window_->Owner(slot)) ? slot : kDropped;
+  }
+
+  const Window *window_;
+  Failure *failure_;
+  const LiveRanks *live_;
+  uint32_t special_expert_num_;
+  uint32_t columns_;
+  Routing routing_;
+  ExpertMap map_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> routing_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> slots_buffer_;
+  AscendC::LocalTensor<int32_t> slots_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_ROUTES_H

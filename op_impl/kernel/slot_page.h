@@ -1,0 +1,71 @@
+// A table over the slots, looked at one page at a time: the unified buffer never holds one whole, so that no number of
+// experts is too large for it.
+#ifndef MOE_COMM_KERNEL_SLOT_PAGE_H
+#define MOE_COMM_KERNEL_SLOT_PAGE_H
+
+#include "kernel/routes.h"
+
+namespace moe_comm {
+
+class SlotPage {
+ public:
+  static constexpr uint32_t kSlots = 1024;
+
+  __aicore__ inline void Init(const Window *window, AscendC::TPipe *pipe) {
+    window_ = window;
+    pipe->InitBuffer(words_buffer_, kSlots * sizeof(int32_t));
+    pipe->InitBuffer(addend_buffer_, kSlots * sizeof(int32_t));
+    words_ = words_buffer_.Get<int32_t>();
+    addend_ = addend_buffer_.Get<int32_t>();
+  }
+
+  // To the slots from `first` on, a multiple of kSlots. What the page held is lost.
+  __aicore__ inline void Turn(uint32_t first) {
+    first_ = static_cast<int32_t>(first);
+    count_ = Min(kSlots, window_->slot_num - first);
+  }
+  __aicore__ inline uint32_t Count() const { return count_; }
+  // Of a slot that is negative, false.
+  __aicore__ inline bool Has(int32_t slot) const { return slot >= first_ && static_cast<uint32_t>(slot - first_) < count_; }
+  __aicore__ inline int32_t Get(int32_t slot) const { return words_.GetValue(slot - first_); }
+  __aicore__ inline void Set(int32_t slot, int32_t value) const { words_.SetValue(slot - first_, value); }
+  // The word of the page's slot number `i`.
+  __aicore__ inline int32_t Word(uint32_t i) const { return words_.GetValue(i); }
+
+  __aicore__ inline void Clear() const { moe_comm::Clear(words_, count_); }
+
+  // The page of the table at `offset` of this rank's region.
+  __aicore__ inline void LoadFrom(uint64_t offset) const { Load(words_, At(offset), count_); }
+  __aicore__ inline void StoreTo(uint64_t offset) const { Store(At(offset), words_, count_); }
+
+  // What a block has counted.
+  __aicore__ inline void AddHistogram(uint32_t block) const {
+    Load(addend_, At(HistogramOffset(window_->shape, block)), count_);
+    Sync<AscendC::HardEvent::S_V>();
+    AscendC::Add(words_, words_, addend_, static_cast<int32_t>(count_));
+    Sync<AscendC::HardEvent::V_S>();
+  }
+
+  // One more for each slot of the page that `token` of the tile goes to.
+  __aicore__ inline void AddToken(const Routes &routes, uint32_t token) const {
+    for (uint32_t column = 0; column < routes.Columns(); ++column) {
+      const int32_t slot = routes.Slot(token, column);
+      if (Has(slot)) Set(slot, Get(slot) + 1);
+    }
+  }
+
+ private:
+  __aicore__ inline GM_ADDR At(uint64_t offset) const { return window_->Own(offset + first_ * sizeof(int32_t)); }
+
+  const Window *window_;
+  int32_t first_ = 0;
+  uint32_t count_ = 0;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> words_buffer_;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> addend_buffer_;
+  AscendC::LocalTensor<int32_t> words_;
+  AscendC::LocalTensor<int32_t> addend_;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_SLOT_PAGE_H

@@ -1,0 +1,79 @@
+// Bounded waits for words that peers write into this rank's window.
+#ifndef MOE_COMM_KERNEL_WAIT_H
+#define MOE_COMM_KERNEL_WAIT_H
+
+#include "kernel/failure.h"
+
+namespace moe_comm {
+
+// One wait: call Expired() after each look that found something of a rank missing, until it says true.
+class Wait {
+ public:
+  __aicore__ inline Wait(const Window &window, Failure &failure, int64_t phase, uint64_t epoch)
+      : window_(window), failure_(failure), phase_(phase), epoch_(epoch) {
+    end_ = AscendC::GetSystemCycle() + window.timeout_us * kCyclesPerMicrosecond;
+  }
+
+  // True if a peer has given up or the deadline has passed; in the latter case the caller names the missing ranks.
+  __aicore__ inline bool Expired(uint32_t missing) {
+    if (++looks_ % kLooksPerPeerCheck == 0) failure_.CheckPeers(phase_, epoch_, missing);
+    const int64_t now = AscendC::GetSystemCycle();
+    if (window_.keeps_stats) Waited(missing, now);
+    return failure_.Failed() || now > end_;
+  }
+
+  // The wait is over.
+  __aicore__ inline void End() { AddWaited(); }
+
+ private:
+  // The time from the first to the last look that missed a rank is charged to it, the first one missing in each look.
+  __aicore__ inline void Waited(uint32_t missing, int64_t now) {
+    if (missing != missing_) {
+      AddWaited();
+      missing_ = missing;
+      since_ = now;
+    }
+    last_ = now;
+  }
+  __aicore__ inline void AddWaited() {
+    if (missing_ == kNobody) return;
+    const uint64_t table = WaitedOffset(window_.shape, static_cast<uint64_t>(AscendC::GetBlockIdx()), phase_);
+    window_.AddTo(table + missing_ * sizeof(uint64_t), static_cast<uint64_t>(last_ - since_));
+    missing_ = kNobody;
+  }
+
+  static constexpr uint32_t kNobody = kMaxRanks;
+  static constexpr int64_t kCyclesPerMicrosecond = 50;  // GetSystemCycle counts at 50 MHz
+  static constexpr uint32_t kLooksPerPeerCheck = 16;
+
+  const Window &window_;
+  Failure &failure_;
+  int64_t phase_;
+  uint64_t epoch_;
+  int64_t end_;
+  uint32_t looks_ = 0;
+  uint32_t missing_ = kNobody;
+  int64_t since_ = 0;
+  int64_t last_ = 0;
+};
+
+// The ranks that a wait missed: all are counted, the first few named.
+class MissingRanks {
+ public:
+  __aicore__ inline void Add(uint32_t rank) {
+    if (count_ < kDetailWords) first_[count_] = rank;
+    ++count_;
+  }
+  __aicore__ inline void Record(Failure &failure, int64_t phase, uint64_t epoch) const {
+    failure.Record(kTimedOut, phase, epoch, count_, first_[0], first_[1], first_[2], first_[3]);
+  }
+  __aicore__ inline bool None() const { return count_ == 0; }
+
+ private:
+  int64_t first_[kDetailWords] = {-1, -1, -1, -1};
+  uint32_t count_ = 0;
+};
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_KERNEL_WAIT_H

@@ -1,0 +1,71 @@
+// Rows of activations to int8, as quantised dispatch does it. On CPU.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "checks/checker.h"
+#include "host/operators.h"
+#include "host_twin/numerics.h"
+
+namespace moe_comm {
+
+namespace sig = signatures::moe_dynamic_quant;
+
+namespace {
+
+constexpr float kSmallest = 0x1p-119f;  // of a row that does not count as zero: 127 / kSmallest is finite
+constexpr float kSteps = 127.0f;
+
+void Widen(const Argument &x, int64_t at, int64_t count, float *values) {
+  const uint32_t elements = static_cast<uint32_t>(count);
+  if (x.dtype == DataType::kFloat32) std::copy_n(reinterpret_cast<const float *>(x.data) + at, count, values);
+  if (x.dtype == DataType::kFloat16) numerics::Convert(values, reinterpret_cast<const half *>(x.data) + at, elements);
+  if (x.dtype == DataType::kBfloat16) {
+    numerics::Convert(values, reinterpret_cast<const bfloat16_t *>(x.data) + at, elements);
+  }
+}
+
+// The scale.
+float QuantiseRow(const std::vector<float> &values, int8_t *y) {
+  uint32_t largest_bits = 0;  // as integers, NaN > infinity > finite
+  for (const float value : values) largest_bits = std::max(largest_bits, numerics::Bits(value) & 0x7fffffffu);
+  const float largest = numerics::FromBits(largest_bits);
+  if (!std::isfinite(largest) || largest < kSmallest) {
+    std::fill_n(y, values.size(), int8_t{0});
+    return std::isfinite(largest) ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+  }
+  const float factor = kSteps / largest;
+  for (size_t i = 0; i < values.size(); ++i) y[i] = static_cast<int8_t>(std::nearbyint(values[i] * factor));
+  return largest / kSteps;
+}
+
+}  // namespace
+
+std::vector<Output> InferMoeDynamicQuant(const Arguments &in) {
+  const Checker check(sig::kName, in, sig::kArgumentNames);
+  check.Dtype(sig::x, {DataType::kBfloat16, DataType::kFloat16, DataType::kFloat32});
+  check.Rank(sig::x, 2);
+  if (in[sig::smooth_scales].given) {
+    check.Dtype(sig::smooth_scales, {DataType::kFloat32});
+    check.Rank(sig::smooth_scales, 1);
+    check.Dimension(sig::smooth_scales, 0, in[sig::x].shape[1], "H");
+  }
+  return {{in[sig::x].shape, DataType::kInt8}, {{in[sig::x].shape[0]}, DataType::kFloat32}};
+}
+
+void LaunchMoeDynamicQuant(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream) {
+  InferMoeDynamicQuant(in);
+  if (npu_stream != nullptr) throw std::runtime_error("For 'moe_dynamic_quant', the device must be CPU, not Ascend.");
+  const int64_t rows = in[sig::x].shape[0];
+  const int64_t hidden = in[sig::x].shape[1];
+  const float *smooth = reinterpret_cast<const float *>(in[sig::smooth_scales].data);
+  std::vector<float> values(hidden);
+  for (int64_t row = 0; row < rows; ++row) {
+    Widen(in[sig::x], row * hidden, hidden, values.data());
+    for (int64_t i = 0; smooth != nullptr && i < hidden; ++i) values[i] *= smooth[i];
+    int8_t *y = reinterpret_cast<int8_t *>(out[sig::out_y]) + row * hidden;
+    reinterpret_cast<float *>(out[sig::out_scale])[row] = QuantiseRow(values, y);
+  }
+}
+
+}  // namespace moe_comm
