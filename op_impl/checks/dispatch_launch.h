@@ -1,6 +1,6 @@
 // The launch of both dispatch operators: prefill takes one argument more, its last, and they split the work another way.
-#ifndef MOE_COMM_CHECKS_DISPATCH_GLUE_H
-#define MOE_COMM_CHECKS_DISPATCH_GLUE_H
+#ifndef MOE_COMM_CHECKS_DISPATCH_LAUNCH_H
+#define MOE_COMM_CHECKS_DISPATCH_LAUNCH_H
 
 #include <tuple>
 
@@ -67,4 +67,4 @@ void LaunchDispatch(const char *op, WindowLaunch *launch, const DispatchScalars 
 
 }  // namespace moe_comm
 
-#endif  // MOE_COMM_CHECKS_DISPATCH_GLUE_H
+#endif  // MOE_COMM_CHECKS_DISPATCH_LAUNCH_H
