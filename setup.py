@@ -61,54 +61,6 @@ def check_environment():
     return Path(mindspore.__file__).resolve().parent
 
 
-def camel_case(name):
-    return "".join(part.capitalize() for part in name.split("_"))
-
-
-def read_definitions():
-    """The operators of ops_yaml in a fixed order."""
-    import yaml
-
-    definitions = {}
-    for path in sorted(YAML_FOLDER.glob("moe_*.yaml")):
-        definitions.update(yaml.safe_load(path.read_text(encoding="utf-8")))
-    return definitions
-
-
-def write_signatures(definitions, path):
-    """The C++ view of the YAML: where each argument stands, which outputs lie in which argument."""
-    lines = ["// Generated from ops_yaml by setup.py.", "#pragma once", "#include <cstddef>",
-             "namespace moe_comm::signatures {"]
-    for name, definition in definitions.items():
-        arguments, returns = definition["args"], definition["returns"]
-        names = list(arguments)
-        in_place = [names.index(r["inplace"]) if "inplace" in r else -1 for r in returns.values()]
-        scalars = ["false" if a["dtype"] == "tensor" else "true" for a in arguments.values()]
-        optional = ["true" if a["dtype"] == "tensor" and "default" in a else "false" for a in arguments.values()]
-        lines += [
-            f"namespace {name} {{",
-            f'constexpr const char *kName = "{name}";',
-            f"enum Argument : size_t {{ {', '.join(names)}, kArguments }};",
-            f"enum Result : size_t {{ {', '.join('out_' + r for r in returns)}, kResults }};",
-            "constexpr const char *kArgumentNames[] = {" + ", ".join(f'"{n}"' for n in names) + "};",
-            f"constexpr bool kIsScalar[] = {{{', '.join(scalars)}}};",
-            f"constexpr bool kIsOptional[] = {{{', '.join(optional)}}};",
-            f"constexpr int kInPlace[] = {{{', '.join(map(str, in_place))}}};",
-            f"constexpr bool kHasWindow = {str('window_control' in names).lower()};",
-            "}",
-        ]
-    lines.append("}  // namespace moe_comm::signatures")
-
-    def macro(head, entries):
-        return f"#define {head} \\\n  " + " \\\n  ".join(entries)
-
-    lines += [
-        macro("MOE_COMM_FOR_EACH_OP(X)", [f"X({camel_case(n)})" for n in definitions]),
-        macro("MOE_COMM_FOR_EACH_SIGNATURE(X)", [f"X({camel_case(n)}, {n})" for n in definitions]),
-    ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
 def generate_primitives(mindspore_path, folder):
     """Runs MindSpore's own generator on the definitions and their documentation."""
     definitions, documents = folder / "yaml", folder / "doc"
@@ -171,7 +123,7 @@ class BuildLibrary(build_ext):
         build = Path(self.build_temp).resolve()
         generated = build / "generated"
         generated.mkdir(parents=True, exist_ok=True)
-        write_signatures(read_definitions(), generated / "op_signatures.h")
+        self.call([sys.executable, YAML_FOLDER / "generate.py", generated])
         generate_primitives(mindspore_path, generated)
 
         own = [f"-I{OPS}", f"-I{generated}"]
@@ -179,7 +131,7 @@ class BuildLibrary(build_ext):
         jobs = [(path, [*own, *mindspore_flags(mindspore_path), "-O1"])
                 for path in (*always, generated / "gen_custom_ops_def.cc")]
         twin = [f"-I{OPS / 'host_twin'}", f"-I{OPS / 'host_twin' / 'fast'}"]
-        jobs += [(path, twin + own) for path in sorted(OPS.glob("operators/*/op_kernel/*.cpp"))]
+        jobs += [(path, twin + own) for path in sorted((generated / "kernels").glob("*.cpp"))]
         host = [path for folder in ("host", "checks", "operators/*/op_host")
                 for path in sorted(OPS.glob(f"{folder}/*.cc"))]
         jobs += [(path, own) for path in host]

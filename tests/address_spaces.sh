@@ -21,11 +21,17 @@ fi
 
 check() { # folder that holds op_impl, kernel
     "$clang" -std=c++17 -fsyntax-only -Wall -Werror -Wno-unused-function \
-        -I"$1/op_impl/host_twin/address_spaces" -I"$1/op_impl" "$2"
+        -I"$1/op_impl/host_twin/address_spaces" -I"$1/op_impl" -I"$generated" "$2"
 }
 
+planted=$(mktemp -d)
+trap 'rm -rf "$planted"' EXIT
+source tests/generate.sh
+generated=$planted/generated
+generate "$generated"
+
 failed=0
-for kernel in op_impl/operators/*/op_kernel/*.cpp; do
+for kernel in "$generated"/kernels/*.cpp; do
     if check . "$kernel"; then
         echo "accepted: $(basename "$kernel")"
     else
@@ -35,8 +41,6 @@ for kernel in op_impl/operators/*/op_kernel/*.cpp; do
 done
 ((failed == 0)) || exit 1
 
-planted=$(mktemp -d)
-trap 'rm -rf "$planted"' EXIT
 # file | what is there | what is put there | the space that is lost
 while IFS='|' read -r file good bad what; do
     rm -rf "$planted/op_impl"
@@ -46,7 +50,7 @@ while IFS='|' read -r file good bad what; do
         echo "NOT PLANTED: $what: op_impl/$file has no '$good' any more"
         exit 1
     fi
-    if check "$planted" "$planted/op_impl/operators/moe_prefill_combine/op_kernel/moe_prefill_combine.cpp" 2>"$planted/errors"; then
+    if check "$planted" "$generated/kernels/moe_prefill_combine.cpp" 2>"$planted/errors"; then
         echo "NOT REFUSED: $what"
         exit 1
     fi

@@ -2,7 +2,7 @@
 # How the kernels' control messages, control bytes and one-way latencies grow with the ranks (2 to 384) and with the
 # cores of a rank (1 to 48): counted on the unchanged kernels in simulation, whose results are compared with the
 # reference. Prints what grows faster than it must, too.
-# Needs g++ only. Exit status 1 if a result is wrong.
+# Needs g++ and Python with PyYAML. Exit status 1 if a result is wrong.
 #
 #   bash tests/growth.sh           about 3 minutes of processor time; 384 ranks take 5 GB of memory
 #   bash tests/growth.sh --short   up to 64 ranks
@@ -11,7 +11,7 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 source "$repository/tests/simulation/compile.sh"
-compile "$repository"/op_impl/operators/moe_*/op_kernel/*.cpp "$repository/op_impl/host_twin/check/simulator.cc" \
+compile "$generated"/kernels/moe_*.cpp "$repository/op_impl/host_twin/check/simulator.cc" \
     "$repository"/tests/simulation/{scenario,growth}.cc
 "$cxx" "$build"/{simulator,scenario,growth}.cc.o "$build"/*.cpp.o -o "$build/growth"
 "$build/growth" "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The unchanged kernels in simulation: all cores of all ranks in one thread, under a scheduler that a seed decides
-# (op_impl/host_twin/check). Needs g++ only. Exit status 1 and a report with the seed if anything is found.
+# (op_impl/host_twin/check). Needs g++ and Python with PyYAML. Exit status 1 and a report with the seed if anything is found.
 #
 #   bash tests/simulate.sh            the rules of the twin itself, then 400 seeds: within 3 minutes
 #   bash tests/simulate.sh --long     as many seeds as it takes for each kernel to run in 2,000
@@ -27,7 +27,7 @@ if [[ ${1:-} == --plant ]]; then
 fi
 
 start=$SECONDS
-compile "$repository"/op_impl/operators/moe_*/op_kernel/*.cpp &
+compile "$generated"/kernels/moe_*.cpp &
 compile "$repository/op_impl/host_twin/check/simulator.cc" "$repository"/tests/simulation/{scenario,main,twin_rules}.cc
 wait $!
 "$cxx" "$build"/{simulator,twin_rules}.cc.o -o "$build/twin_rules"

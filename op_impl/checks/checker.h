@@ -23,6 +23,7 @@ class Checker {
   void ScalarOneOf(size_t argument, const std::vector<int64_t> &allowed) const;
   [[noreturn]] void Fail(const std::string &message) const;       // ValueError
   [[noreturn]] void FailType(const std::string &message) const;   // TypeError
+  std::string NameOf(size_t argument) const { return names_[argument]; }
   const Argument &operator[](size_t argument) const { return arguments_[argument]; }
 
  private:

@@ -4,7 +4,6 @@
 
 #include "contract/combine_tiling.h"
 #include "contract/dtype.h"
-#include "host/launch.h"
 
 namespace moe_comm {
 namespace {
@@ -16,37 +15,8 @@ void CheckOutputs(const Checker &check, const WindowLaunch &launch) {
   for (size_t argument = 0; argument < combine::kArguments; ++argument) {
     if (argument == combine::expand_x && check[argument].data == outputs) continue;
     if (!check[argument].Overlaps(outputs, shape.capacity * shape.row_bytes)) continue;
-    check.Fail("'" + std::string(combine::kArgumentNames[argument]) + "' lies in the memory of window.outputs. Pass " +
+    check.Fail("'" + check.NameOf(argument) + "' lies in the memory of window.outputs. Pass " +
                (argument == combine::expand_x ? "window.outputs as a whole, or a copy of the rows." : "a copy of it."));
-  }
-}
-
-// What only the window can tell.
-void CheckCombine(const Checker &check, const WindowLaunch &launch, void *npu_stream) {
-  const WindowParameters &window = launch.Window();
-  CheckRows(check, combine::expand_x, "expand_x", window);
-  const int64_t rows = check[combine::expand_x].shape[0];
-  // how many rows came is known only once dispatch has run, so on an NPU `expand_x` must have room for all that can
-  const uint64_t *header = reinterpret_cast<const uint64_t *>(launch.Base());
-  const uint64_t received = npu_stream != nullptr ? window.shape.capacity : header[kReceivedRows];
-  if (rows < static_cast<int64_t>(received)) {
-    check.Fail("'expand_x' has " + std::to_string(rows) + " rows, but this rank " +
-               (npu_stream != nullptr ? "can receive " : "received ") + std::to_string(received) +
-               ". Pass the expert outputs of all rows of dispatch's expand_x.");
-  }
-  CheckOutputs(check, launch);
-  check.Dimension(combine::expand_idx, 1,
-                  check[combine::expert_ids].shape[1] + static_cast<int64_t>(window.shared_experts),
-                  window.shared_experts == 0 ? "K" : "K and the window's shared experts");
-  if (check[combine::shared_expert_x].given && window.shared_experts != 0) {
-    check.Fail("'shared_expert_x' is for a window without shared experts on ranks of their own, but this one has " +
-               std::to_string(window.shared_experts) + ". Pass None.");
-  }
-  const int64_t ids = static_cast<int64_t>(window.shape.expert_num) + check[combine::zero_expert_num].scalar +
-                      check[combine::copy_expert_num].scalar + check[combine::const_expert_num].scalar;
-  if (ids > INT32_MAX) {
-    check.Fail("the window's " + std::to_string(window.shape.expert_num) + " experts and the special ones are " +
-               std::to_string(ids) + ", more than the " + std::to_string(INT32_MAX) + " that an int32 id can name.");
   }
 }
 
@@ -64,12 +34,12 @@ void CheckSpecialExperts(const Checker &check, int64_t token_num, int64_t hidden
   for (const size_t number : {combine::zero_expert_num, combine::copy_expert_num, combine::const_expert_num}) {
     const int64_t given = check[number].scalar;
     if (given >= 0 && given <= INT32_MAX) continue;
-    check.Fail("'" + std::string(combine::kArgumentNames[number]) + "' must be 0 to " + std::to_string(INT32_MAX) +
+    check.Fail("'" + check.NameOf(number) + "' must be 0 to " + std::to_string(INT32_MAX) +
                ", but got " + std::to_string(given) + ".");
   }
   const auto require = [&](size_t tensor, bool needed, const std::string &experts) {
     if (check[tensor].given == needed) return;
-    const std::string name = combine::kArgumentNames[tensor];
+    const std::string name = check.NameOf(tensor);
     check.Fail(needed ? "'" + name + "' is None, but " + experts + " need it."
                       : "'" + name + "' has no effect without " + experts + ": pass None, or the number of them.");
   };
@@ -102,8 +72,35 @@ DataType OutType(const Checker &check) {
 
 }  // namespace
 
-std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const Arguments &in) {
-  const Checker check(op, in, combine::kArgumentNames);
+void CheckCombine(const Checker &check, const WindowLaunch &launch) {
+  const WindowParameters &window = launch.Window();
+  CheckRows(check, combine::expand_x, "expand_x", window);
+  const int64_t rows = check[combine::expand_x].shape[0];
+  // how many rows came is known only once dispatch has run, so on an NPU `expand_x` must have room for all that can
+  const uint64_t *header = reinterpret_cast<const uint64_t *>(launch.Base());
+  const uint64_t received = window.on_npu ? window.shape.capacity : header[kReceivedRows];
+  if (rows < static_cast<int64_t>(received)) {
+    check.Fail("'expand_x' has " + std::to_string(rows) + " rows, but this rank " +
+               (window.on_npu ? "can receive " : "received ") + std::to_string(received) +
+               ". Pass the expert outputs of all rows of dispatch's expand_x.");
+  }
+  CheckOutputs(check, launch);
+  check.Dimension(combine::expand_idx, 1,
+                  check[combine::expert_ids].shape[1] + static_cast<int64_t>(window.shared_experts),
+                  window.shared_experts == 0 ? "K" : "K and the window's shared experts");
+  if (check[combine::shared_expert_x].given && window.shared_experts != 0) {
+    check.Fail("'shared_expert_x' is for a window without shared experts on ranks of their own, but this one has " +
+               std::to_string(window.shared_experts) + ". Pass None.");
+  }
+  const int64_t ids = static_cast<int64_t>(window.shape.expert_num) + check[combine::zero_expert_num].scalar +
+                      check[combine::copy_expert_num].scalar + check[combine::const_expert_num].scalar;
+  if (ids > INT32_MAX) {
+    check.Fail("the window's " + std::to_string(window.shape.expert_num) + " experts and the special ones are " +
+               std::to_string(ids) + ", more than the " + std::to_string(INT32_MAX) + " that an int32 id can name.");
+  }
+}
+
+std::vector<Output> InferCombine(const Checker &check, PlanWordsOf plan_words) {
   check.Dtype(combine::expand_x, {DataType::kBfloat16, DataType::kFloat16, DataType::kFloat32});
   check.Dtype(combine::expert_ids, {DataType::kInt32, DataType::kInt64});
   check.Dtype(combine::expand_idx, {DataType::kInt32});
@@ -114,12 +111,12 @@ std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const A
   check.Rank(combine::expand_idx, 2);
   check.Rank(combine::plan, 1);
   check.Rank(combine::window_control, 1);
-  const int64_t token_num = in[combine::expert_ids].shape[0];
-  const int64_t top_k = in[combine::expert_ids].shape[1];
-  const int64_t hidden = in[combine::expand_x].shape[1];
+  const int64_t token_num = check[combine::expert_ids].shape[0];
+  const int64_t top_k = check[combine::expert_ids].shape[1];
+  const int64_t hidden = check[combine::expand_x].shape[1];
   CheckTopK(check, combine::expert_ids);
   check.Dimension(combine::expand_idx, 0, token_num, "T");
-  const int64_t columns = in[combine::expand_idx].shape[1];
+  const int64_t columns = check[combine::expand_idx].shape[1];
   const int64_t shared = columns == kUnknown || top_k == kUnknown ? 0 : columns - top_k;
   if (shared < 0 || shared > static_cast<int64_t>(kMaxSharedExperts)) {
     check.Dimension(combine::expand_idx, 1, top_k, "K");
@@ -128,7 +125,7 @@ std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const A
     check.Dimension(combine::plan, 0, static_cast<int64_t>(plan_words(token_num, columns)),
                     "the plan's length for these T and K");
   }
-  if (in[combine::expert_scales].given) {
+  if (check[combine::expert_scales].given) {
     check.Dtype(combine::expert_scales, {DataType::kFloat32});
     check.Rank(combine::expert_scales, 2);
     check.Dimension(combine::expert_scales, 0, token_num, "T");
@@ -138,31 +135,24 @@ std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const A
   CheckAddend(check, combine::residual_x, token_num, hidden);
   CheckSpecialExperts(check, token_num, hidden);
   return {{{token_num, hidden}, OutType(check)},
-          {in[combine::window_control].shape, DataType::kInt32}};
+          {check[combine::window_control].shape, DataType::kInt32}};
 }
 
-void LaunchCombine(const char *op, PlanWordsOf plan_words, CombineKernel kernel, const Arguments &in,
-                   const std::vector<uint8_t *> &out, void *npu_stream) {
-  InferCombine(op, plan_words, in);  // every dimension is known now
-  WindowLaunch launch(in[combine::window_control], WindowLaunch::kCombine, npu_stream, op);
-  const WindowParameters &window = launch.Window();
-  CheckCombine(Checker(op, in, combine::kArgumentNames), launch, npu_stream);
-  const Argument &ids = in[combine::expert_ids];
-  const int64_t out_code = in[combine::out_dtype].scalar;
-  const uint64_t out_dtype = out_code == kSameDtype ? window.dtype : static_cast<uint64_t>(out_code);
-  LaunchKernel(npu_stream, window.blocks, op, kernel, in[combine::expand_x].data, ids.data,
-               in[combine::expert_scales].data, in[combine::expand_idx].data, in[combine::plan].data,
-               in[combine::shared_expert_x].data, in[combine::residual_x].data, in[combine::ori_x].data,
-               in[combine::const_expert_alpha_1].data, in[combine::const_expert_alpha_2].data,
-               in[combine::const_expert_v].data, launch.Base(), out[combine::out_y], static_cast<uint32_t>(ids.shape[0]),
-               static_cast<uint32_t>(ids.shape[1]), static_cast<uint32_t>(ElementBytes(ids.dtype)),
-               static_cast<uint32_t>(window.dtype), static_cast<uint32_t>(out_dtype),
-               TileElements(in[combine::expand_x].shape[1]),
-               static_cast<uint32_t>(in[combine::zero_expert_num].scalar),
-               static_cast<uint32_t>(in[combine::copy_expert_num].scalar),
-               static_cast<uint32_t>(in[combine::const_expert_num].scalar),
-               static_cast<uint32_t>(in[combine::const_expert_alpha_1].shape.size()));
-  launch.Finish();
+named::Dtype DtypeOf(const WindowLaunch &launch) {
+  return named::Dtype(static_cast<uint32_t>(launch.Window().dtype));
+}
+
+named::ResultDtype ResultDtypeOf(const Arguments &in, const WindowLaunch &launch) {
+  const int64_t code = in[combine::out_dtype].scalar;
+  return named::ResultDtype(static_cast<uint32_t>(code == kSameDtype ? launch.Window().dtype : code));
+}
+
+named::TileElements TileElementsOf(const Arguments &in) {
+  return named::TileElements(TileElements(in[combine::expand_x].shape[1]));
+}
+
+named::AlphaRank AlphaRankOf(const Arguments &in) {
+  return named::AlphaRank(static_cast<uint32_t>(in[combine::const_expert_alpha_1].shape.size()));
 }
 
 }  // namespace moe_comm

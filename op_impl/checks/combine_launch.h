@@ -1,21 +1,23 @@
-// The launch of both combine operators: they take the same arguments and differ in the split of the work alone.
+// What the launches of both combine operators share: they take the same arguments and differ in the split of the work.
 #ifndef MOE_COMM_CHECKS_COMBINE_LAUNCH_H
 #define MOE_COMM_CHECKS_COMBINE_LAUNCH_H
 
 #include "checks/dispatch_launch.h"
-#include "contract/kernel_entries.h"
 
 namespace moe_comm {
 
-// Both operators take the same arguments in the same places.
-namespace combine = signatures::moe_decode_combine;
+namespace combine = signatures::combine;
 
 // Outputs y and control.
-std::vector<Output> InferCombine(const char *op, PlanWordsOf plan_words, const Arguments &in);
+std::vector<Output> InferCombine(const Checker &check, PlanWordsOf plan_words);
 
-using CombineKernel = decltype(&moe_decode_combine);
-void LaunchCombine(const char *op, PlanWordsOf plan_words, CombineKernel kernel, const Arguments &in,
-                   const std::vector<uint8_t *> &out, void *npu_stream);
+// Checks what only the window itself can tell.
+void CheckCombine(const Checker &check, const WindowLaunch &launch);
+
+named::Dtype DtypeOf(const WindowLaunch &launch);
+named::ResultDtype ResultDtypeOf(const Arguments &in, const WindowLaunch &launch);
+named::TileElements TileElementsOf(const Arguments &in);
+named::AlphaRank AlphaRankOf(const Arguments &in);
 
 }  // namespace moe_comm
 

@@ -7,11 +7,6 @@
 
 namespace moe_comm {
 
-DataType RowType(uint64_t dtype) {
-  static const DataType types[kDtypeCount] = {DataType::kFloat32, DataType::kFloat16, DataType::kBfloat16};
-  return types[dtype];
-}
-
 void CheckTopK(const Checker &check, size_t expert_ids) {
   const int64_t top_k = check[expert_ids].shape[1];
   if (top_k == kUnknown || (top_k >= 1 && top_k <= static_cast<int64_t>(kMaxTopK))) return;
@@ -99,7 +94,7 @@ void CheckScalars(const Checker &check) {
   for (const size_t argument : {dispatch::zero_expert_num, dispatch::copy_expert_num, dispatch::const_expert_num}) {
     const int64_t number = check[argument].scalar;
     if (number < 0 || number > kMaxSpecialExperts) {
-      check.Fail("'" + std::string(dispatch::kArgumentNames[argument]) + "' must be 0 to " +
+      check.Fail("'" + check.NameOf(argument) + "' must be 0 to " +
                  std::to_string(kMaxSpecialExperts) + ", but got " + std::to_string(number) + ".");
     }
     special += number;
@@ -117,7 +112,11 @@ void CheckScalars(const Checker &check) {
   if (experts < 1) check.Fail("'local_expert_num' must be at least 1, but got " + std::to_string(experts) + ".");
 }
 
-void CheckWindowLimits(const Checker &check, const WindowParameters &window, const uint8_t *control) {
+}  // namespace
+
+void CheckDispatch(const Checker &check, const WindowLaunch &launch) {
+  const WindowParameters &window = launch.Window();
+  const uint8_t *control = launch.Base();
   CheckRows(check, dispatch::x, "x", window);
   if (check[dispatch::window_rows].data != control + RowsOffset(window.shape) ||
       check[dispatch::window_scales].data != control + ScalesOffset(window.shape)) {
@@ -165,10 +164,7 @@ void CheckWindowLimits(const Checker &check, const WindowParameters &window, con
   }
 }
 
-}  // namespace
-
-std::vector<Output> InferDispatch(const char *op, PlanWordsOf plan_words, const Arguments &in) {
-  const Checker check(op, in, dispatch::kArgumentNames);
+std::vector<Output> InferDispatch(const Checker &check, PlanWordsOf plan_words) {
   check.Dtype(dispatch::x, {DataType::kBfloat16, DataType::kFloat16, DataType::kFloat32});
   check.Dtype(dispatch::expert_ids, {DataType::kInt32, DataType::kInt64});
   check.Dtype(dispatch::window_control, {DataType::kInt32});
@@ -176,8 +172,8 @@ std::vector<Output> InferDispatch(const char *op, PlanWordsOf plan_words, const 
   check.Rank(dispatch::expert_ids, 2);
   check.Rank(dispatch::window_rows, 2);
   check.Rank(dispatch::window_control, 1);
-  const int64_t token_num = in[dispatch::x].shape[0];
-  const int64_t top_k = in[dispatch::expert_ids].shape[1];
+  const int64_t token_num = check[dispatch::x].shape[0];
+  const int64_t top_k = check[dispatch::expert_ids].shape[1];
   CheckQuantisation(check);
   check.Dimension(dispatch::expert_ids, 0, token_num, "T");
   CheckTopK(check, dispatch::expert_ids);
@@ -186,14 +182,14 @@ std::vector<Output> InferDispatch(const char *op, PlanWordsOf plan_words, const 
   CheckRankMask(check);
   CheckScalars(check);
   const bool known = token_num != kUnknown && top_k != kUnknown;
-  const int64_t columns = top_k == kUnknown ? kUnknown : top_k + in[dispatch::shared_expert_num].scalar;
-  return {{in[dispatch::window_rows].shape, in[dispatch::window_rows].dtype},
-          {in[dispatch::window_scales].shape, DataType::kFloat32},
+  const int64_t columns = top_k == kUnknown ? kUnknown : top_k + check[dispatch::shared_expert_num].scalar;
+  return {{check[dispatch::window_rows].shape, check[dispatch::window_rows].dtype},
+          {check[dispatch::window_scales].shape, DataType::kFloat32},
           {{token_num, columns}, DataType::kInt32},
-          {{in[dispatch::local_expert_num].scalar}, DataType::kInt64},
+          {{check[dispatch::local_expert_num].scalar}, DataType::kInt64},
           {{known ? static_cast<int64_t>(plan_words(token_num, columns)) : kUnknown}, DataType::kInt32},
-          {in[dispatch::expert_ids].shape, DataType::kInt32},
-          {in[dispatch::window_control].shape, DataType::kInt32}};
+          {check[dispatch::expert_ids].shape, DataType::kInt32},
+          {check[dispatch::window_control].shape, DataType::kInt32}};
 }
 
 void CheckRows(const Checker &check, size_t argument, const char *name, const WindowParameters &window) {
@@ -210,28 +206,20 @@ void CheckRows(const Checker &check, size_t argument, const char *name, const Wi
   }
 }
 
-DispatchScalars CheckDispatch(const char *op, PlanWordsOf plan_words, const Arguments &in,
-                              const WindowLaunch &launch) {
-  InferDispatch(op, plan_words, in);  // every dimension is known now
-  CheckWindowLimits(Checker(op, in, dispatch::kArgumentNames), launch.Window(), launch.Base());
+named::MaskKind MaskKindOf(const Arguments &in) {
   const Argument &mask = in[dispatch::x_active_mask];
+  return named::MaskKind(!mask.given ? kNoMask : mask.shape.size() == 1 ? kMaskPerToken : kMaskPerExpert);
+}
+
+named::SmoothKind SmoothKindOf(const Arguments &in) {
   const Argument &scales = in[dispatch::scales];
-  const Argument &map = in[dispatch::logical_to_physical_map];
-  DispatchScalars s;
-  s.token_num = static_cast<uint32_t>(in[dispatch::x].shape[0]);
-  s.top_k = static_cast<uint32_t>(in[dispatch::expert_ids].shape[1]);
-  s.id_bytes = static_cast<uint32_t>(ElementBytes(in[dispatch::expert_ids].dtype));
-  s.mask_kind = !mask.given ? kNoMask : mask.shape.size() == 1 ? kMaskPerToken : kMaskPerExpert;
-  s.quant_mode = static_cast<uint32_t>(in[dispatch::quant_mode].scalar);
-  s.smooth_kind = !scales.given ? kNoSmooth : scales.shape.size() == 1 ? kSmoothPerColumn : kSmoothPerExpert;
-  s.logical_expert_num = map.given ? static_cast<uint32_t>(map.shape[0]) : 0;
-  s.max_replicas = map.given ? static_cast<uint32_t>(map.shape[1]) : 0;
-  s.replica_policy = static_cast<uint32_t>(in[dispatch::replica_policy].scalar);
-  s.special_expert_num = static_cast<uint32_t>(in[dispatch::zero_expert_num].scalar +
-                                               in[dispatch::copy_expert_num].scalar +
-                                               in[dispatch::const_expert_num].scalar);
-  s.cumulative = in[dispatch::expert_token_nums_type].scalar == 0;
-  return s;
+  return named::SmoothKind(!scales.given ? kNoSmooth : scales.shape.size() == 1 ? kSmoothPerColumn : kSmoothPerExpert);
+}
+
+named::SpecialExpertNum SpecialExpertNumOf(const Arguments &in) {
+  return named::SpecialExpertNum(static_cast<uint32_t>(in[dispatch::zero_expert_num].scalar +
+                                                       in[dispatch::copy_expert_num].scalar +
+                                                       in[dispatch::const_expert_num].scalar));
 }
 
 }  // namespace moe_comm

@@ -50,14 +50,14 @@ void TryKernels(uint64_t memory, uint64_t cpu_cores) {
   const uint64_t cores = std::min<uint64_t>(on_npu ? npu::VectorCores() : cpu_cores, kMaxBlocks);
   std::vector<uint64_t> words(cores * kLineWords);
   const uint64_t bytes = words.size() * sizeof(uint64_t);
-  const auto low = static_cast<uint32_t>(kCanaryWord);
-  const auto high = static_cast<uint32_t>(kCanaryWord >> 32);
+  const CanaryArguments arguments = CanaryWith(named::Lines(lines), named::Low(static_cast<uint32_t>(kCanaryWord)),
+                                               named::High(static_cast<uint32_t>(kCanaryWord >> 32)));
   std::string fault;
   if (on_npu) {
     npu::Clear(lines, bytes);
     try {
-      const ArgumentBlock<uint8_t *, uint32_t, uint32_t> arguments(lines, low, high);
-      npu::RunAlone("canary", cores, arguments.Data(), arguments.Bytes());
+      const ArgumentBlock<CanaryArguments> block(arguments);
+      npu::RunAlone(NameOf(arguments), cores, block.Data(), block.Bytes());
       npu::CopyToHost(words.data(), lines, bytes);
       npu::Clear(lines, bytes);
       fault = Fault(words, cores);
@@ -65,7 +65,7 @@ void TryKernels(uint64_t memory, uint64_t cpu_cores) {
       fault = error.what();
     }
   } else {
-    LaunchKernel(nullptr, cores, "canary", canary, lines, low, high);
+    LaunchKernel(nullptr, cores, arguments);
     std::memcpy(words.data(), lines, bytes);
     std::memset(lines, 0, bytes);
     fault = Fault(words, cores);

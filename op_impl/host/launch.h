@@ -7,9 +7,9 @@
 #include <cstring>
 #include <functional>
 
-#include "contract/kernel_entries.h"
 #include "host/npu.h"
 #include "host_twin/fast/launch.h"
+#include "kernel_entries.h"
 
 namespace moe_comm {
 
@@ -25,10 +25,12 @@ class Recording {
 };
 
 // A kernel's arguments as the device's compiler lays them out: each at a multiple of its size, 4 bytes at least.
-template <typename... Params>
+template <typename KernelArguments>
 class ArgumentBlock {
  public:
-  explicit ArgumentBlock(Params... arguments) { (Put(arguments), ...); }
+  explicit ArgumentBlock(const KernelArguments &arguments) {
+    Apply([this](auto... values) { (Put(values), ...); }, arguments);
+  }
   const uint8_t *Data() const { return data_; }
   uint64_t Bytes() const { return bytes_; }
 
@@ -40,21 +42,25 @@ class ArgumentBlock {
     std::memcpy(data_ + bytes_, &argument, sizeof(T));
     bytes_ += sizeof(T);
   }
-  alignas(8) uint8_t data_[8 * sizeof...(Params)] = {};
+  alignas(8) uint8_t data_[sizeof(KernelArguments)] = {};
   uint64_t bytes_ = 0;
 };
 
-// Runs `kernel`, whose name is `op`, on `blocks` cores. `npu_stream`: nullptr for the CPU.
-template <typename... Params, typename... Args>
-void LaunchKernel(void *npu_stream, uint64_t blocks, const char *op, void (*kernel)(Params...), Args... args) {
+// Runs the kernel whose arguments these are on `blocks` cores. `npu_stream`: nullptr for the CPU.
+template <typename KernelArguments>
+void LaunchKernel(void *npu_stream, uint64_t blocks, const KernelArguments &arguments) {
   if (npu_stream == nullptr) {
-    const auto launch = [=] { AscendC::backend::Launch(static_cast<int64_t>(blocks), kernel, args...); };
+    const auto launch = [=] {
+      Apply([=](auto... values) {
+        AscendC::backend::Launch(static_cast<int64_t>(blocks), EntryOf(arguments), values...);
+      }, arguments);
+    };
     launch();
     if (Recording::Active()) Recording::Add(launch);
     return;
   }
-  const ArgumentBlock<Params...> arguments(args...);
-  npu::Launch(op, blocks, npu_stream, arguments.Data(), arguments.Bytes());
+  const ArgumentBlock<KernelArguments> block(arguments);
+  npu::Launch(NameOf(arguments), blocks, npu_stream, block.Data(), block.Bytes());
 }
 
 }  // namespace moe_comm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "contract/dtype.h"
 #include "host/standard_arithmetic.h"
 
 namespace moe_comm {
@@ -15,6 +16,11 @@ const char *Name(DataType dtype) {
 size_t ElementBytes(DataType dtype) {
   static const size_t bytes[] = {1, 1, 4, 8, 4, 2, 2, 0};
   return bytes[static_cast<size_t>(dtype)];
+}
+
+DataType RowType(uint64_t dtype) {
+  static const DataType types[kDtypeCount] = {DataType::kFloat32, DataType::kFloat16, DataType::kBfloat16};
+  return types[dtype];
 }
 
 std::string ToString(const Shape &shape) {

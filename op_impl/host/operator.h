@@ -15,6 +15,9 @@ enum class DataType { kBool, kInt8, kInt32, kInt64, kFloat32, kFloat16, kBfloat1
 const char *Name(DataType dtype);
 size_t ElementBytes(DataType dtype);
 
+// Of a code of contract/dtype.h.
+DataType RowType(uint64_t dtype);
+
 using Shape = std::vector<int64_t>;
 constexpr int64_t kUnknown = -1;  // a dimension that the graph does not know yet
 std::string ToString(const Shape &shape);

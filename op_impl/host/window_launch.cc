@@ -20,7 +20,7 @@ CallingThread::CallingThread() { ++g_calls; }
 CallingThread::~CallingThread() { --g_calls; }
 
 WindowLaunch::WindowLaunch(const Argument &control, Step step, void *npu_stream, const char *op)
-    : op_(op), step_(step), on_cpu_(npu_stream == nullptr) {
+    : op_(op), step_(step), npu_stream_(npu_stream), on_cpu_(npu_stream == nullptr) {
   base_ = WindowOf(control.data, control.Bytes(), on_cpu_);
   window_ = base_ == nullptr ? nullptr : FindWindow(base_);
   if (window_ == nullptr) {
@@ -75,7 +75,6 @@ WindowLaunch::~WindowLaunch() {
 }
 
 void WindowLaunch::Finish() {
-  if (!on_cpu_) return;
   const auto spent = std::chrono::steady_clock::now() - start_;
   uint64_t *calls = reinterpret_cast<uint64_t *>(base_) + (step_ == kDispatch ? kDispatchCalls : kCombineCalls);
   calls[0] += 1;

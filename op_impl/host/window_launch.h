@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "host/interrupt.h"
+#include "host/launch.h"
 #include "host/operator.h"
 #include "host/window_host.h"
 
@@ -37,17 +38,23 @@ class WindowLaunch {
   const WindowParameters &Window() const { return window_->parameters; }
   uint8_t *Base() const { return base_; }
 
-  // Call it behind the launch. On the CPU it throws the error that the kernel has left in the window, and adds the
+  // Launches the kernel whose arguments these are. On the CPU it throws the error that the kernel has left in the window, and adds the
   // launch and its time to the window's header. On an NPU the kernel has not run yet: the error waits for
   // ExpertWindow.check, and the framework's profiler times kernels.
-  void Finish();
+  template <typename KernelArguments>
+  void Run(const KernelArguments &arguments) {
+    LaunchKernel(npu_stream_, Window().blocks, arguments);
+    if (on_cpu_) Finish();
+  }
 
  private:
   void Begin();
+  void Finish();
   void CheckThread() const;
 
   const char *op_;
   Step step_;
+  void *npu_stream_;
   bool on_cpu_;
   uint8_t *base_ = nullptr;
   std::shared_ptr<OpenWindow> window_;

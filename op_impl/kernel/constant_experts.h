@@ -3,15 +3,9 @@
 #define MOE_COMM_KERNEL_CONSTANT_EXPERTS_H
 
 #include "kernel/pieces.h"
+#include "kernel_arguments.h"
 
 namespace moe_comm {
-
-struct ConstantExpertArguments {
-  GM_ADDR alpha_1;      // [V], or [V, H]
-  GM_ADDR alpha_2;      // as alpha_1
-  GM_ADDR v;            // [V, H]
-  uint32_t alpha_rank;  // 1 or 2
-};
 
 // alpha [V]: a1 = alpha_1[c], a2 = alpha_2[c]. alpha [V, H]: (a1, a2) = softmax of the dot products of x with
 // alpha_1[c] and alpha_2[c]. A dot product is a sum in fp32 in one order, whatever the tiles: product i is added to
@@ -24,7 +18,7 @@ class ConstantExperts {
   static constexpr uint32_t kBufferBytes = 2 * kLanes * sizeof(float);
 
   // `x` and `product`: `tile_elements` each, free whenever Coefficients is called.
-  __aicore__ inline void Init(const ConstantExpertArguments &arguments, uint32_t hidden, uint32_t tile_elements,
+  __aicore__ inline void Init(const CombineArguments &arguments, uint32_t hidden, uint32_t tile_elements,
                               Pieces<T> *pieces, const AscendC::LocalTensor<float> &x,
                               const AscendC::LocalTensor<float> &product, const AscendC::LocalTensor<float> &lanes) {
     arguments_ = arguments;
@@ -39,8 +33,8 @@ class ConstantExperts {
   // (a1, a2) of expert `c` for the token whose row is at `x`.
   __aicore__ inline void Coefficients(uint32_t c, GM_ADDR x, float &a1, float &a2) {
     if (arguments_.alpha_rank == 1) {
-      a1 = Element(arguments_.alpha_1, c);
-      a2 = Element(arguments_.alpha_2, c);
+      a1 = Element(arguments_.const_expert_alpha_1, c);
+      a2 = Element(arguments_.const_expert_alpha_2, c);
       return;
     }
     const uint64_t row = static_cast<uint64_t>(c) * hidden_ * sizeof(T);
@@ -49,9 +43,9 @@ class ConstantExperts {
       const uint32_t elements = Min(tile_elements_, hidden_ - offset);
       const uint64_t in_row = static_cast<uint64_t>(offset) * sizeof(T);
       pieces_->Fetch(x + in_row, elements);
-      pieces_->Fetch(arguments_.alpha_1 + row + in_row, elements);
+      pieces_->Fetch(arguments_.const_expert_alpha_1 + row + in_row, elements);
       pieces_->Take(x_, 1.0f, elements);
-      pieces_->Fetch(arguments_.alpha_2 + row + in_row, elements);
+      pieces_->Fetch(arguments_.const_expert_alpha_2 + row + in_row, elements);
       AddProducts(lanes_, offset, elements);
       AddProducts(lanes_[kLanes], offset, elements);
     }
@@ -111,7 +105,7 @@ class ConstantExperts {
     a2 = exp_2 / (exp_1 + exp_2);
   }
 
-  ConstantExpertArguments arguments_;
+  CombineArguments arguments_;
   uint32_t hidden_;
   uint32_t tile_elements_;
   Pieces<T> *pieces_;

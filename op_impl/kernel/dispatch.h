@@ -1,4 +1,4 @@
-// What both dispatch kernels share: their arguments, their parts, and the steps around the placement.
+// What both dispatch kernels share: their parts, and the steps around the placement.
 #ifndef MOE_COMM_KERNEL_DISPATCH_H
 #define MOE_COMM_KERNEL_DISPATCH_H
 
@@ -8,26 +8,16 @@
 #include "kernel/next_rows.h"
 #include "kernel/placement.h"
 #include "kernel/stopwatch.h"
+#include "kernel_arguments.h"
 
 namespace moe_comm {
 
-struct DispatchArguments {
-  RoutesInput routes;
-  PlacementInput placement;
-  GM_ADDR rank_mask;          // [R] bool, or none
-  GM_ADDR window;
-  GM_ADDR expand_idx;         // [T, columns] int32
-  GM_ADDR expert_token_nums;  // [slots of this rank] int64
-  GM_ADDR physical_ids;       // [T, K] int32
-  GM_ADDR plan;               // see plan_layout.h
-  GM_ADDR kept_plan;          // a plan to keep, or none
-  bool cumulative;
-};
-
 class Dispatch {
  public:
-  __aicore__ inline void Init(const DispatchArguments &arguments, bool prefill, AscendC::TPipe *pipe) {
+  // `kept_plan`: a plan to keep, or none.
+  __aicore__ inline void Init(const DispatchArguments &arguments, GM_ADDR kept_plan, bool prefill, AscendC::TPipe *pipe) {
     arguments_ = arguments;
+    kept_plan_ = kept_plan;
     pipe->InitBuffer(header_buffer_, Window::kBufferWords * sizeof(uint64_t));
     pipe->InitBuffer(failure_buffer_, Failure::kBufferWords * sizeof(int64_t));
     pipe->InitBuffer(flags_buffer_, Flags::kBufferBytes);
@@ -38,12 +28,12 @@ class Dispatch {
     flags.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
     stopwatch_.Init(&window);
     live_.Init(&window, arguments.rank_mask, pipe);
-    routes.Init(&window, &failure, &live_, arguments.routes, pipe);
+    routes.Init(&window, &failure, &live_, arguments, pipe);
     page_.Init(&window, pipe);
     counting.Init(&window, &failure, &routes, &page_, pipe);
     exchange.Init(&window, &failure, &live_, &counting, &page_, Agreed() | (prefill ? kInPrefill : 0), pipe);
     next_rows.Init(&window, &routes, &page_, pipe);
-    placement.Init(&window, &routes, arguments.placement, pipe);
+    placement.Init(&window, &routes, arguments, pipe);
     indices = indices_buffer_.Get<int32_t>();
     brings_to = DestinationsOffset(window.shape);
     brought_by = SourcesOffset(window.shape);
@@ -53,7 +43,7 @@ class Dispatch {
   __aicore__ inline bool Plan() {
     const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    const bool keeps = arguments_.kept_plan != nullptr;
+    const bool keeps = kept_plan_ != nullptr;
     if (!failure.Failed()) live_.Check(exchange.Epoch(), failure);
     if (keeps && !failure.Failed()) CheckKeptPlan();
     if (!failure.Failed()) {
@@ -65,10 +55,10 @@ class Dispatch {
     if (counted && keeps) {
       CheckKept(kOtherRouting, kPlanRouting, static_cast<int32_t>(counting.Routing()));
       exchange.Announce();
-      if (block == 0) exchange.ReportKept(arguments_.expert_token_nums, arguments_.cumulative);
+      if (block == 0) exchange.ReportKept(arguments_.expert_token_nums, Cumulative());
     } else if (counted) {
       exchange.Publish();
-      exchange.Collect(arguments_.expert_token_nums, arguments_.cumulative);
+      exchange.Collect(arguments_.expert_token_nums, Cumulative());
     }
     const bool planned = failure.Barrier();
     stopwatch_.Lap(kExchangeCycles);
@@ -102,7 +92,7 @@ class Dispatch {
     for (uint32_t token = 0; token < tokens; ++token) {
       for (uint32_t k = 0; k < top_k; ++k) ids.SetValue(token * top_k + k, routes.PhysicalId(token, k));
     }
-    Store(arguments_.physical_ids + static_cast<uint64_t>(first) * top_k * sizeof(int32_t), ids, tokens * top_k);
+    Store(arguments_.physical_expert_ids + static_cast<uint64_t>(first) * top_k * sizeof(int32_t), ids, tokens * top_k);
   }
 
   // Back from where they were stored.
@@ -132,12 +122,14 @@ class Dispatch {
   SlotPage page_;
 
  private:
+  __aicore__ inline bool Cumulative() const { return arguments_.expert_token_nums_type == 0; }
+
   // What ranks must have been given alike, as it stands in the agreement word. A row that another rank quantises for
   // this one has that one's smooth factors.
   __aicore__ inline uint32_t Agreed() const {
-    uint32_t agreed = arguments_.placement.quant_mode << kQuantModeShift;
-    if (window.shape.pooled_tokens > 0) agreed |= arguments_.placement.smooth_kind << kSmoothKindShift;
-    return arguments_.kept_plan != nullptr ? agreed | kKeepsPlan : agreed;
+    uint32_t agreed = arguments_.quant_mode << kQuantModeShift;
+    if (window.shape.pooled_tokens > 0) agreed |= arguments_.smooth_kind << kSmoothKindShift;
+    return kept_plan_ != nullptr ? agreed | kKeepsPlan : agreed;
   }
 
   __aicore__ inline void Finish(bool placed) {
@@ -155,7 +147,7 @@ class Dispatch {
   // A dispatch that keeps a plan exchanges no counts: this rank's tables must still be those of the plan, and only the
   // combine before says that the peers are done with the rows that lie in their windows.
   __aicore__ inline void CheckKeptPlan() {
-    Load(indices, arguments_.kept_plan, kPlanFields);
+    Load(indices, kept_plan_, kPlanFields);
     for (uint32_t i = 0; i < kPlanFields; ++i) kept_[i] = indices.GetValue(i);
     const uint64_t exchange_number = static_cast<uint32_t>(kept_[kPlanExchangeLow]) |
                                      static_cast<uint64_t>(static_cast<uint32_t>(kept_[kPlanExchangeHigh])) << 32;
@@ -164,7 +156,7 @@ class Dispatch {
     if (!combined) RecordKept(kNotCombined, window.combined_epoch, window.epoch);
     CheckKept(kOtherTokenNum, kPlanTokens, static_cast<int32_t>(routes.TokenNum()));
     CheckKept(kOtherColumns, kPlanColumns, static_cast<int32_t>(routes.Columns()));
-    CheckKept(kOtherQuantMode, kPlanQuantMode, static_cast<int32_t>(arguments_.placement.quant_mode));
+    CheckKept(kOtherQuantMode, kPlanQuantMode, static_cast<int32_t>(arguments_.quant_mode));
     if (live_.Changed()) RecordKept(kOtherRanks, 0, 0);
   }
   __aicore__ inline void CheckKept(PlanFault fault, uint32_t field, int32_t value) {
@@ -184,12 +176,13 @@ class Dispatch {
     indices.SetValue(kPlanExchangeLow, static_cast<int32_t>(exchange.Number() & 0xffffffffULL));
     indices.SetValue(kPlanExchangeHigh, static_cast<int32_t>(exchange.Number() >> 32));
     indices.SetValue(kPlanColumns, static_cast<int32_t>(routes.Columns()));
-    indices.SetValue(kPlanQuantMode, static_cast<int32_t>(arguments_.placement.quant_mode));
+    indices.SetValue(kPlanQuantMode, static_cast<int32_t>(arguments_.quant_mode));
     indices.SetValue(kPlanRouting, static_cast<int32_t>(counting.Routing()));
     StorePlan(0, indices, kPlanFields);
   }
 
   DispatchArguments arguments_;
+  GM_ADDR kept_plan_;
   bool fits_ = false;
   int32_t kept_[kPlanFields];  // the kept plan's
   Stopwatch stopwatch_;

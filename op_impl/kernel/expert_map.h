@@ -4,34 +4,27 @@
 
 #include "contract/replica_policy.h"
 #include "kernel/live_ranks.h"
+#include "kernel_arguments.h"
 
 namespace moe_comm {
 
-struct ExpertMapInput {
-  GM_ADDR physical_ids;    // [L, X] int32, or none: ids are physical
-  GM_ADDR replica_counts;  // [L] int32
-  uint32_t logical_expert_num;
-  uint32_t max_replicas;
-  uint32_t replica_policy;
-};
-
 class ExpertMap {
  public:
-  __aicore__ inline void Init(const Window *window, const LiveRanks *live, const ExpertMapInput &input) {
+  __aicore__ inline void Init(const Window *window, const LiveRanks *live, const DispatchArguments &arguments) {
     window_ = window;
     live_ = live;
-    input_ = input;
-    physical_ids_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(input.physical_ids));
-    replica_counts_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(input.replica_counts));
+    arguments_ = arguments;
+    physical_ids_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(arguments.logical_to_physical_map));
+    replica_counts_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(arguments.logical_replica_count));
     if (!Given()) return;
     // both are read by the scalar unit, and someone may have written them since its cache saw them
     AscendC::DataCacheCleanAndInvalid<int32_t, AscendC::CacheLine::ENTIRE_DATA_CACHE, AscendC::DcciDst::CACHELINE_OUT>(
         physical_ids_);
   }
 
-  __aicore__ inline bool Given() const { return input_.physical_ids != nullptr; }
+  __aicore__ inline bool Given() const { return arguments_.logical_to_physical_map != nullptr; }
   // Ids from here on are special experts.
-  __aicore__ inline int64_t IdLimit() const { return Given() ? input_.logical_expert_num : window_->expert_num; }
+  __aicore__ inline int64_t IdLimit() const { return Given() ? arguments_.logical_expert_num : window_->expert_num; }
 
   // The physical expert for `token` of this rank, or kNoExpert where the map is not valid. If the rank of the replica
   // takes no part any more, the next one.
@@ -39,7 +32,7 @@ class ExpertMap {
   __aicore__ inline int32_t Physical(int32_t expert, uint32_t token) const {
     if (!Given()) return expert;
     const int32_t count = replica_counts_.GetValue(expert);
-    if (count < 1 || count > static_cast<int32_t>(input_.max_replicas)) return kNoExpert;
+    if (count < 1 || count > static_cast<int32_t>(arguments_.max_replicas)) return kNoExpert;
     const uint32_t first = Replica(token, static_cast<uint32_t>(count));
     int32_t physical = ReplicaAt(expert, first);
     for (int32_t i = 1; i < count && Known(physical) && !live_->Has(window_->OwnerOfExpert(physical)); ++i) {
@@ -53,10 +46,10 @@ class ExpertMap {
   template <typename Page>
   __aicore__ inline uint32_t Check(const Page &owned, uint64_t epoch, Failure &failure) const {
     uint32_t hash = 1;
-    for (uint32_t expert = 0; expert < input_.logical_expert_num; ++expert) {
+    for (uint32_t expert = 0; expert < arguments_.logical_expert_num; ++expert) {
       const int32_t count = replica_counts_.GetValue(expert);
-      if (count < 1 || count > static_cast<int32_t>(input_.max_replicas)) {
-        failure.Record(kBadMap, kReadInput, epoch, 1, expert, kReplicaCount, count, input_.max_replicas);
+      if (count < 1 || count > static_cast<int32_t>(arguments_.max_replicas)) {
+        failure.Record(kBadMap, kReadInput, epoch, 1, expert, kReplicaCount, count, arguments_.max_replicas);
         return 0;
       }
       hash = hash * kHashFactor + static_cast<uint32_t>(count);
@@ -80,20 +73,20 @@ class ExpertMap {
     return physical >= 0 && physical < static_cast<int32_t>(window_->expert_num);
   }
   __aicore__ inline int32_t ReplicaAt(int32_t expert, uint32_t replica) const {
-    return physical_ids_.GetValue(static_cast<uint64_t>(expert) * input_.max_replicas + replica);
+    return physical_ids_.GetValue(static_cast<uint64_t>(expert) * arguments_.max_replicas + replica);
   }
 
   static constexpr uint32_t kHashFactor = 0x01000193;  // of FNV
 
   __aicore__ inline uint32_t Replica(uint32_t token, uint32_t count) const {
-    if (input_.replica_policy == kReplicaByRank) return window_->rank * count / window_->world_size;
-    if (input_.replica_policy == kReplicaByToken) return token % count;
+    if (arguments_.replica_policy == kReplicaByRank) return window_->rank * count / window_->world_size;
+    if (arguments_.replica_policy == kReplicaByToken) return token % count;
     return (token + window_->rank) % count;
   }
 
   const Window *window_;
   const LiveRanks *live_;
-  ExpertMapInput input_;
+  DispatchArguments arguments_;
   AscendC::GlobalTensor<int32_t> physical_ids_;
   AscendC::GlobalTensor<int32_t> replica_counts_;
 };

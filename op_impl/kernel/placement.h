@@ -5,39 +5,32 @@
 #include "contract/quant_mode.h"
 #include "kernel/quantise.h"
 #include "kernel/routes.h"
+#include "kernel_arguments.h"
 
 namespace moe_comm {
 
-struct PlacementInput {
-  GM_ADDR x;                  // [T, H]
-  GM_ADDR scales;             // smooth factors of quantisation, [H] or [S + L, H] fp32, or none
-  uint32_t quant_mode;
-  uint32_t smooth_kind;
-  uint32_t row_buffer_bytes;  // of each of the two row buffers, from the tiling
-};
-
 class Placement {
  public:
-  __aicore__ inline void Init(const Window *window, const Routes *routes, const PlacementInput &input,
+  __aicore__ inline void Init(const Window *window, const Routes *routes, const DispatchArguments &arguments,
                               AscendC::TPipe *pipe) {
     window_ = window;
     routes_ = routes;
-    input_ = input;
-    x_.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(input.x));
+    arguments_ = arguments;
+    x_.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(arguments.x));
     columns_ = routes->Columns();
     row_bytes_ = static_cast<uint32_t>(window->shape.row_bytes);
-    buffer_bytes_ = input.row_buffer_bytes;
+    buffer_bytes_ = arguments.row_buffer_bytes;
     if (Quantised()) {
       buffer_bytes_ = Min(buffer_bytes_, kCopyBytes);
       hidden_size_ = window->HiddenSize();
-      quantiser_.Init(input.x, hidden_size_, window->dtype, input.smooth_kind != kNoSmooth, pipe);
+      quantiser_.Init(arguments.x, hidden_size_, window->dtype, arguments.smooth_kind != kNoSmooth, pipe);
       pipe->InitBuffer(scale_buffer_, kRowAlign);
       scale_ = scale_buffer_.Get<float>();
     }
     if (!Quantised() || window->shape.pooled_tokens > 0) pipe->InitBuffer(queue_, 2, buffer_bytes_);
   }
 
-  __aicore__ inline bool Quantised() const { return input_.quant_mode == kDynamicInt8; }
+  __aicore__ inline bool Quantised() const { return arguments_.quant_mode == kDynamicInt8; }
 
   // That a row takes on its way, with its scale.
   __aicore__ inline uint64_t RowBytes() const {
@@ -73,13 +66,13 @@ class Placement {
     if (!placed) return;
     if (!Quantised()) {
       MoveWhole(first, token, indices);
-    } else if (input_.smooth_kind != kSmoothPerExpert) {  // once per token, whatever K
-      MoveQuantised(first, token, indices, 0, columns_, input_.scales);
+    } else if (arguments_.smooth_kind != kSmoothPerExpert) {  // once per token, whatever K
+      MoveQuantised(first, token, indices, 0, columns_, arguments_.scales);
     } else {
       for (uint32_t column = 0; column < columns_; ++column) {
         const uint64_t row = of_other_ ? smooth_row_ : routes_->SmoothRow(token, column);
         MoveQuantised(first, token, indices, column, column + 1,
-                      input_.scales + row * hidden_size_ * sizeof(float));
+                      arguments_.scales + row * hidden_size_ * sizeof(float));
       }
     }
   }
@@ -172,7 +165,7 @@ class Placement {
 
   const Window *window_;
   const Routes *routes_;
-  PlacementInput input_;
+  DispatchArguments arguments_;
   AscendC::GlobalTensor<uint16_t> x_;
   uint32_t columns_;
   uint32_t row_bytes_;

@@ -6,28 +6,9 @@
 #include "contract/special_experts.h"
 #include "kernel/constant_experts.h"
 #include "kernel/routing.h"
+#include "kernel_arguments.h"
 
 namespace moe_comm {
-
-struct CombineArguments {
-  GM_ADDR expand_x;         // [A, H] expert outputs: window.outputs, or to be copied there
-  GM_ADDR expert_ids;       // [T, K] int32 or int64
-  GM_ADDR expert_scales;    // [T, K] fp32, or none: a plain sum
-  GM_ADDR expand_idx;       // [T, K] int32
-  GM_ADDR plan;             // of the dispatch, see plan_layout.h
-  GM_ADDR shared_expert_x;  // [T, H], or none
-  GM_ADDR residual_x;       // [T, H], or none
-  GM_ADDR ori_x;            // [T, H] the tokens, for copy and constant experts, or none
-  ConstantExpertArguments constant_experts;
-  GM_ADDR window;
-  GM_ADDR y;                // [T, H] of `out_dtype`
-  uint32_t token_num;
-  uint32_t top_k;
-  uint32_t id_bytes;
-  uint32_t out_dtype;
-  uint32_t tile_elements;
-  SpecialExperts special_experts;
-};
 
 // fp32 throughout: start at +0; multiply, round, add, round for each row in k order; then the shared expert and the
 // residual; one rounding to the result's type at the end. Special experts count at their k; what has no row otherwise
@@ -42,8 +23,16 @@ class Reduction {
     arguments_ = arguments;
     hidden_ = static_cast<uint32_t>(window->shape.row_bytes / sizeof(T));
     columns_ = arguments.top_k + window->shared_expert_num;
-    const RoutingInput input = {arguments.expert_ids, nullptr,            arguments.token_num,
-                                arguments.top_k,      arguments.id_bytes, kNoMask};
+    RoutingInput input;
+    input.expert_ids = arguments.expert_ids;
+    input.active_mask = nullptr;
+    input.token_num = arguments.token_num;
+    input.top_k = arguments.top_k;
+    input.id_bytes = arguments.id_bytes;
+    input.mask_kind = kNoMask;
+    special_.zero = arguments.zero_expert_num;
+    special_.copy = arguments.copy_expert_num;
+    special_.constant = arguments.const_expert_num;
     pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
     pipe->InitBuffer(indices_buffer_, Routing::kTileTokens * (kMaxTopK + kMaxSharedExperts) * sizeof(int32_t));
     pipe->InitBuffer(scales_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(float));
@@ -52,17 +41,17 @@ class Reduction {
     pipe->InitBuffer(blend_buffer_, arguments.tile_elements * sizeof(float));
     pipe->InitBuffer(lanes_buffer_, ConstantExperts<T>::kBufferBytes);
     pipe->InitBuffer(coefficients_buffer_, 2 * kMaxTopK * sizeof(float));
-    const uint32_t out_bytes = arguments.out_dtype == kFloat32 ? sizeof(float) : sizeof(half);
+    const uint32_t out_bytes = arguments.result_dtype == kFloat32 ? sizeof(float) : sizeof(half);
     pipe->InitBuffer(out_, 2, arguments.tile_elements * out_bytes);
     pieces_.Init(arguments.tile_elements, pipe);
-    routing_.Init(input, window->expert_num + Total(arguments.special_experts), routing_buffer_.Get<uint8_t>());
+    routing_.Init(input, window->expert_num + Total(special_), routing_buffer_.Get<uint8_t>());
     indices_ = indices_buffer_.Get<int32_t>();
     scales_ = scales_buffer_.Get<float>();
     sum_ = sum_buffer_.Get<float>();
     term_ = term_buffer_.Get<float>();
     blend_ = blend_buffer_.Get<float>();
     coefficients_ = coefficients_buffer_.Get<float>();
-    constant_experts_.Init(arguments.constant_experts, hidden_, arguments.tile_elements, &pieces_, sum_, term_,
+    constant_experts_.Init(arguments, hidden_, arguments.tile_elements, &pieces_, sum_, term_,
                            lanes_buffer_.Get<float>());
   }
 
@@ -138,15 +127,14 @@ class Reduction {
 
   // Of the constant experts of a token, once for its tiles.
   __aicore__ inline void LoadCoefficients(uint32_t first, uint32_t token) {
-    const SpecialExperts &special = arguments_.special_experts;
-    if (special.constant == 0) return;
+    if (special_.constant == 0) return;
     GM_ADDR x = arguments_.ori_x + (static_cast<uint64_t>(first) + token) * window_->shape.row_bytes;
     for (uint32_t k = 0; k < arguments_.top_k; ++k) {
       if (Row(token, k) != kSpecialExpert) continue;
-      if (!IsConstant(special, Special(token, k))) continue;
+      if (!IsConstant(special_, Special(token, k))) continue;
       float a1 = 0.0f;
       float a2 = 0.0f;
-      constant_experts_.Coefficients(ConstantIndex(special, Special(token, k)), x, a1, a2);
+      constant_experts_.Coefficients(ConstantIndex(special_, Special(token, k)), x, a1, a2);
       coefficients_.SetValue(2 * k, a1);
       coefficients_.SetValue(2 * k + 1, a2);
     }
@@ -184,15 +172,14 @@ class Reduction {
   }
 
   __aicore__ inline void AddSpecial(uint32_t token, uint32_t k, uint64_t own_row, uint32_t offset, uint32_t elements) {
-    const SpecialExperts &special = arguments_.special_experts;
     const uint32_t expert = Special(token, k);
     const float weight = Weight(token * arguments_.top_k + k);
     GM_ADDR x = arguments_.ori_x + own_row * sizeof(T);
-    if (IsCopy(special, expert)) AddRow(x, weight, elements);
-    if (!IsConstant(special, expert)) return;
-    const uint64_t at = static_cast<uint64_t>(ConstantIndex(special, expert)) * hidden_ + offset;
+    if (IsCopy(special_, expert)) AddRow(x, weight, elements);
+    if (!IsConstant(special_, expert)) return;
+    const uint64_t at = static_cast<uint64_t>(ConstantIndex(special_, expert)) * hidden_ + offset;
     Bring(x, kToken, coefficients_.GetValue(2 * k), elements);
-    Bring(arguments_.constant_experts.v + at * sizeof(T), kConstant, coefficients_.GetValue(2 * k + 1), elements);
+    Bring(arguments_.const_expert_v + at * sizeof(T), kConstant, coefficients_.GetValue(2 * k + 1), elements);
     blend_weight_ = weight;
   }
 
@@ -236,9 +223,9 @@ class Reduction {
   }
 
   __aicore__ inline void StoreSum(uint64_t at, uint32_t elements) {
-    if (arguments_.out_dtype == kFloat32) StoreSumAs<float>(at, elements);
-    if (arguments_.out_dtype == kFloat16) StoreSumAs<half>(at, elements);
-    if (arguments_.out_dtype == kBfloat16) StoreSumAs<bfloat16_t>(at, elements);
+    if (arguments_.result_dtype == kFloat32) StoreSumAs<float>(at, elements);
+    if (arguments_.result_dtype == kFloat16) StoreSumAs<half>(at, elements);
+    if (arguments_.result_dtype == kBfloat16) StoreSumAs<bfloat16_t>(at, elements);
   }
 
   template <typename Out>
@@ -262,6 +249,7 @@ class Reduction {
   const Window *window_;
   Failure *failure_;
   CombineArguments arguments_;
+  SpecialExperts special_;
   uint32_t hidden_;
   uint32_t columns_;  // of expand_idx
   Routing routing_;

@@ -10,12 +10,6 @@
 
 namespace moe_comm {
 
-struct RoutesInput {
-  RoutingInput routing;
-  ExpertMapInput map;
-  uint32_t special_expert_num;  // zero, copy and constant experts, whose ids follow those of the experts
-};
-
 constexpr int32_t kDropped = -2;  // in expand_idx; as a slot, the expert is on a rank that takes no part any more
 
 class Routes {
@@ -24,17 +18,24 @@ class Routes {
   static constexpr uint32_t kMaxColumns = kMaxTopK + kMaxSharedExperts;
   static constexpr uint32_t kTilePairs = kTileTokens * kMaxColumns;
 
-  __aicore__ inline void Init(const Window *window, Failure *failure, const LiveRanks *live, const RoutesInput &input,
+  __aicore__ inline void Init(const Window *window, Failure *failure, const LiveRanks *live, const DispatchArguments &arguments,
                               AscendC::TPipe *pipe) {
     window_ = window;
     failure_ = failure;
     live_ = live;
-    special_expert_num_ = input.special_expert_num;
+    special_expert_num_ = arguments.special_expert_num;
     pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
     pipe->InitBuffer(slots_buffer_, kTilePairs * sizeof(int32_t));
     slots_ = slots_buffer_.Get<int32_t>();
-    routing_.Init(input.routing, window->expert_num, routing_buffer_.Get<uint8_t>());
-    map_.Init(window, live, input.map);
+    RoutingInput input;
+    input.expert_ids = arguments.expert_ids;
+    input.active_mask = arguments.x_active_mask;
+    input.token_num = arguments.token_num;
+    input.top_k = arguments.top_k;
+    input.id_bytes = arguments.id_bytes;
+    input.mask_kind = arguments.mask_kind;
+    routing_.Init(input, window->expert_num, routing_buffer_.Get<uint8_t>());
+    map_.Init(window, live, arguments);
     columns_ = routing_.TopK() + window->shared_expert_num;
   }
 

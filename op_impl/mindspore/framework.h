@@ -70,6 +70,7 @@ class GraphArguments {
         SetTensor(inputs[i]->dtype_id(), inputs[i]->GetShapeVector(), &arguments_[i]);
       }
     }
+    Translated([&] { op_.infer(arguments_); });  // every dimension is known now
   }
 
   void Launch(const std::vector<KernelTensor *> &inputs, const std::vector<KernelTensor *> &outputs,

@@ -55,7 +55,7 @@ class OperatorCall {
     }
   }
 
-  std::vector<Output> Infer() const { return op_->infer(arguments_); }
+  void Infer() { inferred_ = op_->infer(arguments_); }
 
   // The tensors that are given, and new ones for the outputs that do not lie in any of them.
   std::vector<ms::Tensor> Inputs() const {
@@ -66,11 +66,10 @@ class OperatorCall {
     return inputs;
   }
   std::vector<ms::Tensor> MakeOutputs() const {
-    const std::vector<Output> inferred = Infer();
     std::vector<ms::Tensor> outputs;
-    for (size_t i = 0; i < inferred.size(); ++i) {
+    for (size_t i = 0; i < inferred_.size(); ++i) {
       if (op_->in_place[i] < 0) {
-        outputs.emplace_back(ToTypeId(inferred[i].dtype), inferred[i].shape);
+        outputs.emplace_back(ToTypeId(inferred_[i].dtype), inferred_[i].shape);
       } else {
         outputs.push_back(tensors_[op_->in_place[i]].value());
       }
@@ -124,6 +123,7 @@ class OperatorCall {
 
   const Operator *op_;
   Arguments arguments_;
+  std::vector<Output> inferred_;
   std::vector<std::optional<ms::Tensor>> tensors_;  // per argument
 };
 
@@ -185,6 +185,7 @@ pybind11::object RunOnCpu(OperatorCall call) {
     WithoutLock([&] {
       call.Prepare();
       mindspore::runtime::Pipeline::Get().WaitAll();  // what makes the inputs
+      call.Infer();
       outputs = Run(call);
     });
   } catch (const Interrupted &) {

@@ -141,3 +141,13 @@ def test_an_argument_without_an_effect_is_refused(phase, kind, arguments, text):
     """Field report 24 (sgl-kernel-npu's documents)."""
     result = run(f"moe_{phase}_{kind}", arguments)
     assert isinstance(result, str) and text in result, result
+
+
+@pytest.mark.parametrize("op, name", [(op, name) for op, definition in sorted(DEFINITIONS.items())
+                                      for name, argument in definition["args"].items()
+                                      if argument["dtype"] == "int" and "default" in argument])
+@pytest.mark.parametrize("value", [-2, 2**40])
+def test_an_int_out_of_range_is_refused_by_name(op, name, value):
+    """A kernel gets 32 bits of it."""
+    result = run(op, {name: value})
+    assert isinstance(result, str) and f"'{name}'" in result, result

@@ -4,9 +4,12 @@
 
 cxx=${CXX:-g++}
 command -v "$cxx" >/dev/null || { echo "no C++ compiler $cxx; install one (Debian: apt-get install g++)" >&2; exit 1; }
+source "$repository/tests/generate.sh"
+generated=$build/generated
+generate "$generated"
 # The fibers jump between stacks, which the checked longjmp of _FORTIFY_SOURCE takes for an error.
 flags=(-std=c++17 -O2 -ffp-contract=off -Wall -U_FORTIFY_SOURCE -I"$repository/op_impl"
-       -I"$repository/op_impl/host_twin" -I"$repository/op_impl/host_twin/check")
+       -I"$repository/op_impl/host_twin" -I"$repository/op_impl/host_twin/check" -I"$generated")
 
 compile() {
     local source
@@ -19,7 +22,7 @@ build_woven() {
     local woven=$1
     local plain=("${flags[@]}")
     flags=(-include "$woven/mutant.h" "${flags[@]//$repository\/op_impl/$woven}")
-    compile "$woven"/operators/moe_*/op_kernel/*.cpp "$woven/mutant.cc" &
+    compile "$generated"/kernels/moe_*.cpp "$woven/mutant.cc" &
     compile "$repository"/tests/simulation/{scenario,main}.cc
     flags=("${plain[@]}")
     compile "$repository/op_impl/host_twin/check/simulator.cc"

@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-SOURCES = ["kernel/*.h", "operators/moe_*/op_kernel/*.cpp"]
+SOURCES = ["kernel/*.h", "operators/moe_*/op_kernel/*.h"]
 EXPLAINED = Path(__file__).resolve().parent / "equivalent_mutants.txt"
 SEEDS = 800
 EXPLAINED_SEEDS = 100

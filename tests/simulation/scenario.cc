@@ -8,13 +8,13 @@
 #include <vector>
 
 #include "contract/combine_tiling.h"
-#include "contract/kernel_entries.h"
 #include "contract/mask_kind.h"
 #include "contract/plan_layout.h"
 #include "contract/quant_mode.h"
 #include "contract/replica_policy.h"
 #include "host/resume_protocol.h"
 #include "host_twin/check/simulator.h"
+#include "kernel_entries.h"
 #include "operators/moe_decode_dispatch/op_host/moe_decode_dispatch_tiling.h"
 #include "operators/moe_prefill_dispatch/op_host/moe_prefill_dispatch_tiling.h"
 #include "past.h"
@@ -891,22 +891,28 @@ class Scenario {
     return a;
   }
 
+  // A kernel on one block, as the simulator runs it.
+  template <typename KernelArguments>
+  static void Call(const KernelArguments &arguments) {
+    Apply(EntryOf(arguments), arguments);
+  }
+
   void CallDispatch(uint32_t rank, const Step &step, const Arguments &a) {
-    const uint32_t token_num = step.tokens[rank].token_num;
-    if (step.prefill[rank]) {
-      moe_prefill_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, a.rank_mask, windows_[rank], a.expand_idx,
-                           a.expert_token_nums, a.plan, a.physical_ids, a.kept_plan, token_num, config_.top_k,
-                           config_.id_bytes, config_.mask_kind, QuantMode(rank, step), SmoothKind(rank, step), LogicalNumArgument(),
-                           config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
-                           config_.cumulative,
-                           config_.prefill.row_buffer_bytes, config_.prefill.batch_tokens);
+    const bool prefill = step.prefill[rank];
+    const DispatchArguments shared = DispatchWith(
+        named::X(a.x), named::ExpertIds(a.expert_ids), named::XActiveMask(a.mask), named::Scales(a.smooth), named::LogicalToPhysicalMap(a.map),
+        named::LogicalReplicaCount(a.replica_counts), named::RankMask(a.rank_mask), named::Window(windows_[rank]), named::ExpandIdx(a.expand_idx),
+        named::ExpertTokenNums(a.expert_token_nums), named::Plan(a.plan), named::PhysicalExpertIds(a.physical_ids),
+        named::TokenNum(step.tokens[rank].token_num), named::TopK(config_.top_k), named::IdBytes(config_.id_bytes),
+        named::MaskKind(config_.mask_kind), named::QuantMode(QuantMode(rank, step)), named::SmoothKind(SmoothKind(rank, step)),
+        named::LogicalExpertNum(static_cast<uint32_t>(config_.rules.map.size())), named::MaxReplicas(config_.max_replicas),
+        named::ReplicaPolicy(config_.rules.replica_policy), named::SpecialExpertNum(config_.rules.special_expert_num),
+        named::ExpertTokenNumsType(!config_.cumulative),
+        named::RowBufferBytes(prefill ? config_.prefill.row_buffer_bytes : config_.decode_buffer_bytes));
+    if (prefill) {
+      Call(MoePrefillDispatchWith(shared, named::KeptPlan(a.kept_plan), named::BatchTokens(config_.prefill.batch_tokens)));
     } else {
-      moe_decode_dispatch(a.x, a.expert_ids, a.mask, a.smooth, a.map, a.replica_counts, a.rank_mask, windows_[rank], a.expand_idx,
-                          a.expert_token_nums, a.plan, a.physical_ids, token_num, config_.top_k, config_.id_bytes,
-                          config_.mask_kind, QuantMode(rank, step), SmoothKind(rank, step), LogicalNumArgument(),
-                           config_.max_replicas, config_.rules.replica_policy, config_.rules.special_expert_num,
-                           config_.cumulative,
-                          config_.decode_buffer_bytes);
+      Call(MoeDecodeDispatchWith(shared));
     }
   }
 
@@ -937,8 +943,6 @@ class Scenario {
     const bool other = other_smooth_ && rank == config_.fault_rank && &step == &FaultStep();
     return other ? kNoSmooth + 0u : config_.smooth_kind;
   }
-
-  uint32_t LogicalNumArgument() const { return static_cast<uint32_t>(config_.rules.map.size()); }
 
   // Without map and special experts, the ids as given will do.
   bool CombinesGivenIds() const { return config_.rules.map.empty() && config_.rules.special_expert_num == 0; }
@@ -988,16 +992,17 @@ class Scenario {
     const SpecialExperts special = step.special.number;
     uint8_t *ori_x = special.copy + special.constant > 0 ? a.x : nullptr;
     Launch(rank, step.prefill[rank] ? kPrefillCombine : kDecodeCombine, config_.combine_cores, [&, this] {
+      const CombineArguments shared = CombineWith(
+          named::ExpandX(expand_x), named::ExpertIds(CombineIds(a)), named::ExpertScales(a.scales), named::ExpandIdx(a.expand_idx), named::Plan(a.plan),
+          named::SharedExpertX(a.shared), named::ResidualX(a.residual), named::OriX(ori_x), named::ConstExpertAlpha1(a.alpha_1),
+          named::ConstExpertAlpha2(a.alpha_2), named::ConstExpertV(a.v), named::Window(windows_[rank]), named::Y(a.y), named::TokenNum(tokens.token_num),
+          named::TopK(config_.top_k), named::IdBytes(CombineIdBytes()), named::Dtype(config_.dtype), named::ResultDtype(step.out_dtype),
+          named::TileElements(config_.tile_elements), named::ZeroExpertNum(special.zero), named::CopyExpertNum(special.copy),
+          named::ConstExpertNum(special.constant), named::AlphaRank(step.special.alpha_rank));
       if (step.prefill[rank]) {
-        moe_prefill_combine(expand_x, CombineIds(a), a.scales, a.expand_idx, a.plan, a.shared, a.residual, ori_x,
-                            a.alpha_1, a.alpha_2, a.v, windows_[rank], a.y, tokens.token_num, config_.top_k,
-                            CombineIdBytes(), config_.dtype, step.out_dtype, config_.tile_elements, special.zero,
-                            special.copy, special.constant, step.special.alpha_rank);
+        Call(MoePrefillCombineWith(shared));
       } else {
-        moe_decode_combine(expand_x, CombineIds(a), a.scales, a.expand_idx, a.plan, a.shared, a.residual, ori_x,
-                           a.alpha_1, a.alpha_2, a.v, windows_[rank], a.y, tokens.token_num, config_.top_k,
-                           CombineIdBytes(), config_.dtype, step.out_dtype, config_.tile_elements, special.zero,
-                           special.copy, special.constant, step.special.alpha_rank);
+        Call(MoeDecodeCombineWith(shared));
       }
       if (next != nullptr) CallDispatch(rank, *next, *ahead_[rank]);
     });

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "operators/canary/op_kernel/canary.cpp"
+#include "operators/canary/op_kernel/canary.h"
 #include "host_twin/kernel_operator.h"
 
 namespace {
@@ -180,7 +180,7 @@ const std::vector<Rule> kRules = {
      [] { Tools t; t.a.SetValue(0, 1); Sync<HardEvent::S_V>(); const LocalTensor<float> f = t.a.ReinterpretCast<float>();
           Duplicate(f, 2.0f, 8); Sync<HardEvent::V_S>(); f.GetValue(0); }},
     // --- a whole kernel ---
-    {"the canary", nullptr, [] { canary(out, 1, 2); }, 4},
+    {"the canary", nullptr, [] { moe_comm::Canary({out, 1, 2}); }, 4},
     // --- queues ---
     {"a queue", nullptr, [] { InQueue([](BindQueue &queue, Tools &t) {
        for (int i = 0; i < 5; ++i) {

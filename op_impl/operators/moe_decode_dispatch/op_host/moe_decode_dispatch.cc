@@ -7,13 +7,16 @@ namespace moe_comm {
 
 namespace sig = signatures::moe_decode_dispatch;
 
-std::vector<Output> InferMoeDecodeDispatch(const Arguments &in) { return InferDispatch(sig::kName, PlanHeaderWords, in); }
+std::vector<Output> InferMoeDecodeDispatch(const Arguments &in) {
+  return InferDispatch(Checker(sig::kName, in, sig::kArgumentNames), PlanHeaderWords);
+}
 
 void LaunchMoeDecodeDispatch(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream) {
   WindowLaunch launch(in[sig::window_control], WindowLaunch::kDispatch, npu_stream, sig::kName);
-  const DispatchScalars scalars = CheckDispatch(sig::kName, PlanHeaderWords, in, launch);
-  LaunchDispatch(sig::kName, &launch, scalars, moe_decode_dispatch, in, out, npu_stream, std::make_tuple(),
-                 decode_dispatch::RowBufferBytes(launch.Window().shape.row_bytes));
+  CheckDispatch(Checker(sig::kName, in, sig::kArgumentNames), launch);
+  const named::RowBufferBytes row_buffer(decode_dispatch::RowBufferBytes(launch.Window().shape.row_bytes));
+  launch.Run(MoeDecodeDispatchOf(in, out, launch.Base(), MaskKindOf(in), SmoothKindOf(in), SpecialExpertNumOf(in),
+                                 row_buffer));
 }
 
 }  // namespace moe_comm

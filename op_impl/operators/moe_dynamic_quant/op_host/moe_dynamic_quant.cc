@@ -54,7 +54,6 @@ std::vector<Output> InferMoeDynamicQuant(const Arguments &in) {
 }
 
 void LaunchMoeDynamicQuant(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream) {
-  InferMoeDynamicQuant(in);
   if (npu_stream != nullptr) throw std::runtime_error("For 'moe_dynamic_quant', the device must be CPU, not Ascend.");
   const int64_t rows = in[sig::x].shape[0];
   const int64_t hidden = in[sig::x].shape[1];

@@ -94,14 +94,13 @@ std::vector<Output> InferMoeGroupedMatmulQuant(const Arguments &in) {
   const Checker check(fresh::kName, in, fresh::kArgumentNames);
   const Shape y = InferY(check, fresh::bias, fresh::group_list_type);
   check.ScalarOneOf(fresh::output_dtype, {kFloat32, kFloat16, kBfloat16});
-  static const DataType types[kDtypeCount] = {DataType::kFloat32, DataType::kFloat16, DataType::kBfloat16};
-  const DataType dtype = types[in[fresh::output_dtype].scalar];
+  const DataType dtype = RowType(in[fresh::output_dtype].scalar);
   CheckResultType(check, dtype);
   return {{y, dtype}};
 }
 
 void LaunchMoeGroupedMatmulQuant(const Arguments &in, const std::vector<uint8_t *> &out, void *) {
-  const DataType dtype = InferMoeGroupedMatmulQuant(in)[0].dtype;
+  const DataType dtype = RowType(in[fresh::output_dtype].scalar);
   Run(fresh::kName, in, fresh::bias, fresh::group_list_type, dtype, out[fresh::out_y]);
 }
 
@@ -116,7 +115,6 @@ std::vector<Output> InferMoeGroupedMatmulQuantOut(const Arguments &in) {
 }
 
 void LaunchMoeGroupedMatmulQuantOut(const Arguments &in, const std::vector<uint8_t *> &, void *) {
-  InferMoeGroupedMatmulQuantOut(in);
   Run(in_place::kName, in, in_place::bias, in_place::group_list_type, in[in_place::out].dtype, in[in_place::out].data);
 }
 

@@ -1,0 +1,32 @@
+// Decode combine: few tokens, so the blocks share the tiles of all rows: one token's row can occupy many blocks.
+#ifndef MOE_COMM_MOE_DECODE_COMBINE_H
+#define MOE_COMM_MOE_DECODE_COMBINE_H
+
+#include "contract/dtype.h"
+#include "kernel/combine.h"
+
+namespace moe_comm {
+
+template <typename T>
+__aicore__ inline void DecodeCombine(const CombineArguments &arguments) {
+  AscendC::TPipe pipe;
+  Combine<T> combine;
+  combine.Init(arguments, kPlanHeaderWords, &pipe);
+  if (combine.Open()) {
+    const uint64_t tiles = static_cast<uint64_t>(arguments.token_num) * combine.reduction.TilesPerToken();
+    const uint64_t block = static_cast<uint64_t>(AscendC::GetBlockIdx());
+    const uint64_t blocks = static_cast<uint64_t>(AscendC::GetBlockNum());
+    combine.reduction.Reduce(tiles * block / blocks, tiles * (block + 1) / blocks);
+  }
+  combine.Close();
+}
+
+__aicore__ inline void MoeDecodeCombine(const MoeDecodeCombineArguments &arguments) {
+  if (arguments.dtype == kFloat32) DecodeCombine<float>(arguments);
+  if (arguments.dtype == kFloat16) DecodeCombine<half>(arguments);
+  if (arguments.dtype == kBfloat16) DecodeCombine<bfloat16_t>(arguments);
+}
+
+}  // namespace moe_comm
+
+#endif  // MOE_COMM_MOE_DECODE_COMBINE_H
