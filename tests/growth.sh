@@ -11,7 +11,7 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 source "$repository/tests/simulation/compile.sh"
-compile "$generated"/kernels/moe_*.cpp "$repository/op_impl/host_twin/check/simulator.cc" \
-    "$repository"/tests/simulation/{scenario,growth}.cc
-"$cxx" "$build"/{simulator,scenario,growth}.cc.o "$build"/*.cpp.o -o "$build/growth"
+compile "$generated"/kernels/moe_*.cpp "$simulator" "${scenarios[@]}" \
+    "$repository/tests/simulation/growth.cc"
+link growth growth.cc
 "$build/growth" "$@"

@@ -28,10 +28,10 @@ fi
 
 start=$SECONDS
 compile "$generated"/kernels/moe_*.cpp &
-compile "$repository/op_impl/host_twin/check/simulator.cc" "$repository"/tests/simulation/{scenario,main,twin_rules}.cc
+compile "$simulator" "${scenarios[@]}" "$repository"/tests/simulation/{main,twin_rules}.cc
 wait $!
 "$cxx" "$build"/{simulator,twin_rules}.cc.o -o "$build/twin_rules"
-"$cxx" "$build"/{simulator,scenario,main}.cc.o "$build"/*.cpp.o -o "$build/simulate"
+link simulate main.cc
 echo "compiled in $((SECONDS - start)) s"
 
 case ${1:-} in

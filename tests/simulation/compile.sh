@@ -1,5 +1,6 @@
 # Sourced by tests/simulate.sh, tests/growth.sh and tests/mutate.sh, which have set `repository` and the folder `build`:
 #   compile SOURCE..  puts the object file of each, named after it, into `build`
+#   link PROGRAM SOURCE..  links `build`/PROGRAM from the object files of these, of scenarios, simulator and kernels
 #   build_woven COPY  builds `build`/simulate from a copy of op_impl in which MUTANT of the environment picks a change
 
 cxx=${CXX:-g++}
@@ -10,6 +11,8 @@ generate "$generated"
 # The fibers jump between stacks, which the checked longjmp of _FORTIFY_SOURCE takes for an error.
 flags=(-std=c++17 -O2 -ffp-contract=off -Wall -U_FORTIFY_SOURCE -I"$repository/op_impl"
        -I"$repository/op_impl/host_twin" -I"$repository/op_impl/host_twin/check" -I"$generated")
+simulator=$repository/op_impl/host_twin/check/simulator.cc
+scenarios=("$repository"/tests/simulation/{options,workload,arguments,windows,faults/faults,scenario}.cc)
 
 compile() {
     local source
@@ -18,14 +21,21 @@ compile() {
     done
 }
 
+link() {
+    local program=$1 source objects=()
+    shift
+    for source in "$simulator" "${scenarios[@]}" "$@"; do objects+=("$build/$(basename "$source").o"); done
+    "$cxx" "${objects[@]}" "$build"/*.cpp.o -o "$build/$program"
+}
+
 build_woven() {
     local woven=$1
     local plain=("${flags[@]}")
     flags=(-include "$woven/mutant.h" "${flags[@]//$repository\/op_impl/$woven}")
     compile "$generated"/kernels/moe_*.cpp "$woven/mutant.cc" &
-    compile "$repository"/tests/simulation/{scenario,main}.cc
+    compile "${scenarios[@]}" "$repository/tests/simulation/main.cc"
     flags=("${plain[@]}")
-    compile "$repository/op_impl/host_twin/check/simulator.cc"
+    compile "$simulator"
     wait $!
-    "$cxx" "$build"/{simulator,scenario,main,mutant}.cc.o "$build"/*.cpp.o -o "$build/simulate"
+    link simulate main.cc mutant.cc
 }

@@ -19,6 +19,8 @@ struct Result {
   uint64_t rank_steps = 0;  // dispatches and combines, summed over the ranks
   uint64_t kernels[kKernelCount] = {};  // how often each ran
   uint64_t scheduler_steps = 0;
+  std::string fault;            // that was planted, or none
+  std::string unplanted_fault;  // that could not be planted, or none
 };
 
 // How a run is watched.

@@ -1,0 +1,46 @@
+// Who looks at the results of a rank's step and reports what is wrong.
+#ifndef MOE_COMM_TESTS_SIMULATION_CHECKERS_WITNESS_H
+#define MOE_COMM_TESTS_SIMULATION_CHECKERS_WITNESS_H
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "contract/window_layout.h"
+#include "host_twin/check/simulator.h"
+
+namespace simulation {
+
+struct Witness {
+  AscendC::backend::Simulator &simulator;
+  uint32_t rank;
+  uint64_t step;
+  uint8_t *window;
+
+  void Fail(const std::string &what) const {
+    simulator.Report("wrong result: rank " + std::to_string(rank) + ", step " + std::to_string(step) + ": " + what);
+  }
+  void Compare(const char *what, uint64_t got, uint64_t expected) const {
+    if (got == expected) return;
+    Fail(std::string(what) + " is " + std::to_string(got) + ", expected " + std::to_string(expected));
+  }
+  void CompareBytes(const char *what, const void *got, const void *expected, uint64_t bytes) const {
+    Touch(got, bytes);
+    if (std::memcmp(got, expected, bytes) != 0) Fail(std::string(what) + " differ from the reference");
+  }
+  template <typename T>
+  void CompareAll(const char *what, const void *got, const std::vector<T> &expected) const {
+    CompareBytes(what, got, expected.data(), expected.size() * sizeof(T));
+  }
+  const uint64_t *Header() const {
+    Touch(window, moe_comm::kFieldCount * sizeof(uint64_t));
+    return reinterpret_cast<const uint64_t *>(window);
+  }
+  // The host reads.
+  void Touch(const void *address, uint64_t bytes) const { simulator.Touch(rank, address, bytes, false); }
+};
+
+}  // namespace simulation
+
+#endif  // MOE_COMM_TESTS_SIMULATION_CHECKERS_WITNESS_H

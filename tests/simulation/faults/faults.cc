@@ -1,0 +1,56 @@
+#include "faults.h"
+
+#include <iterator>
+
+#include "absent.h"
+#include "absent_combine.h"
+#include "bad_combine_id.h"
+#include "bad_id.h"
+#include "bad_kept_plan.h"
+#include "bad_row.h"
+#include "combine_first.h"
+#include "empty_mask.h"
+#include "invalid_map.h"
+#include "keeps_alone.h"
+#include "killed.h"
+#include "other_map.h"
+#include "other_mask.h"
+#include "other_plan.h"
+#include "other_quant_mode.h"
+#include "other_smooth.h"
+#include "second_combine.h"
+#include "uncombined.h"
+
+namespace simulation {
+namespace {
+
+using Maker = std::shared_ptr<Fault> (*)();
+
+template <typename OneFault>
+std::shared_ptr<Fault> Make() {
+  return std::make_shared<OneFault>();
+}
+
+// The order decides only which random number means which fault.
+const Maker kFaults[] = {
+    Make<Absent>,         Make<AbsentCombine>, Make<Killed>,      Make<BadId>,      Make<InvalidMap>,
+    Make<OtherQuantMode>, Make<OtherMap>,      Make<OtherSmooth>, Make<KeepsAlone>, Make<CombineFirst>,
+    Make<SecondCombine>,  Make<BadRow>,        Make<BadCombineId>, Make<OtherPlan>, Make<BadKeptPlan>,
+    Make<Uncombined>,     Make<OtherMask>,     Make<EmptyMask>};
+
+// Some come more often: they have many ways, or show something only where much else holds.
+const Maker kOften[] = {
+    Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<Killed>,
+    Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<OtherPlan>,   Make<OtherPlan>,
+    Make<InvalidMap>,  Make<InvalidMap>,  Make<OtherSmooth>, Make<KeepsAlone>};
+
+}  // namespace
+
+std::shared_ptr<Fault> DrawFault(const Options &options, Draw &draw) {
+  if (options.world_size < 2 || !draw.OneIn(3)) return nullptr;
+  if (options.rules.shared_experts > 0 && draw.OneIn(5)) return Make<BadRow>();
+  if (!draw.OneIn(3)) return kOften[draw.Below(std::size(kOften))]();
+  return kFaults[draw.Below(std::size(kFaults))]();
+}
+
+}  // namespace simulation

@@ -1,0 +1,16 @@
+// The fault of a run.
+#ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_FAULTS_H
+#define MOE_COMM_TESTS_SIMULATION_FAULTS_FAULTS_H
+
+#include <memory>
+
+#include "fault.h"
+
+namespace simulation {
+
+// Of a third of the runs with peers; else none. It has not been planted yet.
+std::shared_ptr<Fault> DrawFault(const Options &options, Draw &draw);
+
+}  // namespace simulation
+
+#endif  // MOE_COMM_TESTS_SIMULATION_FAULTS_FAULTS_H
