@@ -204,9 +204,9 @@ def folders_outside():
     return {"egg_info": {"egg_base": folder}, "build": {"build_base": folder}}
 
 
-setup(
+setup(  # build_ext writes `_generated`, a package too
     options=folders_outside(),
-    packages=["ms_moe_comm", "ms_moe_comm.cli", "ms_moe_comm.reference"],  # build_ext writes `_generated`
+    packages=["ms_moe_comm", "ms_moe_comm.cli", "ms_moe_comm.providers", "ms_moe_comm.reference"],
     ext_modules=[Extension("ms_moe_comm._lib", sources=[])],
     cmdclass={"build_ext": BuildLibrary},
 )

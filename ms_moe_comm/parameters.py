@@ -14,7 +14,7 @@ from ms_moe_comm.arguments import (
     checked_seconds,
 )
 from ms_moe_comm.group import join_ranks
-from ms_moe_comm.provider import default_block_dim
+from ms_moe_comm.providers.choice import default_block_dim
 
 # dtype of a row -> the code that kernels know it by, and its bytes
 _DTYPE_CODES = {ms.float32: 0, ms.float16: 1, ms.bfloat16: 2}
@@ -41,7 +41,7 @@ class WindowParameters:
         timeout (float): seconds that a kernel waits for its peers.
         block_dim (int): the most cores that a kernel on this window uses, 1 to 64. None: 1 on CPU, on an NPU all vector
             cores.
-        memory (str): name of the provider of the window's memory (see provider.py).
+        memory (str): name of the provider of the window's memory (see providers/choice.py).
         overflow (str): "error" or "drop".
         balanced_prefill (bool): ranks with few rows to send in a prefill move rows of those with many.
         keep_stats (bool): whether the operators add up times and bytes.

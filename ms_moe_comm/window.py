@@ -13,7 +13,7 @@ from ms_moe_comm.arguments import check_type, checked_mask, shown
 from ms_moe_comm.group import join_ranks, open_group
 from ms_moe_comm.memory import MemoryReport
 from ms_moe_comm.parameters import WindowParameters, agree
-from ms_moe_comm.provider import make_provider, provider_name
+from ms_moe_comm.providers.choice import make_provider, provider_name
 
 _COUNTERS = ("epoch", "exchange", "received_rows", "copied_bytes", "left_ranks", "lost_pairs")
 _PHASES = {"dispatch": ("count", "exchange", "place", "arrive"), "combine": ("outputs", "ready", "reduce")}
@@ -32,8 +32,8 @@ def _settle():
 
 def _refuse_data(name, *_, **__):
     raise RuntimeError(f"{name} is the memory of an expert window and takes no other data: it belongs in no "
-                       "checkpoint. Let your cells use the tensors of their MoEDispatcher (self.dispatcher.outputs), which are no "
-                       "parameters of the model.")
+                       "checkpoint. Let your cells use the tensors of their MoEDispatcher (self.dispatcher.outputs), "
+                       "which are no parameters of the model.")
 
 
 class ExpertWindow:

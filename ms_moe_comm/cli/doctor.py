@@ -44,7 +44,7 @@ def _library():
 
 def _shared_memory():
     check_packages()
-    from ms_moe_comm.provider import free_shared_memory
+    from ms_moe_comm.providers.shm import free_shared_memory
 
     return f"{free_shared_memory() / 2**30:.1f} GiB free for windows"
 
@@ -55,7 +55,7 @@ def _cann():
         return "not found (ASCEND_HOME_PATH is not set): windows and operators run on CPU"
     if not os.path.isdir(home):
         raise RuntimeError(f"ASCEND_HOME_PATH is {home}, which is no folder: source CANN's set_env.sh, or unset it")
-    from ms_moe_comm.provider import built_for_ascend
+    from ms_moe_comm.providers.choice import built_for_ascend
 
     if not built_for_ascend():
         return f"{home}, but the package was built without it: operators run on CPU until it is installed again"

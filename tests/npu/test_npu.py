@@ -6,7 +6,7 @@ import pytest
 from npu.launch import run
 from tensors import DTYPES
 
-from ms_moe_comm.provider import built_for_ascend
+from ms_moe_comm.providers.choice import built_for_ascend
 
 
 def reason_to_skip():

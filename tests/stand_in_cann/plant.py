@@ -26,7 +26,7 @@ DEFECTS = {
     "fullname": Defect("a kernel does not take its name, which the base class then refuses",
                        "op_impl/ascend/register_ascend.cc", r"\n[^\n]*void set_fullname\([^\n]*override[^\n]*", "",
                        "routing, O0", r"\.compile\([\s\S]*?Call the method which doesn't implement"),
-    "words": Defect("a window's words come as a list", "ms_moe_comm/provider_npu.py",
+    "words": Defect("a window's words come as a list", "ms_moe_comm/providers/npu.py",
                     r"np\.array\((_ascend\.\w+\([^\n]*\)), np\.int64\)\n[^\n]*writeable[^\n]*", r"\1", "read back",
                     r"window\.stats\(\)[\s\S]*?(TypeError|AttributeError)"),
 }

@@ -13,9 +13,10 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from ms_moe_comm import provider as provider_module
 from ms_moe_comm.group import LocalGroup, SoloGroup
-from ms_moe_comm.provider import SharedMemoryProvider, free_shared_memory, make_provider, provider_name
+from ms_moe_comm.providers import shm
+from ms_moe_comm.providers.choice import make_provider, provider_name
+from ms_moe_comm.providers.shm import SharedMemoryProvider, free_shared_memory
 from rank_helpers import run_ranks, segments, unique_address
 
 WINDOW_BYTES = 10_000  # no multiple of a page
@@ -116,7 +117,7 @@ def test_lack_of_space_is_told_on_all(address):
 
 def test_nothing_is_reserved_that_memory_lacks(address, monkeypatch):
     """/dev/shm may have more room than the machine has memory; filling it would end processes."""
-    monkeypatch.setattr(provider_module, "free_shared_memory", lambda: 8192)
+    monkeypatch.setattr(shm, "free_shared_memory", lambda: 8192)
     monkeypatch.setattr(os, "posix_fallocate", None)
     for error in allocate_on_all(address, 2):
         assert isinstance(error, MemoryError) and "but 8192 bytes are free" in str(error)
@@ -128,7 +129,7 @@ def test_lack_of_space_while_reserving(address, monkeypatch, number):
     def fail(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(provider_module, "free_shared_memory", lambda: 1 << 60)
+    monkeypatch.setattr(shm, "free_shared_memory", lambda: 1 << 60)
     if number:
         monkeypatch.setattr(os, "posix_fallocate", fail)
     for error in allocate_on_all(address, 2, window_bytes=1 << 50):
@@ -142,14 +143,14 @@ def test_free_space_is_what_the_system_says():
 
 
 def test_rank_on_another_machine(address, monkeypatch):
-    created = provider_module._create  # pylint: disable=protected-access
+    created = shm._create  # pylint: disable=protected-access
 
     def create_and_lose(path, *arguments):
         result = created(path, *arguments)
         os.unlink(path)
         return result
 
-    monkeypatch.setattr(provider_module, "_create", create_and_lose)
+    monkeypatch.setattr(shm, "_create", create_and_lose)
     for error in allocate_on_all(address, 2):
         assert isinstance(error, RuntimeError)
         assert "rank 0, 1 cannot map the segment" in str(error) and "No such file" in str(error)
@@ -165,8 +166,8 @@ def test_another_segment_is_noticed(address):
 
 
 def test_segment_cannot_be_made(address, monkeypatch):
-    monkeypatch.setattr(provider_module, "_SHARED_MEMORY", "/proc/no_such_folder")
-    monkeypatch.setattr(provider_module, "free_shared_memory", lambda: 1 << 60)
+    monkeypatch.setattr(shm, "_SHARED_MEMORY", "/proc/no_such_folder")
+    monkeypatch.setattr(shm, "free_shared_memory", lambda: 1 << 60)
     for error in allocate_on_all(address, 2):
         assert isinstance(error, RuntimeError) and "rank 0 cannot make a segment" in str(error)
 
@@ -187,7 +188,7 @@ def test_killed_rank_zero_leaves_nothing(address):
     script = textwrap.dedent("""
         import os, signal, sys
         from ms_moe_comm.group import LocalGroup
-        from ms_moe_comm.provider import SharedMemoryProvider
+        from ms_moe_comm.providers.shm import SharedMemoryProvider
 
         class EndsInSecondGather(LocalGroup):
             calls = 0
@@ -211,7 +212,7 @@ def killed_with_a_segment(how):
     script = textwrap.dedent("""
         import os, signal
         from ms_moe_comm.group import SoloGroup
-        from ms_moe_comm.provider import SharedMemoryProvider
+        from ms_moe_comm.providers.shm import SharedMemoryProvider
 
         def end(*_):
             os.kill(os.getpid(), signal.SIGKILL)
@@ -234,7 +235,7 @@ def test_what_a_killed_rank_leaves_is_removed_by_the_next_window(how):
 
 
 def test_only_orphans_of_this_user_are_removed(monkeypatch, tmp_path):
-    monkeypatch.setattr(provider_module, "_SHARED_MEMORY", str(tmp_path))
+    monkeypatch.setattr(shm, "_SHARED_MEMORY", str(tmp_path))
     names = ["ms_moe_comm-window-" + kind for kind in ("orphan", "folder", "link", "locked")] + ["ms_moe_comm-", "other"]
     orphan, folder, link, locked, *others = [tmp_path / name for name in names]
     for path in (orphan, locked, *others):
@@ -242,13 +243,13 @@ def test_only_orphans_of_this_user_are_removed(monkeypatch, tmp_path):
     folder.mkdir()
     link.symlink_to(others[1])
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    provider_module._remove_orphans()  # pylint: disable=protected-access
+    shm._remove_orphans()  # pylint: disable=protected-access
     assert orphan.exists(), "it is another user's"
     monkeypatch.undo()
-    monkeypatch.setattr(provider_module, "_SHARED_MEMORY", str(tmp_path))
+    monkeypatch.setattr(shm, "_SHARED_MEMORY", str(tmp_path))
     with open(locked, "rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        provider_module._remove_orphans()  # pylint: disable=protected-access
+        shm._remove_orphans()  # pylint: disable=protected-access
     assert sorted(tmp_path.iterdir()) == sorted([folder, link, locked, *others])
 
 
@@ -269,7 +270,7 @@ def test_a_segment_that_is_taken_for_an_orphan_is_made_again(address, monkeypatc
     def look_before(handle, operation):
         if not looked:
             looked.append(segments())
-            provider_module._remove_orphans()  # pylint: disable=protected-access
+            shm._remove_orphans()  # pylint: disable=protected-access
             looked.append(segments())
         lock(handle, operation)
 
@@ -377,6 +378,6 @@ def test_lack_of_inodes_is_told_on_all(address, monkeypatch):
 
 
 def test_shared_memory_that_is_not_there(address, monkeypatch):
-    monkeypatch.setattr(provider_module, "_SHARED_MEMORY", "/no/such/folder")
+    monkeypatch.setattr(shm, "_SHARED_MEMORY", "/no/such/folder")
     for error in allocate_on_all(address, 2):
         assert isinstance(error, RuntimeError) and "in /no/such/folder: No such file or directory." in str(error)

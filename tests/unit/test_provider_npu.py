@@ -9,11 +9,11 @@ import mindspore as ms
 import numpy as np
 import pytest
 
-from ms_moe_comm import _lib, provider
+from ms_moe_comm import _lib
 from ms_moe_comm.parameters import WindowParameters
 
 sys.modules["ms_moe_comm._ascend"] = types.ModuleType("_ascend")  # the package may be built without CANN
-from ms_moe_comm import provider_npu  # noqa: E402
+from ms_moe_comm.providers import npu, symm, vmm  # noqa: E402
 
 del sys.modules["ms_moe_comm._ascend"]
 
@@ -72,7 +72,7 @@ def cann(monkeypatch):
         "release_region": lambda address: None,
     }
     for name, call in calls.items():
-        monkeypatch.setattr(provider_npu._ascend, name, call, raising=False)
+        monkeypatch.setattr(npu._ascend, name, call, raising=False)
     monkeypatch.setattr(_lib, "try_kernels", lambda memory, cpu_cores: None)  # CANN's, too
     return ranks
 
@@ -80,7 +80,7 @@ def cann(monkeypatch):
 def allocate(ranks):
     def body(group):
         ranks.number = group.rank
-        window = provider_npu.VirtualMemoryProvider(group)
+        window = vmm.VirtualMemoryProvider(group)
         window.allocate(3 << 20)
         return [window.peer_base(peer) for peer in range(group.size)]
 
@@ -94,7 +94,7 @@ def test_vmm_maps_every_peer(cann):
 
 
 def test_vmm_names_the_peer_out_of_reach(cann, monkeypatch):
-    monkeypatch.setattr(provider_npu._ascend, "enable_peer", lambda peer: not (peer == 2 and cann.number == 0))
+    monkeypatch.setattr(npu._ascend, "enable_peer", lambda peer: not (peer == 2 and cann.number == 0))
     errors = Threads(3).run(allocate(cann))
     assert "device 2 of rank 2 cannot be reached from this one" in str(errors[0]) and "npu-smi" in str(errors[0])
     assert all("rank 0 could not do its part" in str(error) for error in errors[1:])
@@ -106,7 +106,7 @@ def test_vmm_error_of_cann_ends_all_ranks(cann, monkeypatch):
             raise RuntimeError("aclrtMallocPhysical failed with ACL error 207001")
         return 1 << 40
 
-    monkeypatch.setattr(provider_npu._ascend, "reserve", reserve)
+    monkeypatch.setattr(npu._ascend, "reserve", reserve)
     errors = Threads(2).run(allocate(cann))
     assert "rank 1 could not do its part" in str(errors[0])
     assert "4194304 bytes of device memory cannot be had: aclrtMallocPhysical failed with ACL error 207001" in str(
@@ -148,9 +148,9 @@ def test_vmm_tries_the_kinds_of_handles_in_order(cann, monkeypatch):
             raise RuntimeError("aclrtMapMem failed with ACL error 1")
         return (handle[0] >> 20) + kind
 
-    monkeypatch.setattr(provider_npu._ascend, "export_region", export)
-    monkeypatch.setattr(provider_npu._ascend, "import_region", import_region)
-    monkeypatch.setattr(provider_npu._ascend, "release_region", lambda address: released.append((cann.number, address)))
+    monkeypatch.setattr(npu._ascend, "export_region", export)
+    monkeypatch.setattr(npu._ascend, "import_region", import_region)
+    monkeypatch.setattr(npu._ascend, "release_region", lambda address: released.append((cann.number, address)))
     bases = Threads(3).run(allocate(cann))
     for rank, own in enumerate(bases):
         assert own == [(peer + 1) << 40 if peer == rank else ((peer + 1) << 20) + 2 for peer in range(3)]
@@ -161,26 +161,26 @@ def test_vmm_tries_the_kinds_of_handles_in_order(cann, monkeypatch):
 
 def test_vmm_across_servers_has_fabric_handles_alone(cann, monkeypatch):
     kinds = []
-    monkeypatch.setattr(provider_npu, "server_word", lambda: cann.number)
-    monkeypatch.setattr(provider_npu._ascend, "enable_peer", lambda peer: pytest.fail("no peer is on this server"))
-    monkeypatch.setattr(provider_npu._ascend, "import_region", lambda handle, kind, size: kinds.append(kind) or 7)
+    monkeypatch.setattr(vmm, "server_word", lambda: cann.number)
+    monkeypatch.setattr(npu._ascend, "enable_peer", lambda peer: pytest.fail("no peer is on this server"))
+    monkeypatch.setattr(npu._ascend, "import_region", lambda handle, kind, size: kinds.append(kind) or 7)
     assert not any(isinstance(result, Exception) for result in Threads(2).run(allocate(cann)))
     assert kinds == [0, 0]
 
     def refuse(address, kind, pids):
         raise RuntimeError("aclrtMemExportToShareableHandleV2 failed with ACL error 207000")
 
-    monkeypatch.setattr(provider_npu._ascend, "export_region", refuse)
+    monkeypatch.setattr(npu._ascend, "export_region", refuse)
     for error in Threads(2).run(allocate(cann)):
         assert "cannot be shared by any kind of handle that serves ranks on 2 servers; fabric: aclrtMem" in str(error)
 
 
 def test_words_are_an_array_that_nobody_writes_in_vain(cann, monkeypatch):
     """`stats` reshapes and views what it gets, as it does with the memory itself on a CPU."""
-    monkeypatch.setattr(provider_npu._ascend, "read_words",
+    monkeypatch.setattr(npu._ascend, "read_words",
                         lambda address, count: [address - (1 << 40) + i for i in range(count)], raising=False)
     cann.number = 0
-    window = provider_npu.VirtualMemoryProvider(Rank(Threads(1), 0))
+    window = vmm.VirtualMemoryProvider(Rank(Threads(1), 0))
     window.allocate(3 << 20)
     words = window.words(64, 6)
     assert words.dtype == np.int64 and words.reshape(2, 3).max(axis=0).tolist() == [67, 68, 69]
@@ -192,8 +192,7 @@ def test_words_are_an_array_that_nobody_writes_in_vain(cann, monkeypatch):
 @pytest.mark.parametrize("memory, cores, block_dim", [
     ("shm", 48, 1), ("vmm", 48, 48), ("symm", 40, 40), ("vmm", 80, 64)])
 def test_operators_take_all_vector_cores_of_an_npu(memory, cores, block_dim, monkeypatch):
-    monkeypatch.setattr(provider_npu._ascend, "vector_cores", lambda: cores, raising=False)
-    monkeypatch.setattr(provider, "_npu_providers", lambda: provider_npu)
+    monkeypatch.setattr(npu._ascend, "vector_cores", lambda: cores, raising=False)
     shape = {"ep_world_size": 2, "moe_expert_num": 4, "hidden_size": 64, "top_k": 2, "max_tokens_per_rank": 8,
              "dtype": ms.float32, "memory": memory}
     assert WindowParameters(**shape).block_dim == block_dim
@@ -203,11 +202,11 @@ def test_operators_take_all_vector_cores_of_an_npu(memory, cores, block_dim, mon
 def test_mindspore_takes_the_device_before_cann_is_asked_for_it(cann, monkeypatch):
     calls = []
     monkeypatch.setattr(ms.runtime, "synchronize", lambda: calls.append("synchronize"))
-    monkeypatch.setattr(provider_npu._ascend, "vector_cores", lambda: calls.append("vector_cores") or 48, raising=False)
-    monkeypatch.setattr(provider_npu._ascend, "device", lambda: calls.append("device") or (0, 1))
-    assert provider_npu.vector_cores() == 48
+    monkeypatch.setattr(npu._ascend, "vector_cores", lambda: calls.append("vector_cores") or 48, raising=False)
+    monkeypatch.setattr(npu._ascend, "device", lambda: calls.append("device") or (0, 1))
+    assert vmm.VirtualMemoryProvider.default_block_dim() == 48
     cann.number = 0
-    provider_npu.VirtualMemoryProvider(Rank(Threads(1), 0)).allocate(100)
+    vmm.VirtualMemoryProvider(Rank(Threads(1), 0)).allocate(100)
     assert calls == ["synchronize", "vector_cores", "synchronize", "device"]
 
 
@@ -224,7 +223,7 @@ def test_symm_refusals(environment, message, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    (error,) = Threads(1).run(lambda group: provider_npu.SymmetricMemoryProvider(group).allocate(100))
+    (error,) = Threads(1).run(lambda group: symm.SymmetricMemoryProvider(group).allocate(100))
     assert message in str(error)
 
 
@@ -234,7 +233,7 @@ SYMM = {"RANK_ID": "0", "RANK_SIZE": "1", "MS_SYMMETRIC_MEMORY_HEAP_SIZE": str(6
 def symm_refusal(monkeypatch, **environment):
     for name, value in {**SYMM, **environment}.items():
         monkeypatch.setenv(name, value)
-    (error,) = Threads(1).run(lambda group: provider_npu.SymmetricMemoryProvider(group).allocate(100))
+    (error,) = Threads(1).run(lambda group: symm.SymmetricMemoryProvider(group).allocate(100))
     return str(error)
 
 
@@ -259,18 +258,18 @@ def test_symm_reads_the_version_of_the_driver(version, message, tmp_path, monkey
     if version is not None:
         (tmp_path / "driver" / "version.info").write_text(version)
     monkeypatch.setenv("LD_LIBRARY_PATH", f"/usr/lib:{folder}:/opt/driver/lib64")
-    refusal = provider_npu.driver_refusal()
+    refusal = symm.driver_refusal()
     assert (refusal is None) if message is None else message in str(refusal)
 
 
 def test_symm_looks_for_the_driver(monkeypatch):
-    monkeypatch.setattr(provider_npu, "store_refusal", lambda: None)
+    monkeypatch.setattr(symm, "store_refusal", lambda: None)
     assert "which names no .../driver/lib64" in symm_refusal(monkeypatch, LD_LIBRARY_PATH="/usr/lib:/driver/lib")
 
 
 def test_symm_takes_only_the_shmem_that_is_loaded():
     with pytest.raises(OSError):
-        provider_npu.symmetric_address(1 << 40, 0)
+        symm.symmetric_address(1 << 40, 0)
 
 
 @pytest.mark.parametrize("dtype, numpy_dtype", [

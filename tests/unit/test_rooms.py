@@ -1,10 +1,13 @@
-"""The rooms of op_impl: their includes point one way."""
+"""The rooms of op_impl and the modules of the package: includes and imports point one way."""
+import ast
+import graphlib
 import re
 from pathlib import Path
 
 import pytest
 
-OP_IMPL = Path(__file__).resolve().parents[2] / "op_impl"
+ROOT = Path(__file__).resolve().parents[2]
+OP_IMPL = ROOT / "op_impl"
 # room -> the rooms of which it includes headers, beside itself. `tests` may include any.
 MAY_INCLUDE = {
     "contract": (),
@@ -39,3 +42,30 @@ def test_includes_point_one_way(room):
                 assert included.split("/")[0] in (room, *MAY_INCLUDE[room]), f"{path} includes {included}"
             else:  # of another project, generated, or a neighbour's of the twin
                 assert ".." not in included or room == "host_twin", f"{path} includes {included}"
+
+
+def imported_modules(path, modules):
+    """Those of `modules` that the source imports anywhere, in functions too."""
+    package = ".".join(path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            parent = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            source = ".".join(filter(None, (parent, node.module)))
+            names = {f"{source}.{alias.name}" for alias in node.names} & modules
+            yield from names or {source} & modules
+
+
+def test_imports_point_one_way():
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts): path
+             for path in (ROOT / "ms_moe_comm").rglob("*.py")}
+    graph = {name: set(imported_modules(path, paths.keys())) for name, path in paths.items()}
+    assert "ms_moe_comm.providers.contract" in graph["ms_moe_comm.providers.shm"]  # imports are seen
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
+
+
+def test_providers_know_nothing_of_windows():
+    for path in (ROOT / "ms_moe_comm" / "providers").glob("*.py"):
+        known = {name for name in re.findall(r"from (ms_moe_comm\.\S+) import", path.read_text(encoding="utf-8"))}
+        assert known <= {"ms_moe_comm.group", *(f"ms_moe_comm.providers.{name}" for name in ("contract", "npu"))}, path

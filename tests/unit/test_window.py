@@ -13,7 +13,7 @@ from ms_moe_comm.group import SoloGroup
 from ms_moe_comm.memory import MemoryReport, format_bytes
 from ms_moe_comm.ops import moe_decode_dispatch
 from ms_moe_comm.parameters import WindowParameters
-from ms_moe_comm.provider import free_shared_memory
+from ms_moe_comm.providers.shm import free_shared_memory
 from ms_moe_comm.window import ExpertWindow
 from rank_helpers import run_rank_processes, segments
 

@@ -1,15 +1,7 @@
-"""Where the memory of an expert window comes from.
-
-A provider gives every rank of a group one region, mapped into every rank, and the address of each peer's region as
-this rank sees it. `shm` serves CPU: shared memory of the operating system. `symm` and `vmm` (provider_npu.py) serve
-Ascend, if the package was built with CANN; the environment variable MS_MOE_COMM_WINDOW chooses between them, the same
-on all ranks. None is ever chosen silently because another failed, since allocation is collective.
-"""
-import abc
+"""The provider `shm`, for CPU: shared memory of the operating system."""
 import contextlib
 import errno
 import fcntl
-import importlib.util
 import mmap
 import os
 import secrets
@@ -21,60 +13,22 @@ from mindspore import Tensor
 from mindspore.common.np_dtype import bfloat16
 
 from ms_moe_comm.group import join_ranks
+from ms_moe_comm.providers.contract import WindowProvider
 
-ENVIRONMENT_VARIABLE = "MS_MOE_COMM_WINDOW"
 _SHARED_MEMORY = "/dev/shm"
-_SEGMENT = "ms_moe_comm-window-"  # and a random number; versions that did not lock had none but "ms_moe_comm-"
+_SEGMENT = "ms_moe_comm-window-"  # and a random number; older versions locked nothing and had no "window-"
 _NO_INODE = -1  # beside the numbers of the system's errors, of which ENOSPC means this, too
 _NUMPY_DTYPES = {ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: bfloat16, ms.int32: np.int32,
                  ms.int8: np.int8}
-
-
-class WindowProvider(abc.ABC):
-    """Memory for one window of a group: a region per rank, all of one size.
-
-    Attributes:
-        on_npu (bool): the memory is a device's, which the host reaches by copies alone.
-    """
-
-    on_npu = False
-
-    def __init__(self, group):
-        self.group = group
-
-    @abc.abstractmethod
-    def allocate(self, window_bytes):
-        """Reserves and maps `window_bytes` of zeroed memory per rank. Collective: succeeds or raises on all ranks.
-
-        Raises:
-            MemoryError: not enough memory; states needed and free bytes.
-            RuntimeError: a rank cannot reach the memory, or is missing.
-        """
-
-    @abc.abstractmethod
-    def peer_base(self, rank):
-        """Address of that rank's region in this process."""
-
-    @abc.abstractmethod
-    def tensor(self, offset, shape, dtype):
-        """A Tensor that is the memory at byte `offset` of this rank's region, not a copy of it."""
-
-    @abc.abstractmethod
-    def words(self, offset, count):
-        """numpy.ndarray int64 [count] that is the memory at byte `offset` of this rank's region."""
-
-    @abc.abstractmethod
-    def free(self):
-        """Gives up this rank's hold on the memory. Not collective; tensors that still live keep theirs."""
 
 
 class SharedMemoryProvider(WindowProvider):
     """One segment of /dev/shm for the whole group, for ranks of one user on one machine.
 
     Rank 0 makes the segment under a random name and reserves its space, so that a lack of space is an error here and
-    not a bus fault in a kernel. The others map it; then its name is removed, also on every path that fails. As long as it
-    has a name, rank 0 holds a lock on it, which ends with the process: what killed ranks have left has a name and no
-    lock, and the next window of the same user removes it.
+    not a bus fault in a kernel. The others map it; then its name is removed, also on every path that fails. As long as
+    it has a name, rank 0 holds a lock on it, which ends with the process: what killed ranks have left has a name and
+    no lock, and the next window of the same user removes it.
 
     Memory is unmapped when nothing refers to it any more: every tensor made by `tensor` holds the mapping, and so do
     operators in flight through their input tensors. `free` can therefore be called at any time, and a peer that still
@@ -85,6 +39,10 @@ class SharedMemoryProvider(WindowProvider):
         super().__init__(group)
         self._segment = None  # numpy.ndarray uint8 over the mapping: the regions of all ranks in rank order
         self._stride = 0
+
+    @staticmethod
+    def default_block_dim():
+        return 1  # a process per rank is the parallelism
 
     def allocate(self, window_bytes):
         self._stride = -(-window_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -135,65 +93,6 @@ class SharedMemoryProvider(WindowProvider):
         start = self.group.rank * self._stride + offset
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(numpy_dtype).itemsize
         return self._segment[start:start + size].view(numpy_dtype).reshape(shape)
-
-
-def built_for_ascend():
-    """Whether the package was built with CANN. Its Ascend part is loaded when a window is made there."""
-    return importlib.util.find_spec("ms_moe_comm._ascend") is not None
-
-
-def _providers():
-    """device target -> names of its providers; the first is its default."""
-    return {"CPU": ["shm"], "Ascend": ["symm", "vmm"]} if built_for_ascend() else {"CPU": ["shm"]}
-
-
-def provider_name():
-    """The provider that MS_MOE_COMM_WINDOW asks for, or the default of the device that MindSpore is set to.
-
-    Raises:
-        ValueError: there is none for this device, or none of that name. Says what is available.
-    """
-    device, providers = ms.get_context("device_target"), _providers()
-    if device not in providers:
-        build = ""
-        if device == "Ascend":
-            build = " Built where ASCEND_HOME_PATH names a CANN, the package serves Ascend too."
-        raise ValueError(f"this version has no window memory for the device {device}; available: "
-                         f"{', '.join(providers)}. Call mindspore.set_device('CPU') before you create a window.{build}")
-    available = providers[device]
-    name = os.environ.get(ENVIRONMENT_VARIABLE) or available[0]
-    if name not in available:
-        raise ValueError(f"{ENVIRONMENT_VARIABLE} is {name!r}, but this version has for the device {device}: "
-                         f"{', '.join(available)}. Unset the variable or give one of these.")
-    return name
-
-
-def make_provider(name, group):
-    """The provider of that name (see `provider_name`) for these ranks; it has no memory yet.
-
-    Raises:
-        RuntimeError: the package's Ascend part cannot be loaded.
-    """
-    return SharedMemoryProvider(group) if name == "shm" else _npu_providers().PROVIDERS[name](group)
-
-
-def default_block_dim(name):
-    """The cores that an operator takes unless it is told otherwise, on a window of that provider (see `provider_name`).
-
-    Raises:
-        RuntimeError: the package's Ascend part cannot be loaded, or CANN does not say how many cores there are.
-    """
-    return 1 if name == "shm" else _npu_providers().vector_cores()
-
-
-def _npu_providers():
-    try:
-        from ms_moe_comm import provider_npu
-    except ImportError as error:
-        raise RuntimeError(f"no window: the Ascend part of the package cannot be loaded: {error}. Source CANN's "
-                           "set_env.sh and use the MindSpore that the package was built with; or install the package "
-                           "again.") from error
-    return provider_npu
 
 
 def free_shared_memory():

@@ -1,0 +1,71 @@
+"""What the providers for NPUs have in common: regions in device memory, of which the host has only addresses.
+
+Written against the interfaces of MindSpore 2.10 and CANN 8.5; no NPU has run it yet.
+"""
+import mindspore as ms
+import numpy as np
+
+from ms_moe_comm import _ascend, _lib
+from ms_moe_comm.group import join_ranks
+from ms_moe_comm.providers.contract import WindowProvider
+
+PAGE_BYTES = 2 << 20  # device memory comes in pages of this size
+
+
+class NpuProvider(WindowProvider):
+    """Regions in device memory, held until the process ends.
+
+    A peer's kernel, or an operator in flight, may still use them when a window is closed, and no interface frees
+    collectively.
+    """
+
+    on_npu = True
+
+    def __init__(self, group):
+        super().__init__(group)
+        take_device()
+        self._bases = []  # address of each rank's region in this process
+
+    @staticmethod
+    def default_block_dim():
+        """All vector cores of this process's device, as many of them as an operator can take."""
+        take_device()
+        return min(_ascend.vector_cores(), _lib.limits()["max_blocks"])
+
+    def peer_base(self, rank):
+        return self._bases[rank]
+
+    def tensor(self, offset, shape, dtype):
+        return _lib.memory_tensor(self._bases[self.group.rank] + offset, True, str(dtype).lower(), list(shape))
+
+    def words(self, offset, count):
+        """A copy, since the host cannot reach the memory itself; the operators that write it must have ended."""
+        copy = np.array(_ascend.read_words(self._bases[self.group.rank] + offset, count), np.int64)
+        copy.flags.writeable = False  # what is written to a copy would be lost
+        return copy
+
+    def free(self):
+        self._bases = []
+
+    def _try_kernels(self):
+        """The canary, in memory that nobody uses yet: an error here says more than the first operator's."""
+        refusal = None
+        try:
+            _lib.try_kernels(self._bases[self.group.rank], 0)
+        except RuntimeError as error:
+            refusal = RuntimeError(f"no window: {error}")
+        self._agree(refusal)
+
+    def _agree(self, refusal):
+        """Raises on all ranks if any has a refusal (an exception, or None), so that none waits for another in vain."""
+        refused = self.group.all_gather([int(refusal is not None)])[:, 0].nonzero()[0]
+        if refusal is not None:
+            raise refusal
+        if refused.size:
+            raise RuntimeError(f"no window: rank {join_ranks(refused)} could not do its part; the error of that rank "
+                               "says why.")
+
+
+def take_device():
+    """MindSpore takes its device at the first operator, and for each thread anew; before, CANN does not know of one."""
+    ms.runtime.synchronize()
