@@ -143,7 +143,7 @@ class LocalGroup:
                 listener.settimeout(max(deadline - time.monotonic(), _RETRY_SECONDS))
                 try:
                     peer, _ = listener.accept()
-                except socket.timeout:
+                except TimeoutError:
                     self._fail_missing(set(range(1, self.size)) - set(self._peers))
                 self._admit(peer, deadline)
 
@@ -305,7 +305,7 @@ def _mindspore_group(name):
 def _words(values):
     """What a rank gathers, as int64 [n]."""
     array = np.asarray(values)
-    if array.ndim != 1 or array.size and not np.can_cast(array.dtype, np.int64):
+    if array.ndim != 1 or (array.size and not np.can_cast(array.dtype, np.int64)):
         raise TypeError(f"For 'all_gather', 'values' must be a sequence of int64, but got {shown(values)}.")
     return np.ascontiguousarray(array, np.int64)
 

@@ -12,10 +12,10 @@ def refuse_trace(op):
     MindSpore 2.10 has no way to record an operator of an extension: it would keep the results of the first call for
     ever. A trace that ends in an error stays open, and whatever follows becomes part of it; so this one is ended first.
     """
-    phase = jit_trace._trace_jit_context.phase
+    phase = jit_trace._trace_jit_context.phase  # noqa: SLF001  # MindSpore has no public name for any of these
     with contextlib.suppress(RuntimeError):
-        jit_trace._jit_trace_end(ms.Tensor(0))
-    jit_trace._trace_compile_cache.discard(phase)
+        jit_trace._jit_trace_end(ms.Tensor(0))  # noqa: SLF001
+    jit_trace._trace_compile_cache.discard(phase)  # noqa: SLF001
     raise RuntimeError(f"For '{op}', mindspore.jit with capture_mode=\"trace\" would keep the results of the first "
                        "call for ever. Use capture_mode=\"ast\", the default.")
 

@@ -38,7 +38,7 @@ class MemoryReport:
         total = layout["window_bytes"]
         names = sorted(layout.keys() - _NOT_PARTS, key=layout.get)
         ends = [layout[name] for name in names[1:]] + [total]
-        parts = {name: end - layout[name] for name, end in zip(names, ends)}
+        parts = {name: end - layout[name] for name, end in zip(names, ends, strict=True)}
         relay_buffers = {product: formula(parameters) for product, formula in _RELAY_BUFFERS.items()}
         return cls(parameters, parts, total, relay_buffers)
 

@@ -187,7 +187,7 @@ class WindowParameters:
 
 # What the ranks compare: name, the 64-bit word that stands for the value, and how an error shows that word.
 _AGREED = (
-    ("the version of the window layout", lambda parameters: _lib.limits()["window_magic"], hex),
+    ("the version of the window layout", lambda _: _lib.limits()["window_magic"], hex),
     ("MS_MOE_COMM_WINDOW", lambda parameters: int.from_bytes(parameters.memory.encode(), "little"),
      lambda word: word.to_bytes(8, "little").rstrip(b"\0").decode()),
     ("moe_expert_num", lambda parameters: parameters.moe_expert_num, str),
@@ -246,7 +246,7 @@ def agree(group, make_parameters):
 
 
 def _values_with_ranks(words, show):
-    """'7168 on rank 0, 1, 3 but 4096 on rank 2'"""
+    """'7168 on rank 0, 1, 3 but 4096 on rank 2'."""
     ranks_of = {}
     for rank, word in enumerate(words):
         ranks_of.setdefault(int(word), []).append(rank)

@@ -26,7 +26,7 @@ def _settle():
     """Waits for all that was called before. An error of it has its own call to come out of, or is a warning here."""
     try:
         _lib.drain()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # of another call, whatever it is
         warnings.warn(f"an operator that was called before has failed: {error}", RuntimeWarning, stacklevel=3)
 
 
@@ -228,7 +228,7 @@ class ExpertWindow:
         pitch = layout["waited_row_bytes"] // 8
         words = self._provider.words(layout["waited"], self.block_dim * len(_WAITS) * pitch)
         longest = words.reshape(self.block_dim, len(_WAITS), pitch)[..., :self.ep_world_size].max(axis=0) * _CYCLE
-        return {phase: seconds.tolist() for phase, seconds in zip(_WAITS, longest)}
+        return {phase: seconds.tolist() for phase, seconds in zip(_WAITS, longest, strict=True)}
 
     def resume(self, rank_mask):
         """Goes on after a failure without the ranks that caused it. Collective over the ranks that are left.

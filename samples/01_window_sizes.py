@@ -34,4 +34,4 @@ with ExpertWindow.create(moe_expert_num=256, hidden_size=7168, top_k=8, max_toke
     print("tensors that alias it:")
     for name in ("rows", "scales", "outputs", "control"):
         tensor = getattr(window, name)
-        print(f"  window.{name:<8} {str(tuple(tensor.shape)):<13} {tensor.dtype}")
+        print(f"  window.{name:<8} {tuple(tensor.shape)!s:<13} {tensor.dtype}")

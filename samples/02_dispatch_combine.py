@@ -1,9 +1,9 @@
-"""Dispatch and combine on two ranks: which row each token gets, and what comes back.
+r"""Dispatch and combine on two ranks: which row each token gets, and what comes back.
 
 Every element of token t of rank r is 10 * (r + 1) + t, and expert e multiplies by e + 1, so each number can be
 followed. The ranks bring three tokens and one; no padding is needed.
 
-    msrun --worker_num=2 --local_worker_num=2 --join=True --tail_worker_log=0 --log_dir=/tmp/msrun_logs \\
+    msrun --worker_num=2 --local_worker_num=2 --join=True --tail_worker_log=0 --log_dir=/tmp/msrun_logs \
         samples/02_dispatch_combine.py
 
 Rank 0 prints:
@@ -62,7 +62,7 @@ def main():
         mine = np.zeros(counts.size + window.capacity + MAX_TOKENS, np.int64)
         for start, values in ((0, counts), (counts.size, rows[:, 0]), (counts.size + window.capacity, y[:, 0])):
             mine[start:start + len(values)] = values.asnumpy()
-        for rank, (numbers, ids) in enumerate(zip(group.all_gather(mine), EXPERT_IDS)):
+        for rank, (numbers, ids) in enumerate(zip(group.all_gather(mine), EXPERT_IDS, strict=True)):
             if group.rank == 0:
                 counts, rows, y = np.split(numbers, [counts.size, counts.size + window.capacity])
                 received = np.split(rows[:counts.sum()], np.cumsum(counts)[:-1])

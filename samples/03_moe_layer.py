@@ -1,4 +1,4 @@
-"""One MoE layer in a static graph, its experts behind a window, against a dense layer that has them all: the same bits.
+r"""One MoE layer in a static graph, its experts behind a window: the bits of a dense layer that has them all.
 
 In rounds the tokens go through a window of a quarter of the size.
 
@@ -6,7 +6,7 @@ In rounds the tokens go through a window of a quarter of the size.
 
 or on several ranks, each with a share of the experts and tokens of its own:
 
-    msrun --worker_num=4 --local_worker_num=4 --join=True --tail_worker_log=0 --log_dir=/tmp/msrun_logs \\
+    msrun --worker_num=4 --local_worker_num=4 --join=True --tail_worker_log=0 --log_dir=/tmp/msrun_logs \
         samples/03_moe_layer.py
 
 One rank prints:

@@ -1,5 +1,6 @@
 """Kinds of tensors whose elements do not lie as a plain tensor's do. Each function makes one with the values of a numpy
-array `a`; `make` makes a plain tensor of any array."""
+array `a`; `make` makes a plain tensor of any array.
+"""
 
 import numpy as np
 from mindspore import Tensor

@@ -1,5 +1,8 @@
-"""Command line: `plan` sizes windows before there are any, `doctor` finds out whether this machine can run them,
-`check-kernels` holds the sources against CANN's headers."""
+"""Command line: `plan`, `doctor` and `check-kernels`.
+
+`plan` sizes windows before there are any, `doctor` finds out whether this machine can run them, and `check-kernels`
+holds the sources against CANN's headers.
+"""
 import argparse
 import importlib
 

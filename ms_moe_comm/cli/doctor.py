@@ -20,7 +20,7 @@ def main(arguments):
                         ("shared memory", _shared_memory), ("CANN", _cann), ("two-rank round trip", _round_trip)):
         try:
             verdict, found = "OK", check()
-        except Exception as error:  # pylint: disable=broad-except  # whatever it is, it is what the user has to know
+        except Exception as error:  # noqa: BLE001  # whatever it is, it is what the user has to know
             verdict, found, failed = "FAIL", f"{type(error).__name__}: {error}", True
         print(f"{verdict:<5}{name}: {found}", flush=True)
     return int(failed)
@@ -75,7 +75,7 @@ def _round_trip():
     finally:
         for rank in ranks:
             rank.kill()
-    for number, (rank, (_, errors)) in enumerate(zip(ranks, outputs)):
+    for number, (rank, (_, errors)) in enumerate(zip(ranks, outputs, strict=True)):
         if rank.returncode:
             raise RuntimeError(f"rank {number} ended with {rank.returncode}: {errors.strip().splitlines()[-1:]}")
     return f"decode dispatch and combine exact, {outputs[0][0].strip()}"

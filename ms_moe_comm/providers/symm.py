@@ -17,8 +17,7 @@ _DEFAULT_HEAP_BYTES = 1 << 30
 _STORE_PORT_OFFSET, _STORE_PORT = 13, 8769  # where rank 0 listens: from MS_SCHED_PORT on, or without it
 _LEAST_DRIVER = (100, 1, 18, 0, 100)  # V100R001C18B100
 
-_held = []  # symmetric tensors of this process
-_held_bytes = 0
+_held = []  # (tensor, bytes): symmetric memory of this process
 
 
 class SymmetricMemoryProvider(NpuProvider):
@@ -29,15 +28,13 @@ class SymmetricMemoryProvider(NpuProvider):
     """
 
     def allocate(self, window_bytes):
-        global _held_bytes
         size = -(-window_bytes // PAGE_BYTES) * PAGE_BYTES
         self._agree(self._refusal(size))
         from mindspore.ops.auto_generate import create_symmetric_memory
 
         memory = create_symmetric_memory((size,), ms.uint8, ms.communication.GlobalComm.WORLD_COMM_GROUP)
         ms.runtime.synchronize()  # the address exists only once the allocation has run
-        _held.append(memory)
-        _held_bytes += size
+        _held.append((memory, size))
         world_ranks = self.group.all_gather([int(os.environ["RANK_ID"])])[:, 0].tolist()
         refusal = None
         try:
@@ -62,10 +59,11 @@ class SymmetricMemoryProvider(NpuProvider):
             return RuntimeError(f"no window: symmetric memory is allocated over all {world_size} ranks of the world, "
                                 f"but this group has {self.group.size}. Set MS_MOE_COMM_WINDOW=vmm on all ranks.")
         heap = int(os.environ.get(HEAP_VARIABLE) or _DEFAULT_HEAP_BYTES)
-        if _held_bytes + size > heap:
-            return MemoryError(f"no window: it needs {size} bytes of symmetric memory and earlier ones hold "
-                               f"{_held_bytes}, but {HEAP_VARIABLE} is {heap}. Set it to {_held_bytes + size} or more "
-                               "before the first window, on all ranks.")
+        held = sum(earlier for _, earlier in _held)
+        if held + size > heap:
+            return MemoryError(f"no window: it needs {size} bytes of symmetric memory and earlier ones hold {held}, "
+                               f"but {HEAP_VARIABLE} is {heap}. Set it to {held + size} or more before the first "
+                               "window, on all ranks.")
         return None if symmetric_memory_runs() else store_refusal() or driver_refusal()
 
 

@@ -9,5 +9,5 @@ from ms_moe_comm.reference.int8 import grouped_matmul_int8, quantise_rows
 from ms_moe_comm.reference.rounding import round_to
 from ms_moe_comm.reference.routing import DROPPED, NOT_ROUTED, SPECIAL_EXPERT, Group, Routed, dispatch, route
 
-__all__ = ["DROPPED", "Group", "NOT_ROUTED", "Routed", "SPECIAL_EXPERT", "combine", "constant_coefficients", "dispatch",
+__all__ = ["DROPPED", "NOT_ROUTED", "SPECIAL_EXPERT", "Group", "Routed", "combine", "constant_coefficients", "dispatch",
            "grouped_matmul_int8", "quantise_rows", "round_to", "route"]

@@ -102,7 +102,7 @@ def route(group, expert_ids, x_active_mask=None, capacity=None):
     """
     masks = x_active_mask or [None] * group.world_size
     physical, pairs = [], []  # pairs: (owner, place among the owner's experts, source, token, column)
-    for rank, (ids, mask) in enumerate(zip(expert_ids, masks)):
+    for rank, (ids, mask) in enumerate(zip(expert_ids, masks, strict=True)):
         active = np.ones(ids.shape, bool)
         if mask is not None:
             active = np.broadcast_to(mask if mask.ndim == 2 else mask[:, None], ids.shape)
@@ -132,7 +132,7 @@ def route(group, expert_ids, x_active_mask=None, capacity=None):
             pairs = [pair if pair not in gone else (DROPPED, *pair[1:]) for pair in pairs]
     expand_idx = [np.full((len(ids), ids.shape[1] + group.shared_expert_num), NOT_ROUTED, np.int32)
                   for ids in expert_ids]
-    for index, ids in zip(expand_idx, physical):
+    for index, ids in zip(expand_idx, physical, strict=True):
         index[:, :ids.shape[1]][ids >= group.moe_expert_num] = SPECIAL_EXPERT
     for _, _, rank, token, column in lost_pairs:
         expand_idx[rank][token, column] = DROPPED

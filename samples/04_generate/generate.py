@@ -47,11 +47,10 @@ import mindspore as ms
 import numpy as np
 from mindspore import communication
 
-from ms_moe_comm import DenseMoELayer, ExpertPlacement, ExpertWindow, MoELayer
-from ms_moe_comm.group import open_group
-
 from greedy import EOS, Batch, Generation, GreedyGenerator
 from model import DecoderLM, KVCache
+from ms_moe_comm import DenseMoELayer, ExpertPlacement, ExpertWindow, MoELayer
+from ms_moe_comm.group import open_group
 from weights import DTYPES, ModelConfig, RandomWeights
 
 PROMPTS = pathlib.Path(__file__).with_name("prompts.txt")
@@ -145,7 +144,7 @@ class Redundancy:
 
     def change(self, weights, layers, first_replica):
         """First the weights of the slots, then the maps."""
-        for layer, new in zip(layers, moe_weights(weights, self.experts(first_replica))):
+        for layer, new in zip(layers, moe_weights(weights, self.experts(first_replica)), strict=True):
             layer.copy_from(new)
         for placement in self.placements:
             placement.update(self.slots(first_replica))
@@ -202,7 +201,7 @@ def check(config, seed, batches, generations, new_tokens, report):
     experts = moe_weights(weights, range(config.num_experts))
     layers = [DenseMoELayer(layer, config.num_experts_per_tok, config.zero_experts) for layer in experts]
     differences = compared = 0
-    for rank, (batch, expected) in enumerate(zip(batches, generations)):
+    for rank, (batch, expected) in enumerate(zip(batches, generations, strict=True)):
         dense = build_generator(weights, batch, new_tokens, layers, layers).run()
         sequences = int(batch.real.sum())
         compared += sequences
@@ -281,9 +280,9 @@ def generate(arguments, group):
         after = [each.timers() for each in (prefill_window, decode_window)]
 
     generations = gather(group, generation, max(len(each.texts) for each in batches))
-    for rank, (each, result) in enumerate(zip(batches, generations)):
+    for rank, (each, result) in enumerate(zip(batches, generations, strict=True)):
         report("", f"Rank {rank}" if each.real.all() else f"Rank {rank} has no prompt")
-        for text, tokens in zip(each.texts, result.tokens[:each.real.sum()]):
+        for text, tokens in zip(each.texts, result.tokens[:each.real.sum()], strict=False):
             report(f"  {text!r}", f"    -> {decoded(tokens)}")
     first_token = max(result.first_token for result in generations)
     later_tokens = max(result.later_tokens for result in generations)

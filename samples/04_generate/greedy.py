@@ -32,7 +32,7 @@ class Batch:
         encoded = [[BOS, *text.encode()] for text in texts or [""]]
         lengths = np.array([len(tokens) for tokens in encoded], np.int32)
         tokens = np.full((len(encoded), lengths.max()), PAD, np.int32)
-        for row, prompt in zip(tokens, encoded):
+        for row, prompt in zip(tokens, encoded, strict=True):
             row[:len(prompt)] = prompt
         return cls(texts or [""], tokens, lengths, np.full(len(encoded), bool(texts)))
 
@@ -86,7 +86,7 @@ class GreedyGenerator:
         self.prefill.compile(*self._prefill_inputs())
         self.decode.compile(*self._decode_inputs(tokens, 0, self.batch.real))
 
-    def run(self, steps=None, on_token=lambda count: None):
+    def run(self, steps=None, on_token=lambda _: None):
         """Generates `steps` tokens (default: all) and returns a `Generation`; calls on_token(count) after each."""
         steps = self.new_tokens if steps is None else steps
         tokens = np.full((len(self.batch.texts), steps), PAD, np.int64)
@@ -101,7 +101,8 @@ class GreedyGenerator:
             next_tokens = np.where(active, next_tokens.asnumpy(), PAD).astype(np.int32)
             times.append(time.perf_counter())
             tokens[:, step] = next_tokens
-            checksums[:, step] = [zlib.crc32(row) if on else 0 for row, on in zip(logits.asnumpy(), active)]
+            checksums[:, step] = [zlib.crc32(row) if on else 0
+                                  for row, on in zip(logits.asnumpy(), active, strict=True)]
             active = active & (next_tokens != EOS)
             on_token(step + 1)
         return Generation(tokens, checksums, times[1] - times[0], times[-1] - times[1])

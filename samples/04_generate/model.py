@@ -123,7 +123,7 @@ class DecoderLM(nn.Cell):
         self.head = self.embedding if config.tie_word_embeddings else weights.table("head")
         self.blocks = nn.CellList([
             Block(config, weights, f"layers.{index}", cache, moe_layer)
-            for index, (cache, moe_layer) in enumerate(zip(caches, moe_layers))])
+            for index, (cache, moe_layer) in enumerate(zip(caches, moe_layers, strict=True))])
         self.norm = RMSNorm(weights.norm("norm", config.hidden_size), config.rms_norm_eps)
         self.logits = ops.MatMul(transpose_b=True)
         batch_size, kv_heads, max_length, head_dim = caches[0].keys.shape

@@ -161,7 +161,7 @@ def test_order_holds_in_if(window):
             self.last = Layer(window, 3.0)
 
         def construct(self, x, ids, scales, which):
-            if which > 0:
+            if which > 0:  # noqa: SIM108  # the subject of the test
                 x = self.large(x, ids, scales)
             else:
                 x = self.small(x, ids, scales)

@@ -59,9 +59,9 @@ def test_weights_that_do_not_fit_each_other_or_the_window():
     weights = random_weights(ms.float32, False)
     with pytest.raises(ValueError, match=r"gate_up has shape \(8, 64, 64\).* \(8, 64, 128\)"):
         MoEWeights(weights.router, weights.gate_up, ms.Parameter(Tensor(np.zeros((E, H, I)), ms.float32), name="down"))
-    for arguments, message in (({"moe_expert_num": 2 * E}, "router has shape"), ({"dtype": ms.float16}, "Float16")):
-        arguments = {"moe_expert_num": E, "dtype": ms.float32} | arguments
-        with ExpertWindow.create(hidden_size=H, top_k=K, max_tokens_per_rank=4, **arguments) as window:
+    for other, message in (({"moe_expert_num": 2 * E}, "router has shape"), ({"dtype": ms.float16}, "Float16")):
+        with ExpertWindow.create(hidden_size=H, top_k=K, max_tokens_per_rank=4,
+                                 **{"moe_expert_num": E, "dtype": ms.float32, **other}) as window:
             with pytest.raises(ValueError, match=message):
                 MoELayer(window, weights)
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from mindspore import Tensor
 
-import ms_moe_comm.ops  # noqa: F401: gives the matmuls their BLAS
+import ms_moe_comm.ops  # noqa: F401  # gives the matmuls their BLAS
 from ms_moe_comm import ExpertWindow
 from ms_moe_comm._generated import gen_ops_def
 

@@ -15,9 +15,9 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
-from multirank.default_mode import Step
 
 from ms_moe_comm import ExpertWindow, moe_grouped_matmul
+from multirank.default_mode import Step
 
 E, H, K, T = 4, 32, 2, 6
 RNG = np.random.default_rng(20261126)
@@ -260,7 +260,7 @@ def in_thread(function):
         try:
             function()
             errors.append(None)
-        except Exception as error:  # noqa: BLE001: the test looks at it
+        except Exception as error:  # noqa: BLE001  # the test looks at it
             errors.append(error)
     thread = threading.Thread(target=run)
     thread.start()
@@ -284,7 +284,7 @@ def test_another_thread_between_dispatch_and_combine():
 
 @pytest.mark.parametrize("jit", [False, True], ids=["pynative", "jit"])
 def test_two_threads_at_once(jit):
-    """Each step is right or refused, and some are right. (In GRAPH_MODE MindSpore 2.10 itself hangs, with any model.)"""
+    """Each step is right or refused, and some are right. (In GRAPH_MODE MindSpore 2.10 hangs with any model.)"""
     with new_window() as window:
         steps, right, refused, wrong = [Step(window) for _ in range(2)], [], [], []
         if jit:
@@ -347,8 +347,9 @@ with LocalGroup(sys.argv[2], rank, 2) as group:
 @pytest.mark.parametrize("mode", MODES)
 def test_ctrl_c_ends_a_wait(mode, tmp_path):
     """Within moments, and not at the window's deadline of 100 s."""
-    ranks = [subprocess.Popen([sys.executable, "-c", WAITING, mode, str(tmp_path), str(rank)], env=environment(), text=True,
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    ranks = [subprocess.Popen([sys.executable, "-c", WAITING, mode, str(tmp_path), str(rank)],
+                              env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT)
              for rank in range(2)]
     try:
         assert ranks[0].stdout.readline() == "waits\n"

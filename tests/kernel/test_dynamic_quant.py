@@ -98,7 +98,7 @@ def test_products_with_smooth_scales_that_overflow_or_vanish():
     x[3, 4] = np.nan
     x[4, 3] = 1e-38
     x[5, 3] = np.inf
-    y, scale = check(x, "float32", smooth)
+    _, scale = check(x, "float32", smooth)
     assert np.isnan(scale[[0, 1, 3, 5]]).all() and scale[2] == 0 and scale[4] > 0
     smooth[3] = 0  # times infinity: NaN
     _, scale = check(x, "float32", smooth)
@@ -115,8 +115,8 @@ def test_every_value_of_sixteen_bits(dtype):
     values = np.concatenate([magnitudes, -magnitudes])
     values = np.pad(values, (0, -len(values) % 32))
     rows = []
-    for largest in (127.0, 1.0, 254.0, 1.5, 0.9921875):
-        largest = reference.round_to(np.float32(largest).reshape(1), dtype)[0]
+    for magnitude in (127.0, 1.0, 254.0, 1.5, 0.9921875):
+        largest = reference.round_to(np.float32(magnitude).reshape(1), dtype)[0]
         row = np.where(np.abs(values) <= largest, values, np.float32(0))
         row[0] = largest
         rows.append(row)

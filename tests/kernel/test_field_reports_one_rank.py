@@ -7,7 +7,6 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor
-from multirank.routing_steps import encode, memory_of
 
 from ms_moe_comm import (
     ExpertWindow,
@@ -18,6 +17,7 @@ from ms_moe_comm import (
     moe_prefill_dispatch,
     reference,
 )
+from multirank.routing_steps import encode, memory_of
 from tensors import DTYPES, to_numpy
 
 PHASES = pytest.mark.parametrize("phase", ["prefill", "decode"])

@@ -33,8 +33,8 @@ def test_against_fp64(dtype, groups, list_type):
     exact = np.einsum("mk,mkn->mn", x[:total].astype(np.float64), weight[of_row].astype(np.float64))
     group_list = np.array(groups if list_type == 1 else np.cumsum(groups), np.int64)
     out = Parameter(Tensor(np.full((total + spare, columns), np.nan), DTYPES[dtype]), requires_grad=False)
-    y = moe_grouped_matmul(Tensor(x).astype(DTYPES[dtype]), Tensor(weight).astype(DTYPES[dtype]), Tensor(group_list), out,
-                           list_type)
+    y = moe_grouped_matmul(Tensor(x).astype(DTYPES[dtype]), Tensor(weight).astype(DTYPES[dtype]), Tensor(group_list),
+                           out, list_type)
     y = to_numpy(y)
     # the plain computation in fp32 errs too: ours may err by a small factor more, plus the rounding to the dtype
     plain = np.einsum("mk,mkn->mn", x[:total], weight[of_row])

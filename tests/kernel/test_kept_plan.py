@@ -1,5 +1,6 @@
 """A second tensor of the same routing, dispatched with the kept plan: no exchange of counts, and refused where it
-cannot hold."""
+cannot hold.
+"""
 
 import mindspore as ms
 import numpy as np
@@ -77,8 +78,8 @@ def test_another_dispatch_came_between(window):
         rows, _, handle = dispatcher.dispatch(Tensor(x), Tensor(ids))
         combine_plainly(dispatcher, rows, handle)
         handles.append(handle)
-    assert ("'kept_plan' is of the window's exchange of counts number 1, but the last one is number 2. Keep the plan of "
-            "the dispatch before") in refusal(dispatcher, x, ids, handles[0])
+    assert ("'kept_plan' is of the window's exchange of counts number 1, but the last one is number 2. Keep the plan "
+            "of the dispatch before") in refusal(dispatcher, x, ids, handles[0])
 
 
 @pytest.mark.parametrize("other, text", [

@@ -45,8 +45,8 @@ def test_arguments_of_dispatch(window):
         return lambda: moe_decode_dispatch(x, ids, rows, window.scales, control, experts, **options)[2:3]
 
     message(dispatch(x_of(9), ids_of(9)), ValueError,
-            "T, dimension 0 of 'x', is 9, but the window was created for at most 8 tokens per rank. Create it with a larger "
-            "max_tokens_per_rank, or dispatch fewer tokens at a time.")
+            "T, dimension 0 of 'x', is 9, but the window was created for at most 8 tokens per rank. Create it with a "
+            "larger max_tokens_per_rank, or dispatch fewer tokens at a time.")
     message(dispatch(x_of(), ids_of(top_k=3)), ValueError,
             "K, dimension 1 of 'expert_ids', is 3, but the window was created for top_k 2.")
     message(dispatch(x_of(), ids_of(top_k=17)), ValueError, "must be 1 to 16, but got 17.")
@@ -73,8 +73,9 @@ def test_arguments_of_dispatch(window):
             "'window_control' is not the control tensor of an ExpertWindow, or its window was closed.")
     assert window.stats()["epoch"] == 0  # nothing of this reached a kernel, and the window is still good
     message(dispatch(x_of(), ids_of(value=E)), RuntimeError,
-            "'expert_ids' holds 4 (token 0, k 0), but the window has the experts 0 to 3. Pass a negative id for a (token, k) "
-            "that goes to no expert. The window cannot be used any more: create a new one on all ranks, or resume without the dead.")
+            "'expert_ids' holds 4 (token 0, k 0), but the window has the experts 0 to 3. Pass a negative id for a "
+            "(token, k) that goes to no expert. The window cannot be used any more: create a new one on all ranks, or "
+            "resume without the dead.")
 
 
 @pytest.mark.parametrize("dispatch", [moe_prefill_dispatch, moe_decode_dispatch])
@@ -130,8 +131,8 @@ def test_arguments_of_combine_after_a_dispatch(window):
     message(special(copies=1, ori_x=None, **no_constants), ValueError,
             "'ori_x' is None, but copy experts (copy_expert_num) and constant experts (const_expert_num) need it.")
     message(special(**no_constants), ValueError,
-            "'ori_x' has no effect without copy experts (copy_expert_num) and constant experts (const_expert_num): pass "
-            "None, or the number of them.")
+            "'ori_x' has no effect without copy experts (copy_expert_num) and constant experts (const_expert_num): "
+            "pass None, or the number of them.")
     message(special(copies=1), ValueError, "'const_expert_alpha_1' has no effect without constant experts "
             "(const_expert_num): pass None, or the number of them.")
     message(special(constants=1, const_expert_v=None), ValueError,
@@ -184,7 +185,8 @@ def test_a_closed_window_is_refused():
     with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T_MAX,
                              dtype=ms.float32) as window:
         rows, scales, control = window.rows, window.scales, window.control
-    message(lambda: moe_decode_dispatch(x_of(), ids_of(), rows, scales, control, E)[2:3], ValueError, "or its window was closed")
+    message(lambda: moe_decode_dispatch(x_of(), ids_of(), rows, scales, control, E)[2:3], ValueError,
+            "or its window was closed")
 
 
 def test_an_unknown_out_dtype_is_refused(window):

@@ -45,7 +45,7 @@ def test_replay_of_frozen_launches(phase, block_dim):
         _lib.stop_recording()
         calls = window.timers()["dispatch_calls"]
         for replay in range(1, REPLAYS + 1):
-            for array, new in zip(inputs, new_tokens(rng)):
+            for array, new in zip(inputs, new_tokens(rng), strict=True):
                 array[:] = new
             _lib.replay()
             expand_x, expand_idx, expected_nums = reference.dispatch([inputs[0]], [inputs[1]], E)

@@ -1,5 +1,6 @@
 """Tensors whose elements do not lie one after the other: right, or refused by name. Every tensor argument of every
-operator, in each kind of view. What is right is what the operator makes of a plain tensor with the same values."""
+operator, in each kind of view. What is right is what the operator makes of a plain tensor with the same values.
+"""
 
 import mindspore as ms
 import numpy as np
@@ -42,7 +43,8 @@ COMBINE = {
 COUNTS = np.array([3, 0, 2, 1], np.int64)
 PLAIN = {  # operators without a window
     "moe_grouped_matmul": {"x": floats(T, H), "weight": floats(E, H, 16), "group_list": COUNTS},
-    "moe_grouped_matmul_out": {"x": floats(T, H), "weight": floats(E, H, 16), "group_list": COUNTS, "out": floats(T, 16)},
+    "moe_grouped_matmul_out": {
+        "x": floats(T, H), "weight": floats(E, H, 16), "group_list": COUNTS, "out": floats(T, 16)},
     "moe_grouped_matmul_quant": {
         "x": int8(T, H), "weight": int8(E, H, 16), "group_list": COUNTS, "scale": scaled(E, 16),
         "per_token_scale": scaled(T), "bias": RNG.integers(-99, 99, (E, 16), np.int32), "output_dtype": ops.FLOAT32},
@@ -135,10 +137,10 @@ def test_a_view_is_right_or_refused(op, argument, view):
     ms.set_context(mode=ms.PYNATIVE_MODE)
     plain = outcome(lambda: run(op, argument, lambda values: Tensor(view(values).asnumpy().copy())))
     viewed = outcome(lambda: run(op, argument, view))
-    assert isinstance(plain, list) or view is empty or view is broadcast and argument in NEVER_EQUAL, plain
+    assert isinstance(plain, list) or view is empty or (view is broadcast and argument in NEVER_EQUAL), plain
     if argument == "out" and view in (columns, transposed, broadcast, strided_rows):
-        assert viewed.startswith(f"For '{op}', the elements of 'out', which the operator writes, must lie one after the "
-                                 "other, but it is a view with shape [6, 16]"), viewed
+        assert viewed.startswith(f"For '{op}', the elements of 'out', which the operator writes, must lie one after "
+                                 "the other, but it is a view with shape [6, 16]"), viewed
     else:
         assert viewed == plain
 
@@ -191,8 +193,8 @@ def test_tensors_of_the_window_itself():
             dispatcher.dispatch(own, ids)
         with pytest.raises(ValueError, match="'residual_x' lies in the memory of window.outputs. Pass a copy of it."):
             dispatcher.combine(window.outputs, None, handle, residual_x=window.outputs[:T])
-        with pytest.raises(ValueError, match="'expand_x' lies in the memory of window.outputs. Pass window.outputs as a "
-                                             "whole, or a copy of the rows."):
+        with pytest.raises(ValueError, match="'expand_x' lies in the memory of window.outputs. Pass window.outputs "
+                                             "as a whole, or a copy of the rows."):
             dispatcher.combine(window.outputs[1:], None, handle)
         expected = own.asnumpy().copy()
         dispatcher.combine(window.rows, None, handle)  # the rows as outputs of experts that do nothing
@@ -214,5 +216,6 @@ def test_rows_of_another_stride_are_refused():
                            ("window_control", window.control[::2])):
             given = {"window_rows": window.rows, "window_scales": window.scales, "window_control": window.control,
                      name: view}
-            with pytest.raises(ValueError, match=f"the elements of '{name}', which the operator writes, must lie one after"):
+            text = f"the elements of '{name}', which the operator writes, must lie one after"
+            with pytest.raises(ValueError, match=text):
                 gen_ops_def.moe_decode_dispatch(x=x, expert_ids=ids, local_expert_num=E, **given)

@@ -11,12 +11,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from mindspore import Tensor
-from multirank import traps
-from multirank.fault_table import EXPERTS, HIDDEN, HANG_SECONDS, RANKS, TIMEOUT, make_window
-from multirank.forks import Forks
-from multirank.known_steps import first_line, join, use_cpu
 
 from ms_moe_comm import MoEDispatcher
+from multirank import traps
+from multirank.fault_table import EXPERTS, HANG_SECONDS, HIDDEN, RANKS, TIMEOUT, make_window
+from multirank.forks import Forks
+from multirank.known_steps import first_line, join, use_cpu
 
 DESTINATIONS = (2, 0, 0)  # of each rank's token
 

@@ -1,4 +1,4 @@
-"""Ranks in MindSpore's default mode: errors come out of the step that caused them, on each rank, and out of no other."""
+"""Ranks in MindSpore's default mode: errors come out of the step that caused them on each rank, and of no other."""
 
 import mindspore as ms
 import numpy as np

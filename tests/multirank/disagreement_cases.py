@@ -1,4 +1,4 @@
-"""What the ranks of a window must do alike in a dispatch, and one does not: every rank is told what it is, and by whom."""
+"""What the ranks of a window must do alike in a dispatch, and one does not: every rank is told what, and by whom."""
 
 import mindspore as ms
 import numpy as np
@@ -46,7 +46,8 @@ def smooth_factors_on_one_rank(group, phase):
         rows_memory = memory_of(window.rows)
         rows_memory[:] = 0xFF
         scales = Tensor(np.ones(HIDDEN, np.float32)) if group.rank == 0 else None
-        with pytest.raises(RuntimeError, match=rf"other arguments than rank {1 - group.rank}: scales \(smooth factors\)"):
+        told = rf"other arguments than rank {1 - group.rank}: scales \(smooth factors\)"
+        with pytest.raises(RuntimeError, match=told):
             dispatch(MoEDispatcher(window, phase, quant_mode=2), scales=scales)
         assert (rows_memory == 0xFF).all(), "a row was written"
         group.all_gather([0])

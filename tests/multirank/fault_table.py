@@ -21,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
+
+from ms_moe_comm import ExpertWindow, MoEDispatcher
 from multirank import traps
 from multirank.forks import Forks
 from multirank.known_steps import KnownStep, first_line, join, refused, rows_of, use_cpu
 from multirank.shared_memory import mapped_segments, names, wait_until_only
-
-from ms_moe_comm import ExpertWindow, MoEDispatcher
 
 RANKS, VICTIM = 3, 1
 EXPERTS, HIDDEN, TOP_K, TOKENS = 600, 64, 4, 6  # so many experts that counts fill pages of their own: see Traps
@@ -142,8 +142,8 @@ def until_the_error(rank, cell, address):
 
 def victim_as_seen(window):
     """How far the victim came in the step, from what it has written to this rank's window."""
-    layout = window._parameters.layout()  # pylint: disable=protected-access
-    read = lambda offset: int(window._provider.words(offset, 1)[0])  # noqa: E731  pylint: disable=protected-access
+    layout = window._parameters.layout()
+    read = lambda offset: int(window._provider.words(offset, 1)[0])  # noqa: E731
     counts = layout["counts"] + ((EPOCH & 1) * RANKS + VICTIM) * layout["counts_row_bytes"]
     flags = {part: read(layout[part] + VICTIM * traps.LINE_BYTES) for part in ("arrived", "ready")}
     return {"counts": read(counts) >> 32, **flags}
@@ -251,7 +251,7 @@ def main():
     traps.library()
     print(f"{RANKS} ranks, timeout {TIMEOUT:g} s; rank {VICTIM} fails in its dispatch and combine number {EPOCH}.")
     with multiprocessing.get_context("fork").Pool(arguments.jobs) as pool:
-        for cell, (line, messages) in zip(cells, pool.imap(run, cells)):
+        for cell, (line, messages) in zip(cells, pool.imap(run, cells), strict=True):
             failed += line is None
             print(f"{cell.phase:8}{cell.step:24}{cell.fault:14}{line or 'FAILED'}", flush=True)
             for message in messages:

@@ -4,11 +4,11 @@ import mindspore as ms
 import numpy as np
 import pytest
 from mindspore import Tensor, nn
+
+from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
 from multirank.known_steps import KnownStep, check, rows_of, use_cpu
 from multirank.routing_steps import memory_of
 from multirank.shared_memory import mapped_segments
-
-from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
 
 EXPERTS, HIDDEN, TOP_K, MAX_TOKENS = 12, 32, 2, 8
 PHASES = ("prefill", "decode")
@@ -62,7 +62,7 @@ def two_dispatches_in_flight(group, phase, steps):
                    for seed, window in enumerate((one, two))]
         for number in range(steps):
             handles = [known[number].dispatch(dispatcher, memory) for dispatcher, memory, known in windows]
-            for (dispatcher, _, known), handle in zip(windows, handles):
+            for (dispatcher, _, known), handle in zip(windows, handles, strict=True):
                 known[number].combine(dispatcher, handle)
 
 
@@ -187,7 +187,7 @@ def nothing_is_allocated_after_creation(group):
         for phase in PHASES:
             cell = RoundTrip(window, phase)
             for _ in range(2):
-                y, rows = cell(Tensor(x), Tensor(ids.astype(np.int32)))
+                y, _ = cell(Tensor(x), Tensor(ids.astype(np.int32)))
                 check("y", y.asnumpy(), TOP_K * x)
         assert mapped_segments() == at_creation, "memory was mapped, or given back, by a step"
         assert [tensor.data_ptr() for tensor in tensors] == addresses
@@ -224,8 +224,8 @@ def ranks_disagree_about_quantisation(group, phase):
         mode = (0, 2)[group.rank]
         rows_memory = memory_of(window.rows)
         rows_memory[:] = 0xFF
-        told = (f"was given other arguments than rank {1 - group.rank}: quant_mode is {mode} here and {2 - mode} there. "
-                "Give all ranks the same")
+        told = (f"was given other arguments than rank {1 - group.rank}: quant_mode is {mode} here and {2 - mode} "
+                "there. Give all ranks the same")
         with pytest.raises(RuntimeError, match=told):
             MoEDispatcher(window, phase, quant_mode=mode).dispatch(
                 Tensor(np.ones((2, HIDDEN), np.float32)), Tensor(np.array([[0, EXPERTS - 1]] * 2, np.int32)))

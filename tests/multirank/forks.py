@@ -90,7 +90,7 @@ class Forks:
         try:
             result = json.dumps(function(rank, *arguments))
             code = 0
-        except BaseException:  # pylint: disable=broad-except  # goes to the parent
+        except BaseException:  # noqa: BLE001  # goes to the parent
             result = json.dumps(traceback.format_exc())
         self._results[rank].write(result)
         self._results[rank].flush()

@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
+
+from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
 from multirank import traps
 from multirank.forks import Forks
 from multirank.known_steps import check, first_line, join, rows_of, use_cpu
-
-from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
 
 RANKS, HIDDEN, TOP_K, TOKENS = 4, 16, 3, 6
 LOCAL = 600  # experts of a rank: so many that counts fill pages of their own, see Traps
@@ -41,7 +41,9 @@ def play(window, rng, live, rank_mask=None, placement=None, take_part=True):
     ids = [rng.integers(0, limit, (tokens, TOP_K)).astype(np.int32) for tokens in token_nums]
     scales = [rng.random((tokens, TOP_K), np.float32) for tokens in token_nums]
     outputs = [rng.standard_normal((window.capacity, HIDDEN), np.float32) for _ in range(RANKS)]
-    maps = {} if placement is None else dict(zip(("logical_to_physical_map", "logical_replica_count"), placement))
+    maps = {}
+    if placement is not None:
+        maps["logical_to_physical_map"], maps["logical_replica_count"] = placement
     routed = reference.route(reference.Group(RANKS, EXPERTS, live=live, **maps), ids)
     dispatcher = MoEDispatcher(window, phase)
     rows = rows_of(window)

@@ -110,4 +110,5 @@ def first_line(error):
 def refused(text):
     """True if `text` is how a window that has failed refuses an operator."""
     return re.match(r"'moe_\w+' on rank \d+ of \d+ is refused\. Epoch \d+ failed here: .* "
-                    r"The window cannot be used any more: create a new one on all ranks, or resume without the dead\.$", text) is not None
+                    r"The window cannot be used any more: create a new one on all ranks, or resume without the dead\.$",
+                    text) is not None

@@ -9,10 +9,10 @@ import os
 
 import mindspore as ms
 import numpy as np
-from multirank.forks import Forks
-from multirank.known_steps import KnownStep, join, rows_of, use_cpu
 
 from ms_moe_comm import ExpertWindow, MoEDispatcher
+from multirank.forks import Forks
+from multirank.known_steps import KnownStep, join, rows_of, use_cpu
 
 RANKS, EXPERTS, HIDDEN, TOP_K, MAX_TOKENS = 66, 66 * 9, 8, 3, 2
 

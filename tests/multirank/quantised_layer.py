@@ -10,7 +10,7 @@ from tensors import DTYPES, to_numpy
 
 
 def run(group, dtype, phase, experts=8, hidden=128, intermediate=96, top_k=3, max_tokens=150):
-    """Bits of the dense layer, and an error against fp32 of at most 1.05 times that of plain numpy; prints both errors."""
+    """Bits of the dense layer; an error against fp32 of at most 1.05 times that of plain numpy. Prints both errors."""
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE)
     arrays = random_arrays(experts, hidden, intermediate, shared=True)

@@ -21,16 +21,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import mindspore as ms
 import numpy as np
+
+from ms_moe_comm import ExpertWindow, MoEDispatcher
 from multirank.forks import Forks
 from multirank.known_steps import KnownStep, first_line, join, refused, rows_of, use_cpu
 from multirank.shared_memory import mapped_segments, names, wait_until_only
 
-from ms_moe_comm import ExpertWindow, MoEDispatcher
-
 RANKS, EXPERTS, HIDDEN, TOP_K, MAX_TOKENS = 3, 12, 512, 4, 64
 TIMEOUT, LONGEST_LIFE, HANG_SECONDS = 2.0, 0.4, 90
 MISSED = {"counts": "before its counts were out", "arrived": "after that, before its rows were all there",
-          "handed": "after that, before it had handed over rows", "ready": "after that, before its outputs could be read"}
+          "handed": "after that, before it had handed over rows",
+          "ready": "after that, before its outputs could be read"}
 
 MISSED_RANKS = re.compile(r"'moe_\w+_(?:dispatch|combine)' on rank \d of 3, epoch \d+: .*\(phase '(\w+)'\) of ranks? "
                           r"([\d, ]+)\.")
@@ -106,13 +107,13 @@ def kill(number, seed):
     missed = {rank: MISSED_RANKS.match(report["text"]) for rank, report in seen.items()}
     for rank, report in seen.items():
         where = f"kill {number}, rank {victim} after {life:.3f} s: rank {rank}: {report}"
-        # A rank that waits for the dead keeps others waiting, who name both; but for a helper, whose deadline may be the
-        # later one: of rows that it brings, the helper is named, and by the helper the dead.
+        # A rank that waits for the dead keeps others waiting, who name both; but for a helper, whose deadline may be
+        # the later one: of rows that it brings, the helper is named, and by the helper the dead.
         told = missed[rank]
         assert told, where
         missing = told[2].split(", ")
         helper = missed.get(int(missing[0])) if told[1] == "arrived" and len(missing) == 1 else None
-        assert str(victim) in missing or helper and helper[1] == "handed" and helper[2] == str(victim), where
+        assert str(victim) in missing or (helper and helper[1] == "handed" and helper[2] == str(victim)), where
         assert refused(report["refusal"]), where
         assert not report["mapped"], where
     return told[1], int(steps[victim]), max(report["time"] for report in seen.values()) - killed

@@ -26,11 +26,12 @@ class Step:
         id_type = rng.choice([np.int32, np.int64])
         tokens = rng.integers(0, max_tokens + 1, world_size)
         if mixed:  # of unlike lengths, as in serving
-            tokens = np.array([t if phase == "prefill" else t % 4 for t, phase in zip(tokens, self.phases)])
+            tokens = np.array([t if phase == "prefill" else t % 4
+                               for t, phase in zip(tokens, self.phases, strict=True)])
         if rng.random() < 0.1:
             tokens[rng.integers(world_size)] = 0
         hot = rng.random() < 0.2  # everybody to few experts: many rows for one rank, none for others
-        draw = (lambda t: np.stack([rng.permutation(experts)[:self.top_k] for _ in range(t)])
+        draw = (lambda t: np.stack([rng.permutation(experts)[:self.top_k] for _ in range(t)])  # noqa: E731
                 if t else np.zeros((0, self.top_k)))
         if hot and self.top_k < experts:
             favourites = rng.permutation(experts)[:self.top_k]
@@ -54,7 +55,7 @@ class Step:
 def check_moves(window, step, expand_idx, rank):
     """What `moved_rows` says: without help in this step, the own rows alone; nobody's help is more than a share."""
     loads = [int((idx >= 0).sum()) for idx in expand_idx]
-    helping = [load for load, phase in zip(loads, step.phases) if phase == "prefill"]
+    helping = [load for load, phase in zip(loads, step.phases, strict=True) if phase == "prefill"]
     moved = sum(window.stats()["moved_rows"])
     if step.phases[rank] == "prefill":
         assert moved <= -(-sum(helping) // len(helping)), (moved, loads, step.phases)

@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import mindspore as ms
 import numpy as np
+
+from ms_moe_comm import ExpertWindow, MoEDispatcher, _lib
 from multirank.forks import Forks
 from multirank.known_steps import KnownStep, join, rows_of, use_cpu
 from multirank.shared_memory import mapped_segments, names, wait_until_only
-
-from ms_moe_comm import ExpertWindow, MoEDispatcher, _lib
 
 RANKS, EXPERTS, HIDDEN, TOP_K, MAX_TOKENS, KNOWN_STEPS = 2, 8, 16, 3, 4, 64
 TIMEOUT = 60.0  # a loaded machine may stop a rank for long
@@ -68,7 +68,7 @@ def play(group, steps, first_epoch):
 def set_epoch(window, epoch):
     """As if so many dispatches had been: exchanges go with them."""
     for name in ("epoch", "exchange"):
-        window._provider.words(8 * _lib.window_fields()[name], 1)[0] = epoch  # pylint: disable=protected-access
+        window._provider.words(8 * _lib.window_fields()[name], 1)[0] = epoch
 
 
 def memory_bytes():

@@ -1,6 +1,7 @@
 """Ranks that must do the same and do not are told so, and do not wait for their deadline."""
 
 import pytest
+
 from multirank.ranks import run_ranks
 
 MODULE = "multirank.disagreement_cases"

@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+
 from multirank import shared_memory
 from multirank.ranks import Ranks, run_ranks
 
@@ -32,7 +33,8 @@ def test_a_rank_killed_in_the_middle_of_dispatch(phase):
                          r"rank \d gave up: it waited in vain for the rows \(phase 'arrived'\) of rank 1\.", first)
         assert f"'moe_{phase}_dispatch' on rank {rank} of 4, epoch 1" in first
         assert f"'moe_{phase}_dispatch' on rank {rank} of 4 is refused. Epoch 1 failed here: " in second
-        assert "The window cannot be used any more: create a new one on all ranks, or resume without the dead." in second
+        assert ("The window cannot be used any more: create a new one on all ranks, or resume without the dead."
+                in second)
     assert shared_memory.names() == before
 
 

@@ -1,6 +1,7 @@
 """What users of comparable packages reported, on several ranks. Reports on one rank are named in tests/kernel, unit."""
 
 import pytest
+
 from multirank.ranks import run_ranks
 
 MODULE = "multirank.field_report_cases"

@@ -1,6 +1,7 @@
 """The W8A8 layer over two ranks."""
 
 import pytest
+
 from multirank.ranks import run_ranks
 
 

@@ -1,6 +1,7 @@
 """Ranks with different numbers of tokens go through the same rounds, with none in those past their own tokens."""
 
 import pytest
+
 from multirank.ranks import run_ranks
 
 # T of each rank, step by step; a round is 16 tokens, and there are always 3

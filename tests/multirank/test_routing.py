@@ -1,6 +1,7 @@
 """Random routing on 1 to 8 processes, one window each, every step bit-equal to the reference."""
 
 import pytest
+
 from multirank.ranks import run_ranks
 
 MODULE = "multirank.routing_steps"

@@ -1,6 +1,7 @@
 """Two micro-batches in flight on two windows of two ranks."""
 
 import pytest
+
 from multirank.ranks import run_ranks
 
 

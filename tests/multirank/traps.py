@@ -39,10 +39,10 @@ class Traps:
 
     def __init__(self, window):
         self._window = window
-        provider = window._provider  # pylint: disable=protected-access
+        provider = window._provider
         self._peers = {rank: provider.peer_base(rank) for rank in range(window.ep_world_size)
                        if rank != window.ep_rank_id}
-        self._layout = window._parameters.layout()  # pylint: disable=protected-access
+        self._layout = window._parameters.layout()
 
     def lay(self, step):
         """This rank stops at `step` of the operator that it calls next."""
@@ -50,7 +50,7 @@ class Traps:
         rank, size = self._window.ep_rank_id, self._window.ep_world_size
         rows = self._window.capacity * self._window.hidden_size * self._window.rows.itemsize
         row = self._layout["counts_row_bytes"]
-        assert part != "arrived" or row >= mmap.PAGESIZE and rank + 1 < size, \
+        assert part != "arrived" or (row >= mmap.PAGESIZE and rank + 1 < size), \
             "the last rank's counts row, or a short one, shares a page with the flags"
         pieces = {"counts": [((parity * size + rank) * row, row) for parity in (0, 1)], "rows": [(0, rows)],
                   "arrived": [(rank * LINE_BYTES, LINE_BYTES)], "ready": [(rank * LINE_BYTES, LINE_BYTES)],

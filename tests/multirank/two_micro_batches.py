@@ -40,7 +40,7 @@ class SideBySide(nn.Cell):
         self.a, self.b = nn.CellList(a), nn.CellList(b)
 
     def construct(self, x_a, x_b):
-        for a, b in zip(self.a, self.b):
+        for a, b in zip(self.a, self.b):  # noqa: B905  # in a graph it takes no `strict`
             rows_a = a.dispatch(x_a)
             rows_b = b.dispatch(x_b)
             x_a = a.combine(rows_a)
@@ -105,7 +105,7 @@ def run(group, dtype, phases, order, layers=2, steps=6):
             group.all_gather([0])
             results = [to_numpy(y) for y in cell(*x)]
             group.all_gather([0])  # no peer reads this rank's outputs any more
-            for name, y, tokens in zip("AB", results, x):
+            for name, y, tokens in zip("AB", results, x, strict=True):
                 np.testing.assert_array_equal(y.view(np.uint32), to_numpy(dense(tokens)).view(np.uint32),
                                               f"micro-batch {name}, step {step}")
             for window in (window_a, window_b):

@@ -41,7 +41,7 @@ def run(ranks, step, *options, seconds=1800, expected_to_die=()):
             pass  # told below, by the exit code that is not there
         codes = [worker.poll() for worker in workers]
         outputs = []
-        for process, log in zip([scheduler, *workers], logs):
+        for process, log in zip([scheduler, *workers], logs, strict=True):
             process.kill()
             process.wait()
             log.seek(0)

@@ -17,7 +17,7 @@ from mindspore import Tensor, communication, nn
 from ms_moe_comm import ExpertWindow, MoEDispatcher, MoELayer, MoEWeights, _ascend, reference
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a program of its own, not one of pytest's modules
-from tensors import DTYPES, to_numpy  # noqa: E402
+from tensors import DTYPES, to_numpy
 
 # of a result, half a unit in the last place of its dtype or the rounding of a few fp32 operations
 TOLERANCES = {"float32": 1e-6, "float16": 2**-10, "bfloat16": 2**-7}

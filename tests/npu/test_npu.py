@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from npu.launch import run
-from tensors import DTYPES
 
 from ms_moe_comm.providers.choice import built_for_ascend
+from npu.launch import run
+from tensors import DTYPES
 
 
 def reason_to_skip():

@@ -76,7 +76,8 @@ def settle(all_steps, room, live, leave):
         step["keep"] = bool(step["keep"] and before and "decode" not in before["phases"] and before["combine"] and
                             room != "overflow" and number != leave)
         if step["keep"]:
-            step.update({name: before[name] for name in ("phases", "ids", "id_dtype", "mask")}, tokens=[*before["tokens"]])
+            step.update({name: before[name] for name in ("phases", "ids", "id_dtype", "mask")},
+                        tokens=[*before["tokens"]])
         if leave is not None and number > leave:
-            step["tokens"] = [tokens * alive for tokens, alive in zip(step["tokens"], live)]
+            step["tokens"] = [tokens * alive for tokens, alive in zip(step["tokens"], live, strict=True)]
         before = step

@@ -35,14 +35,14 @@ class Drawn:
         live = [case["leave"] is not None and number >= case["leave"] for number in range(len(self.steps))]
         self.groups = [dataclasses.replace(self.group, live=case["live"] if some_left else None) for some_left in live]
         self.routed = [reference.route(group, step["expert_ids"], step["masks"])
-                       for group, step in zip(self.groups, self.steps)]
+                       for group, step in zip(self.groups, self.steps, strict=True)]
         most = max(len(rows) for routed in self.routed for rows in routed.rows)
         self.capacity = {"exact": max(most, 1), "more": most + 3, "overflow": max(most - 1, 1),
                          "drop": max(most // 2, 1)}[case["room"]]
         if case["room"] == "drop":
             self.routed = [reference.route(group, step["expert_ids"], step["masks"], self.capacity)
-                           for group, step in zip(self.groups, self.steps)]
-        for step, routed in zip(self.steps, self.routed):
+                           for group, step in zip(self.groups, self.steps, strict=True)]
+        for step, routed in zip(self.steps, self.routed, strict=True):
             step["outputs"] = [self.normal(self.capacity, self.hidden) for _ in routed.rows]
 
     def normal(self, *shape):
@@ -115,7 +115,7 @@ def run(case, group):
                        for phase in ("decode", "prefill")}
         dropped = np.zeros((drawn.world_size, drawn.world_size), np.int64)
         lost, handle = 0, None
-        for number, (step, routed) in enumerate(zip(drawn.steps, drawn.routed)):
+        for number, (step, routed) in enumerate(zip(drawn.steps, drawn.routed, strict=True)):
             if case["leave"] is not None and number > case["leave"] and not case["live"][group.rank]:
                 return
             played = Step(drawn, step, routed, window, dispatchers[step["phases"][group.rank]], group.rank)
@@ -218,8 +218,9 @@ class Step:
         assert self.kept_handle or (rows_memory[len(content):] == 0xFF).all(), "a row past the total was written"
 
     def check_balance(self):
-        """In prefill nobody moves more than an equal share of the rows of those ranks, as whole rows. In decode its own."""
-        loads = np.bincount([source for rows in self.routed.rows for source, *_ in rows], minlength=self.drawn.world_size)
+        """In prefill nobody moves more than an equal share of those ranks' rows, as whole rows; in decode its own."""
+        loads = np.bincount([source for rows in self.routed.rows for source, *_ in rows],
+                            minlength=self.drawn.world_size)
         moved = sum(self.window.stats()["moved_rows"])
         sharing = [rank for rank, phase in enumerate(self.step["phases"])
                    if phase == "prefill" and (self.live is None or self.live[rank])]
@@ -251,9 +252,10 @@ class Step:
         ori_x = step["x"][rank] if copy + const else None
         out = step["out_dtype"]
         y = self.dispatcher.combine(
-            expert_outputs, self.tensor(of_rank["weights"], ms.float32), handle, self.tensor(of_rank["shared_expert_x"]),
-            self.tensor(of_rank["residual_x"]), self.tensor(ori_x), self.tensor(step["alphas"][0]),
-            self.tensor(step["alphas"][1]), self.tensor(step["v"]), None if out is None else DTYPES[out])
+            expert_outputs, self.tensor(of_rank["weights"], ms.float32), handle,
+            self.tensor(of_rank["shared_expert_x"]), self.tensor(of_rank["residual_x"]), self.tensor(ori_x),
+            self.tensor(step["alphas"][0]), self.tensor(step["alphas"][1]), self.tensor(step["v"]),
+            None if out is None else DTYPES[out])
         expected = reference.combine(
             step["outputs"], self.routed.physical_expert_ids[rank], of_rank["weights"], self.routed.expand_idx[rank],
             drawn.group.moe_expert_num, out or drawn.dtype, of_rank["shared_expert_x"], of_rank["residual_x"], ori_x,

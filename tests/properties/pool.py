@@ -29,7 +29,7 @@ def _serve(rank, connection):
             finally:
                 group.close()
             connection.send(None)
-        except Exception:  # noqa: BLE001: the text goes to the test, which fails with it
+        except Exception:  # noqa: BLE001  # the text goes to the test, which fails with it
             connection.send(traceback.format_exc())
 
 

@@ -65,7 +65,7 @@ def table():
         rows += [Row(f"MoELayer, O0, dispatch threads: {threads}", ranks, "moe_layer",
                      ("--steps", "2", "--mode", "O0", "--dispatch-threads", threads)) for threads in THREADS]
     rows += [Row("statistics, drops and moves read back", ranks, "read_back") for ranks in (1, 2)]
-    return rows + [Row("a killed rank", 2, "killed_rank")]
+    return [*rows, Row("a killed rank", 2, "killed_rank")]
 
 
 def environment(cann, packages, row, mode, log):
@@ -140,7 +140,7 @@ def main():
         width = max(len(str(row)) for row in rows)
         print(f"{'':{width}}  " + "  ".join(f"{mode:24}" for mode in options.modes), flush=True)
         for row in rows:
-            print(f"{str(row):{width}}  " + "  ".join(f"{cells[row, mode].result()[1]:24}" for mode in options.modes),
+            print(f"{row!s:{width}}  " + "  ".join(f"{cells[row, mode].result()[1]:24}" for mode in options.modes),
                   flush=True)
     results = [cell.result() for cell in cells.values()]
     failed = sum(not right for right, _, _ in results)

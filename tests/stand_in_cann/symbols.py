@@ -66,8 +66,7 @@ def main():
                if line.strip() and not line.startswith("#")]
     with open(target, "w", encoding="ascii") as file:
         file.write('.section .note.GNU-stack, "", @progbits\n.intel_syntax noprefix\n')
-        for number, name in enumerate(names):
-            file.write(STUB.format(number=number, name=name))
+        file.writelines(STUB.format(number=number, name=name) for number, name in enumerate(names))
         file.write(ENTRY)
         file.write('.section .rodata\n' + "".join(f'.Lallowed{i}: .asciz "{name}"\n' for i, name in enumerate(allowed)))
         file.write('.section .data.rel.ro, "aw"\n.balign 8\n.globl stand_in_allowed_traps\nstand_in_allowed_traps:\n')

@@ -22,7 +22,7 @@ def run_ranks(size, rank_program):
     def run(rank):
         try:
             results[rank] = rank_program(rank)
-        except Exception as error:  # pylint: disable=broad-except  # the tests look at it
+        except Exception as error:  # noqa: BLE001  # the tests look at it
             results[rank] = error
 
     threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(size)]
@@ -45,7 +45,7 @@ def run_rank_processes(script, arguments_of_ranks, timeout=120):
     finally:
         for process in processes:
             process.kill()
-    for process, (_, errors) in zip(processes, outputs):
+    for process, (_, errors) in zip(processes, outputs, strict=True):
         assert process.returncode == 0, errors
     return [json.loads(text.strip().splitlines()[-1]) for text, _ in outputs]
 

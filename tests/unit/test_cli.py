@@ -48,13 +48,13 @@ def test_doctor_goes_on_after_a_failure(capsys, monkeypatch):
 def test_doctor_reports_a_rank_that_fails(monkeypatch):
     monkeypatch.setenv("MS_MOE_COMM_WINDOW", "symm")  # no rank of the round trip gets a window
     with pytest.raises(RuntimeError, match="rank 0 ended with 1: .*MS_MOE_COMM_WINDOW is 'symm'"):
-        doctor._round_trip()  # pylint: disable=protected-access
+        doctor._round_trip()
 
 
 def test_cann_home_that_is_no_folder(monkeypatch):
     monkeypatch.setenv("ASCEND_HOME_PATH", "/no/such/folder")
     with pytest.raises(RuntimeError, match="ASCEND_HOME_PATH is /no/such/folder, which is no folder"):
-        doctor._cann()  # pylint: disable=protected-access
+        doctor._cann()
 
 
 def test_check_kernels_without_cann_says_so(capsys, monkeypatch):

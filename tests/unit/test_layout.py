@@ -6,8 +6,8 @@ import pytest
 from ms_moe_comm import _lib
 
 LINE, REGION = 64, 512
-PARTS = ("header", "records", "peers", "live", "counts", "arrived", "ready", "handed", "aborted", "meeting", "scratch", "rows",
-         "scales", "outputs")
+PARTS = ("header", "records", "peers", "live", "counts", "arrived", "ready", "handed", "aborted", "meeting", "scratch",
+         "rows", "scales", "outputs")
 
 
 def round_up(value, unit):
@@ -64,7 +64,7 @@ def test_parts_do_not_overlap(seed):
     assert parts[:len(PARTS)] == list(PARTS)
     ends = [*(layout[name] for name in parts[1:]), layout["window_bytes"]]
     assert layout["header"] == 0
-    for name, end in zip(parts, ends):
+    for name, end in zip(parts, ends, strict=True):
         assert layout[name] % REGION == 0, (name, shape)
         assert least[name] <= end - layout[name], (name, shape)
     assert layout["control_bytes"] == layout["rows"]
@@ -75,7 +75,8 @@ def test_parts_do_not_overlap(seed):
 def test_little_is_wasted(seed):
     """Alignment may cost a region per part, and one more for each of the 21 tables of scratch."""
     shape = random_shape(seed)
-    assert _lib.window_layout(*shape)["window_bytes"] - sum(least_bytes(*shape).values()) <= (len(PARTS) + 2 + 21) * REGION
+    padding = _lib.window_layout(*shape)["window_bytes"] - sum(least_bytes(*shape).values())
+    assert padding <= (len(PARTS) + 2 + 21) * REGION
 
 
 def test_offsets_are_64_bit():

@@ -143,7 +143,7 @@ def test_free_space_is_what_the_system_says():
 
 
 def test_rank_on_another_machine(address, monkeypatch):
-    created = shm._create  # pylint: disable=protected-access
+    created = shm._create
 
     def create_and_lose(path, *arguments):
         result = created(path, *arguments)
@@ -236,20 +236,21 @@ def test_what_a_killed_rank_leaves_is_removed_by_the_next_window(how):
 
 def test_only_orphans_of_this_user_are_removed(monkeypatch, tmp_path):
     monkeypatch.setattr(shm, "_SHARED_MEMORY", str(tmp_path))
-    names = ["ms_moe_comm-window-" + kind for kind in ("orphan", "folder", "link", "locked")] + ["ms_moe_comm-", "other"]
+    kinds = ("orphan", "folder", "link", "locked")
+    names = [*(f"ms_moe_comm-window-{kind}" for kind in kinds), "ms_moe_comm-", "other"]
     orphan, folder, link, locked, *others = [tmp_path / name for name in names]
     for path in (orphan, locked, *others):
         path.write_bytes(b"")
     folder.mkdir()
     link.symlink_to(others[1])
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    shm._remove_orphans()  # pylint: disable=protected-access
+    shm._remove_orphans()
     assert orphan.exists(), "it is another user's"
     monkeypatch.undo()
     monkeypatch.setattr(shm, "_SHARED_MEMORY", str(tmp_path))
     with open(locked, "rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        shm._remove_orphans()  # pylint: disable=protected-access
+        shm._remove_orphans()
     assert sorted(tmp_path.iterdir()) == sorted([folder, link, locked, *others])
 
 
@@ -270,7 +271,7 @@ def test_a_segment_that_is_taken_for_an_orphan_is_made_again(address, monkeypatc
     def look_before(handle, operation):
         if not looked:
             looked.append(segments())
-            shm._remove_orphans()  # pylint: disable=protected-access
+            shm._remove_orphans()
             looked.append(segments())
         lock(handle, operation)
 

@@ -33,7 +33,7 @@ class Threads:
         def body(rank):
             try:
                 results[rank] = function(Rank(self, rank))
-            except Exception as error:  # pylint: disable=broad-except  # the result that a test looks at
+            except Exception as error:  # noqa: BLE001  # the result that a test looks at
                 results[rank] = error
 
         threads = [threading.Thread(target=body, args=(rank,)) for rank in range(self.size)]
@@ -268,7 +268,7 @@ def test_symm_looks_for_the_driver(monkeypatch):
 
 
 def test_symm_takes_only_the_shmem_that_is_loaded():
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="libshmem.so"):
         symm.symmetric_address(1 << 40, 0)
 
 

@@ -19,7 +19,7 @@ def draw(seed):
 
 def one_hot(ids, masks, experts):
     """[pairs of all ranks in order of (rank, token, k), E] of 0 and 1."""
-    flat = np.concatenate([np.where(mask, i, -1).reshape(-1) for i, mask in zip(ids, masks)])
+    flat = np.concatenate([np.where(mask, i, -1).reshape(-1) for i, mask in zip(ids, masks, strict=True)])
     return (flat[:, None] == np.arange(experts)[None, :]).astype(np.int64)
 
 
@@ -45,7 +45,7 @@ def test_drops(seed):
     local = group.local_expert_num
     for owner in range(group.world_size):
         own = slice(owner * local, (owner + 1) * local)
-        hot = [one_hot([i], [m], group.moe_expert_num)[:, own] for i, m in zip(ids, masks)]
+        hot = [one_hot([i], [m], group.moe_expert_num)[:, own] for i, m in zip(ids, masks, strict=True)]
         before = 0
         for source, index in enumerate(routed.expand_idx):
             # a rank's pairs, expert after expert

@@ -77,6 +77,6 @@ def test_doctor_says_the_same(folder):
 def test_pip_is_asked_for_the_same():
     project = (ROOT / "pyproject.toml").read_text()
     for line in ("requires", "dependencies"):
-        listed = re.search(rf"^{line} = (\[.*\])$", project, re.M)[1]
-        for needed, _ in requirements._NEEDED.values():  # pylint: disable=protected-access
+        listed = re.search(rf"^{line} = (\[.*\])$", project, re.MULTILINE)[1]
+        for needed, _ in requirements._NEEDED.values():
             assert f'"{needed}"' in listed

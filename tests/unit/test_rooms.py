@@ -22,7 +22,7 @@ MAY_INCLUDE = {
 
 
 def includes(path):
-    return re.findall(r'^#include "([^"]+)"', path.read_text(encoding="utf-8"), re.M)
+    return re.findall(r'^#include "([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def sources(room):
@@ -67,5 +67,5 @@ def test_imports_point_one_way():
 
 def test_providers_know_nothing_of_windows():
     for path in (ROOT / "ms_moe_comm" / "providers").glob("*.py"):
-        known = {name for name in re.findall(r"from (ms_moe_comm\.\S+) import", path.read_text(encoding="utf-8"))}
+        known = set(re.findall(r"from (ms_moe_comm\.\S+) import", path.read_text(encoding="utf-8")))
         assert known <= {"ms_moe_comm.group", *(f"ms_moe_comm.providers.{name}" for name in ("contract", "npu"))}, path

@@ -9,7 +9,6 @@ import pytest
 from mindspore import Parameter, Tensor, nn
 
 from ms_moe_comm import _lib
-from ms_moe_comm.group import SoloGroup
 from ms_moe_comm.memory import MemoryReport, format_bytes
 from ms_moe_comm.ops import moe_decode_dispatch
 from ms_moe_comm.parameters import WindowParameters
@@ -49,7 +48,7 @@ def test_attributes():
 @pytest.mark.parametrize("dtype, one", [(ms.float32, 0x3F800000), (ms.float16, 0x3C00), (ms.bfloat16, 0x3F80)])
 def test_tensors_are_the_memory(dtype, one):
     with ExpertWindow.create(**SHAPE, dtype=dtype) as window:
-        layout = MemoryReport.of(window._parameters).parameters.layout()  # pylint: disable=protected-access
+        layout = MemoryReport.of(window._parameters).parameters.layout()
         base = window.control.data_ptr()
         for name in ("rows", "scales", "outputs"):
             assert getattr(window, name).data_ptr() == base + layout[name], name
@@ -180,7 +179,8 @@ def test_refused_parameters(change, error, text):
 
 def test_experts_are_divided_evenly():
     with pytest.raises(ValueError, match="'moe_expert_num' must be a multiple of 4, but got 10: every rank that holds "
-                                         "routed experts holds the same number of them. The nearest that fits is 8 or 12"):
+                                         "routed experts holds the same number of them. The nearest that fits is 8 "
+                                         "or 12"):
         WindowParameters(ep_world_size=4, **{**SHAPE, "moe_expert_num": 10}, dtype=ms.float32)
 
 
