@@ -114,9 +114,10 @@ class BuildLibrary(build_ext):
     """Compiles kernels and host code; files that need MindSpore's headers are few, and built at the same time."""
 
     def get_source_files(self):
-        """What a source distribution takes along, besides the Python packages."""
+        """What a source distribution takes along, besides the Python packages: sources, and all documents."""
+        documents = [path for folder in ("ms_moe_comm", "samples", "tests") for path in ROOT.glob(f"{folder}/**/*.md")]
         return [os.path.relpath(path, ROOT) for folder in (OPS, YAML_FOLDER) for path in sorted(folder.glob("**/*"))
-                if path.is_file()]
+                if path.is_file()] + [os.path.relpath(path, ROOT) for path in sorted(documents)]
 
     def build_extension(self, ext):
         mindspore_path = check_environment()

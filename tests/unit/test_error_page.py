@@ -1,0 +1,117 @@
+"""ms_moe_comm/ERRORS.md has every message that a user can see, in the words of the sources."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "ms_moe_comm" / "ERRORS.md").read_text(encoding="utf-8")
+# Not here: the twin's own errors are for who writes kernels; `doctor` and its kin print, the reference is for tests.
+PYTHON = [path for path in sorted((ROOT / "ms_moe_comm").rglob("*.py"))
+          if not {"_generated", "cli", "reference"} & set(path.parts)]
+CPP = [path for path in sorted((ROOT / "op_impl").rglob("*")) if path.suffix in (".cc", ".h")
+       and "host_twin" not in path.parts]
+RAISES = re.compile(r"\bthrow (?!;)|\bFail(?:Type)?\(|\bMS_EXCEPTION\(")
+WORDS = 14  # letters of a text that tell it from others
+VALUE = "\0"  # what stands in a message for a value
+
+
+def text_of(node):
+    """The text of a literal of Python; that of a number, and of a text within an f-string, is empty."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else VALUE for part in node.values)
+    return node.value if isinstance(node.value, str) else ""
+
+
+def python_messages(path):
+    """[(line, text)] of a module's errors and warnings, VALUE where a value is put in."""
+    messages = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tells = isinstance(node, ast.Call) and re.search(r"(Error|\.warn|\._fail)$", ast.unparse(node.func))
+        if tells or isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "problem":
+            formatted = [part for part in ast.walk(node) if isinstance(part, ast.JoinedStr)]
+            within = {id(part) for text in formatted for part in ast.walk(text) if part is not text}
+            messages += [(node.lineno, text_of(part)) for part in ast.walk(node)
+                         if isinstance(part, (ast.Constant, ast.JoinedStr)) and id(part) not in within]
+    return messages
+
+
+def cpp_statements(path):
+    """[(line, code, text)] of a source's statements that hold literals; those that follow each other are one."""
+    source = re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8"))
+    statements, start = [], 0
+    for end in re.finditer(r'"(?:\\.|[^"\\\n])*"|[;{}]|\Z', source):
+        if end[0][:1] == '"':
+            continue
+        code = source[start:end.end()]
+        joined = re.sub(r'"\s*(<<\s*)?"', "", re.sub(r"#[^\n]*", "", code))
+        literals = [literal.replace('\\"', '"') for literal in re.findall(r'"((?:\\.|[^"\\\n])*)"', joined)]
+        if literals:
+            line = source.count("\n", 0, start + len(code) - len(code.lstrip())) + 1
+            statements.append((line, code, VALUE.join(literals)))
+        start = end.end()
+    return statements
+
+
+def documented():
+    """{message: its fixed words} of the page: what stands in the first cells of its tables, without whom it is for."""
+    messages = re.findall(r"^\| `([^`]+)` \|", PAGE, re.M)
+    return {message: [words for words in re.split(r"<[^>]*>|\.\.\.", re.sub(r"^For '[^']*', ", "", message))
+                      if len(words.strip()) > 3]
+            for message in messages}
+
+
+def literals_of(messages):
+    """All texts of a file, each behind VALUE; what names the operator or class that a message is for is left out."""
+    return re.sub(rf"{VALUE}For '[\w.]*{VALUE}?', ", VALUE, VALUE + VALUE.join(messages))
+
+
+MESSAGES = documented()
+STATEMENTS = {path: cpp_statements(path) for path in CPP}
+TEXTS = ([literals_of(text for _, _, text in statements) for statements in STATEMENTS.values()] +
+         [literals_of(text for _, text in python_messages(path)) for path in PYTHON])
+
+
+def is_documented(text):
+    """The text is a message of the page, or has fixed words of one, enough to tell it from others."""
+    return text in PAGE or any(
+        re.sub(r"<[^>]*>", VALUE, message) == text or any(len(words) >= WORDS and words in text for words in fixed)
+        for message, fixed in MESSAGES.items())
+
+
+def stands_in(text, message):
+    """Whether a message's fixed words stand in the text of a file, in their order, the first at a literal's begin."""
+    at = 0
+    for words in MESSAGES[message]:
+        found = text.find(words if at else VALUE + words, at)
+        if found < 0:
+            return False
+        at = found + len(words)
+    return True
+
+
+def test_documented_messages_stand_in_the_sources():
+    assert all(MESSAGES.values())
+    assert [message for message in MESSAGES if not any(stands_in(text, message) for text in TEXTS)] == []
+
+
+def test_errors_of_python_are_documented():
+    assert [(path.name, line, text) for path in PYTHON for line, text in python_messages(path)
+            if len(text) >= WORDS and not is_documented(text)] == []
+
+
+def test_errors_of_cpp_are_documented():
+    """What a statement throws, and on the host what it returns of the sentences that are put together there."""
+    assert [(path.name, line, text) for path, statements in STATEMENTS.items() for line, code, text in statements
+            if (RAISES.search(code) or path.parent.name == "host" and re.search(r"\breturn\b", code))
+            and any(len(part) >= WORDS for part in text.split(VALUE)) and not is_documented(text)] == []
+
+
+def test_every_error_code_is_listed():
+    layout = (ROOT / "op_impl" / "contract" / "window_layout.h").read_text(encoding="utf-8")
+    codes = re.search(r"enum ErrorCode : \w+ \{(.*?)\};", layout, re.S)[1]
+    listed = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+) \|$", PAGE, re.M)
+    assert [(name, code) for code, name, _ in listed] == re.findall(r"(k\w+) = (\d+)", codes)
+    for _, _, message in listed[1:]:
+        words = re.split(r"<[^>]*>", re.search(r"`([^`]+)`", message)[1])
+        assert any(all(word in text for word in words) for text in MESSAGES), message
