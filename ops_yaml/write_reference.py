@@ -5,6 +5,7 @@
 Needs PyYAML only. tests/unit/test_documentation.py holds that the page is what this writes.
 """
 import re
+import textwrap
 from pathlib import Path
 
 import yaml
@@ -62,7 +63,7 @@ def sections(document):
 
 
 def entries(section):
-    """(name, kind, text) of each line such as 'x (Tensor, optional): ...' or 'ValueError: ...', with its further lines."""
+    """(name, kind, text) of each 'x (Tensor, optional): ...' or 'ValueError: ...', with the lines that continue it."""
     found = re.findall(r"^    (\w+)(?: \(([^)]*)\))?: (.*(?:\n(?:     .*)?)*)", section, flags=re.M)
     return [(name, kind, " ".join(text.split())) for name, kind, text in found]
 
@@ -101,7 +102,8 @@ def operator_page(name, definition, document):
         place = f"`{its['inplace']}`" if "inplace" in its else ""
         lines.append(f"| `{result}` | {place} | {cell(texts[result])} |")
     lines.append("")
-    lines += [f"* **{error}** {text[:1].lower()}{text[1:]}" for error, _, text in entries(part["Raises"])]
+    lines += [textwrap.fill(f"* **{error}** {text[:1].lower()}{text[1:]}", 120, subsequent_indent="  ")
+              for error, _, text in entries(part["Raises"])]
     lines += ["", f"Runs on: {cell(part['Supported Platforms'])}. Nothing has run on an NPU."]
     return "\n".join(lines)
 

@@ -43,6 +43,9 @@ def test_source_distribution_has_all_that_the_build_reads(source):
                     if not {"__pycache__", "_generated"} & set(path.parts) and path.suffix != ".so"}
         assert files_below(source / folder) == expected
     assert {"setup.py", "pyproject.toml", "README.md", "LICENSE"} <= set(os.listdir(source))
+    for folder in ("samples", "tests"):  # of which nothing but the documents goes along
+        documents = {path for path in files_below(ROOT / folder) if path.suffix == ".md"}
+        assert documents and {path for path in files_below(source / folder) if path.suffix} == documents
 
 
 def test_read_only_source_tree_installs(source, tmp_path):

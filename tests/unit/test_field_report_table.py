@@ -1,4 +1,4 @@
-"""No field report is lost: README.md's table has every row, and the tests that it cites for a row name that row."""
+"""No field report is lost: the table of tests/README.md has every row, and the tests it cites for a row name that row."""
 
 import ast
 import re
@@ -13,8 +13,8 @@ NAMED = re.compile(r"Field report (\d+)\b")
 
 def table():
     """(row, files that test it) for each line of the table."""
-    text = (TESTS.parent / "README.md").read_text()
-    section = text.split("## What users of peers report\n")[1].split("\n## ")[0]
+    text = (TESTS / "README.md").read_text(encoding="utf-8")
+    section = text.split("## What users of comparable packages reported\n")[1].split("\n## ")[0]
     lines = [line.strip("|\n ").split("|") for line in section.splitlines() if re.match(r"\| \d", line)]
     return [(int(cells[0]), re.findall(r"`([\w/]+\.py)`", cells[-1])) for cells in lines]
 

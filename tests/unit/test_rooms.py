@@ -31,7 +31,7 @@ def sources(room):
 
 def test_every_source_lies_in_a_room():
     assert {path.parts[len(OP_IMPL.parts)] for path in OP_IMPL.rglob("*.*") if path.is_file()} == {
-        *MAY_INCLUDE, "CMakeLists.txt"}
+        *MAY_INCLUDE, "CMakeLists.txt", "README.md"}
 
 
 @pytest.mark.parametrize("room", MAY_INCLUDE)
@@ -69,3 +69,9 @@ def test_providers_know_nothing_of_windows():
     for path in (ROOT / "ms_moe_comm" / "providers").glob("*.py"):
         known = set(re.findall(r"from (ms_moe_comm\.\S+) import", path.read_text(encoding="utf-8")))
         assert known <= {"ms_moe_comm.group", *(f"ms_moe_comm.providers.{name}" for name in ("contract", "npu"))}, path
+
+
+def test_the_design_document_has_the_same_rooms():
+    text = (OP_IMPL / "README.md").read_text(encoding="utf-8").split("\n## The rooms\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\w, ]*)\|$", text, re.M)
+    assert {room: tuple(rooms.replace(",", "").split()) for room, rooms in rows} == MAY_INCLUDE
