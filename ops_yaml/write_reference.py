@@ -19,8 +19,9 @@ Generated from the YAML files of this folder. To change this page, change those,
     python ops_yaml/write_reference.py
 
 `<operator>.yaml` defines a primitive: its arguments in order, their defaults, and which result lies in the memory of
-which argument. `doc/<operator>_doc.yaml` says what they mean, and becomes the docstring in Python. `setup.py` makes the
-primitives and the C++ view of the definitions from these files, when the package is built.
+which argument. `doc/<operator>_doc.yaml` says what they mean, and becomes the docstring in Python. `kernel/*.yaml` says
+what the operators' kernels get of them. When the package is built, MindSpore's generator makes the primitives of the
+first two, and `ops_yaml/generate.py` the C++ that follows: signatures, the kernels' entries and their arguments.
 
 Most models use `ExpertWindow`, `MoEDispatcher` and `MoELayer`, which call these operators. The operators take tensors
 and ints; None stands for an optional tensor that is not given. What they raise, with the text and what to do:
