@@ -5,9 +5,6 @@ from ms_moe_comm.arguments import check_type
 from ms_moe_comm.parameters import WindowParameters
 
 _MIB = 1 << 20
-# of the layout: sizes, and what lies inside a part
-_NOT_PARTS = {"control_bytes", "window_bytes", "counts_row_bytes", "dropped_from", "dropped_to", "waited",
-              "waited_row_bytes", "moves"}
 
 
 @dataclass(frozen=True)
@@ -16,8 +13,8 @@ class MemoryReport:
 
     Attributes:
         parameters (WindowParameters): what the window is for.
-        parts (dict[str, int]): the window's parts in their order (see op_impl/contract/window_layout.h), alignment
-            included.
+        parts (dict[str, int]): the window's parts (see op_impl/contract/window_schema.h), alignment included. The
+            tables of a rank's own kernels are one, "tables".
         total (int): the whole window; the sum of the parts.
         relay_buffers (dict[str, int]): product -> bytes of the buffers of a design that packs rows, relays them and
             restores their order. Needed besides the tensors that stand in for `rows` and `outputs`, which any design
@@ -34,13 +31,12 @@ class MemoryReport:
         """The report of a window with these parameters; needs no window and no group."""
         check_type("MemoryReport.of", "parameters", parameters, WindowParameters,
                    "a ms_moe_comm.parameters.WindowParameters")
-        layout = parameters.layout()
-        total = layout["window_bytes"]
-        names = sorted(layout.keys() - _NOT_PARTS, key=layout.get)
-        ends = [layout[name] for name in names[1:]] + [total]
-        parts = {name: end - layout[name] for name, end in zip(names, ends, strict=True)}
+        parts = {}
+        for name, part in parameters.layout().items():
+            heading = "tables" if part.kind == "table" else name
+            parts[heading] = parts.get(heading, 0) + part.bytes
         relay_buffers = {product: formula(parameters) for product, formula in _RELAY_BUFFERS.items()}
-        return cls(parameters, parts, total, relay_buffers)
+        return cls(parameters, parts, parameters.window_bytes, relay_buffers)
 
     @property
     def relay_totals(self):

@@ -1,5 +1,6 @@
 """What an expert window is made for: its parameters, their limits, and the agreement of the ranks on them."""
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
@@ -22,6 +23,15 @@ _DTYPE_BYTES = {ms.float32: 4, ms.float16: 2, ms.bfloat16: 2}
 _MAX_ROWS = MAX_INT32  # expand_idx is int32
 OVERFLOWS = ("error", "drop")
 _MAX_BYTES = 2**62  # offsets are 64-bit; no machine comes near, a typing slip does
+
+
+class WindowPart(NamedTuple):
+    """Where a part of a window lies, in bytes: piece i at ``offset + i * pitch``."""
+
+    offset: int
+    bytes: int
+    pitch: int
+    kind: str  # "words", "flags", "table" or "rows"
 
 
 @dataclass(frozen=True)
@@ -135,10 +145,25 @@ class WindowParameters:
         """(token, expert) pairs of these, shared experts on ranks of their own included."""
         return self.pooled_tokens * (self.top_k + self.shared_expert_num)
 
+    def header_words(self):
+        """What the host writes into a window's header, by the names of op_impl/contract/window_schema.h."""
+        return {
+            "world_size": self.ep_world_size, "expert_num": self.moe_expert_num, "capacity": self.capacity,
+            "row_bytes": self.row_bytes, "block_dim": self.block_dim, "max_tokens": self.max_tokens_per_rank,
+            "top_k": self.top_k, "dtype": self.dtype_code, "timeout_us": self.timeout_us,
+            "shared_rank_num": self.shared_expert_rank_num, "shared_expert_num": self.shared_expert_num,
+            "overflow_drop": OVERFLOWS.index(self.overflow), "pooled_tokens": self.pooled_tokens,
+            "pooled_pairs": self.pooled_pairs, "keeps_stats": int(self.keep_stats),
+        }
+
     def layout(self):
-        """Byte offsets of the window's parts and its size (see op_impl/contract/window_layout.h)."""
-        return _lib.window_layout(self.ep_world_size, self.moe_expert_num, self.block_dim, self.capacity,
-                                  self.row_bytes, self.shared_expert_rank_num, self.pooled_tokens, self.pooled_pairs)
+        """name -> WindowPart, in their order (see op_impl/contract/window_schema.h)."""
+        return {name: WindowPart(*part) for name, part in _lib.window_layout(self.header_words()).items()}
+
+    @property
+    def window_bytes(self):
+        """Bytes of the whole window of one rank."""
+        return sum(part.bytes for part in self.layout().values())
 
     def _check_integer(self, name, low, high, advice):
         value = checked_integer("ExpertWindow", name, getattr(self, name), low, high, advice)

@@ -86,11 +86,11 @@ class ExpertWindow:
         number, layout = next(_numbers), parameters.layout()
         rows = (self.capacity, self.hidden_size)
         quantised = (self.capacity, parameters.quantised_row_bytes)
-        for name, offset, shape, dtype in (("rows", layout["rows"], rows, self.dtype),
-                                           ("quantised_rows", layout["rows"], quantised, ms.int8),
-                                           ("scales", layout["scales"], (self.capacity,), ms.float32),
-                                           ("outputs", layout["outputs"], rows, self.dtype),
-                                           ("control", 0, (layout["control_bytes"] // 4,), ms.int32)):
+        for name, offset, shape, dtype in (("rows", layout["rows"].offset, rows, self.dtype),
+                                           ("quantised_rows", layout["rows"].offset, quantised, ms.int8),
+                                           ("scales", layout["scales"].offset, (self.capacity,), ms.float32),
+                                           ("outputs", layout["outputs"].offset, rows, self.dtype),
+                                           ("control", 0, (layout["rows"].offset // 4,), ms.int32)):
             setattr(self, name, self._bind(f"expert_window_{number}.{name}", offset, shape, dtype))
 
     @classmethod
@@ -149,15 +149,11 @@ class ExpertWindow:
                 shared_expert_rank_num=shared_expert_rank_num, keep_stats=keep_stats,
                 balanced_prefill=balanced_prefill))
             provider = make_provider(parameters.memory, ranks)
-            provider.allocate(parameters.layout()["window_bytes"])
+            provider.allocate(parameters.window_bytes)
             window = cls(parameters, provider)
             bases = [provider.peer_base(rank) for rank in range(ranks.size)]
-            _lib.init_window(bases[ranks.rank], parameters.ep_world_size, ranks.rank, parameters.moe_expert_num,
-                             parameters.capacity, parameters.row_bytes, parameters.block_dim,
-                             parameters.max_tokens_per_rank, parameters.top_k, parameters.dtype_code,
-                             parameters.timeout_us, parameters.shared_expert_rank_num, parameters.shared_expert_num,
-                             parameters.overflow == "drop", parameters.keep_stats,
-                             parameters.pooled_tokens, parameters.pooled_pairs, bases, provider.on_npu)
+            _lib.init_window(bases[ranks.rank], {**parameters.header_words(), "rank_id": ranks.rank}, bases,
+                             provider.on_npu)
             ranks.all_gather([0])  # nobody's first dispatch meets a peer whose window is not ready
             return window
 
@@ -211,7 +207,7 @@ class ExpertWindow:
         if self.overflow == "drop":
             layout = self._parameters.layout()
             for name in ("dropped_from", "dropped_to"):
-                stats[name] = self._provider.words(layout[name], self.ep_world_size).tolist()
+                stats[name] = self._provider.words(layout[name].offset, self.ep_world_size).tolist()
         if self.keep_stats:
             stats.update({name: int(self._word(name)[0]) for name in ("sent_rows", "sent_bytes", "read_bytes")})
             stats["seconds"] = {op: {phase: int(self._word(f"{phase}_cycles")[0]) * _CYCLE for phase in phases}
@@ -219,14 +215,14 @@ class ExpertWindow:
             stats["waited"] = self._waited()
         if self.balanced_prefill:
             words = -(-self.ep_world_size // 2)
-            moves = self._provider.words(self._parameters.layout()["moves"], words).view(np.int32)
+            moves = self._provider.words(self._parameters.layout()["moves"].offset, words).view(np.int32)
             stats["moved_rows"] = moves[:self.ep_world_size].tolist()
         return stats
 
     def _waited(self):
-        layout = self._parameters.layout()
-        pitch = layout["waited_row_bytes"] // 8
-        words = self._provider.words(layout["waited"], self.block_dim * len(_WAITS) * pitch)
+        part = self._parameters.layout()["waited"]
+        pitch = part.pitch // 8
+        words = self._provider.words(part.offset, self.block_dim * len(_WAITS) * pitch)
         longest = words.reshape(self.block_dim, len(_WAITS), pitch)[..., :self.ep_world_size].max(axis=0) * _CYCLE
         return {phase: seconds.tolist() for phase, seconds in zip(_WAITS, longest, strict=True)}
 
@@ -270,7 +266,7 @@ class ExpertWindow:
             raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' must have rank {self.ep_rank_id}, which calls "
                              f"it, among those that go on, but got {shown(mask)}.")
         if int(self._word("left_ranks")[0]):
-            live = self._provider.words(self._parameters.layout()["live"], -(-self.ep_world_size // 8)).view(np.uint8)
+            live = self._provider.words(self._parameters.layout()["live"].offset, -(-self.ep_world_size // 8)).view(np.uint8)
             back = [rank for rank in range(self.ep_world_size) if mask[rank] and not live[rank]]
             if back:
                 raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' has rank {join_ranks(back)}, which left "

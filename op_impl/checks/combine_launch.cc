@@ -11,7 +11,7 @@ namespace {
 // Expert outputs that lie elsewhere are copied to the window's: no argument may lie there but the outputs themselves.
 void CheckOutputs(const Checker &check, const WindowLaunch &launch) {
   const WindowShape &shape = launch.Window().shape;
-  const uint8_t *outputs = launch.Base() + OutputsOffset(shape);
+  const uint8_t *outputs = launch.Base() + launch.Window().layout.outputs.offset;
   for (size_t argument = 0; argument < combine::kArguments; ++argument) {
     if (argument == combine::expand_x && check[argument].data == outputs) continue;
     if (!check[argument].Overlaps(outputs, shape.capacity * shape.row_bytes)) continue;
@@ -73,7 +73,7 @@ DataType OutType(const Checker &check) {
 }  // namespace
 
 void CheckCombine(const Checker &check, const WindowLaunch &launch) {
-  const WindowParameters &window = launch.Window();
+  const WindowInfo &window = launch.Window();
   CheckRows(check, combine::expand_x, "expand_x", window);
   const int64_t rows = check[combine::expand_x].shape[0];
   // how many rows came is known only once dispatch has run, so on an NPU `expand_x` must have room for all that can
@@ -86,11 +86,11 @@ void CheckCombine(const Checker &check, const WindowLaunch &launch) {
   }
   CheckOutputs(check, launch);
   check.Dimension(combine::expand_idx, 1,
-                  check[combine::expert_ids].shape[1] + static_cast<int64_t>(window.shared_experts),
-                  window.shared_experts == 0 ? "K" : "K and the window's shared experts");
-  if (check[combine::shared_expert_x].given && window.shared_experts != 0) {
+                  check[combine::expert_ids].shape[1] + static_cast<int64_t>(window[kSharedExpertNum]),
+                  window[kSharedExpertNum] == 0 ? "K" : "K and the window's shared experts");
+  if (check[combine::shared_expert_x].given && window[kSharedExpertNum] != 0) {
     check.Fail("'shared_expert_x' is for a window without shared experts on ranks of their own, but this one has " +
-               std::to_string(window.shared_experts) + ". Pass None.");
+               std::to_string(window[kSharedExpertNum]) + ". Pass None.");
   }
   const int64_t ids = static_cast<int64_t>(window.shape.expert_num) + check[combine::zero_expert_num].scalar +
                       check[combine::copy_expert_num].scalar + check[combine::const_expert_num].scalar;
@@ -139,12 +139,12 @@ std::vector<Output> InferCombine(const Checker &check, PlanWordsOf plan_words) {
 }
 
 named::Dtype DtypeOf(const WindowLaunch &launch) {
-  return named::Dtype(static_cast<uint32_t>(launch.Window().dtype));
+  return named::Dtype(static_cast<uint32_t>(launch.Window()[kDtype]));
 }
 
 named::ResultDtype ResultDtypeOf(const Arguments &in, const WindowLaunch &launch) {
   const int64_t code = in[combine::out_dtype].scalar;
-  return named::ResultDtype(static_cast<uint32_t>(code == kSameDtype ? launch.Window().dtype : code));
+  return named::ResultDtype(static_cast<uint32_t>(code == kSameDtype ? launch.Window()[kDtype] : code));
 }
 
 named::TileElements TileElementsOf(const Arguments &in) {

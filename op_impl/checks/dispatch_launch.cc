@@ -115,15 +115,15 @@ void CheckScalars(const Checker &check) {
 }  // namespace
 
 void CheckDispatch(const Checker &check, const WindowLaunch &launch) {
-  const WindowParameters &window = launch.Window();
+  const WindowInfo &window = launch.Window();
   const uint8_t *control = launch.Base();
   CheckRows(check, dispatch::x, "x", window);
-  if (check[dispatch::window_rows].data != control + RowsOffset(window.shape) ||
-      check[dispatch::window_scales].data != control + ScalesOffset(window.shape)) {
+  if (check[dispatch::window_rows].data != control + window.layout.rows.offset ||
+      check[dispatch::window_scales].data != control + window.layout.scales.offset) {
     check.Fail("'window_rows' or 'window_scales' does not lie in the window of 'window_control'. Pass rows, scales and "
                "control of one window.");
   }
-  const int64_t experts = static_cast<int64_t>(SlotsOf(window.shape, window.rank));
+  const int64_t experts = static_cast<int64_t>(SlotsOf(window.shape, window[kRankId]));
   if (check[dispatch::local_expert_num].scalar != experts) {
     check.Fail("'local_expert_num' is " + std::to_string(check[dispatch::local_expert_num].scalar) +
                ", but the window has " + std::to_string(experts) + " experts per rank (moe_expert_num " +
@@ -131,21 +131,21 @@ void CheckDispatch(const Checker &check, const WindowLaunch &launch) {
                std::to_string(window.shape.world_size - window.shape.shared_ranks) + " ranks). Pass "
                "window.local_expert_num.");
   }
-  if (check[dispatch::shared_expert_num].scalar != static_cast<int64_t>(window.shared_experts)) {
+  if (check[dispatch::shared_expert_num].scalar != static_cast<int64_t>(window[kSharedExpertNum])) {
     check.Fail("'shared_expert_num' is " + std::to_string(check[dispatch::shared_expert_num].scalar) +
-               ", but the window has " + std::to_string(window.shared_experts) + " shared experts on ranks of their "
+               ", but the window has " + std::to_string(window[kSharedExpertNum]) + " shared experts on ranks of their "
                "own. Pass window.shared_expert_num.");
   }
   const int64_t token_num = check[dispatch::x].shape[0];
-  if (token_num > static_cast<int64_t>(window.max_tokens)) {
+  if (token_num > static_cast<int64_t>(window[kMaxTokens])) {
     check.Fail("T, dimension 0 of 'x', is " + std::to_string(token_num) + ", but the window was created for at most " +
-               std::to_string(window.max_tokens) + " tokens per rank. Create it with a larger max_tokens_per_rank, or "
+               std::to_string(window[kMaxTokens]) + " tokens per rank. Create it with a larger max_tokens_per_rank, or "
                "dispatch fewer tokens at a time.");
   }
   const int64_t top_k = check[dispatch::expert_ids].shape[1];
-  if (top_k > static_cast<int64_t>(window.top_k)) {
+  if (top_k > static_cast<int64_t>(window[kTopK])) {
     check.Fail("K, dimension 1 of 'expert_ids', is " + std::to_string(top_k) + ", but the window was created for top_k " +
-               std::to_string(window.top_k) + ".");
+               std::to_string(window[kTopK]) + ".");
   }
   const Argument &map = check[dispatch::logical_to_physical_map];
   const int64_t physical = static_cast<int64_t>(window.shape.expert_num);
@@ -159,7 +159,7 @@ void CheckDispatch(const Checker &check, const WindowLaunch &launch) {
   const Argument &scales = check[dispatch::scales];
   if (scales.given && scales.shape.size() == 2) {
     check.Dimension(dispatch::scales, 0,
-                    static_cast<int64_t>(window.shared_experts) + (map.given ? map.shape[0] : physical),
+                    static_cast<int64_t>(window[kSharedExpertNum]) + (map.given ? map.shape[0] : physical),
                     "the number of shared and routed experts");
   }
 }
@@ -192,8 +192,8 @@ std::vector<Output> InferDispatch(const Checker &check, PlanWordsOf plan_words) 
           {check[dispatch::window_control].shape, DataType::kInt32}};
 }
 
-void CheckRows(const Checker &check, size_t argument, const char *name, const WindowParameters &window) {
-  const DataType dtype = RowType(window.dtype);
+void CheckRows(const Checker &check, size_t argument, const char *name, const WindowInfo &window) {
+  const DataType dtype = RowType(window[kDtype]);
   if (check[argument].dtype != dtype) {
     check.FailType("the dtype of '" + std::string(name) + "' is " + check[argument].dtype_name +
                    ", but the window was created for " + Name(dtype) + ".");

@@ -28,7 +28,7 @@ named::SpecialExpertNum SpecialExpertNumOf(const Arguments &in);
 void CheckTopK(const Checker &check, size_t expert_ids);
 
 // The window's own checks of dtype code and row length, for `argument` of shape [.., H].
-void CheckRows(const Checker &check, size_t argument, const char *name, const WindowParameters &window);
+void CheckRows(const Checker &check, size_t argument, const char *name, const WindowInfo &window);
 
 }  // namespace moe_comm
 

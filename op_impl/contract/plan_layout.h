@@ -3,7 +3,7 @@
 #ifndef MOE_COMM_CONTRACT_PLAN_LAYOUT_H
 #define MOE_COMM_CONTRACT_PLAN_LAYOUT_H
 
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 
 namespace moe_comm {
 

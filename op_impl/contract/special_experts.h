@@ -5,7 +5,7 @@
 #ifndef MOE_COMM_CONTRACT_SPECIAL_EXPERTS_H
 #define MOE_COMM_CONTRACT_SPECIAL_EXPERTS_H
 
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 
 namespace moe_comm {
 

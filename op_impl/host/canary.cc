@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "contract/canary_lines.h"
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 #include "host/launch.h"
 
 namespace moe_comm {

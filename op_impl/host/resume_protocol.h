@@ -11,7 +11,8 @@
 #include <cstring>
 #include <vector>
 
-#include "contract/window_layout.h"
+#include "contract/records.h"
+#include "contract/window_schema.h"
 
 namespace moe_comm {
 
@@ -33,13 +34,13 @@ class ResumeProtocol {
  public:
   // `live`: [R] the ranks that go on.
   ResumeProtocol(Host &host, uint8_t *base, const WindowShape &shape, uint64_t rank, const std::vector<bool> &live)
-      : host_(host), base_(base), shape_(shape), rank_(rank), live_(live) {}
+      : host_(host), base_(base), shape_(shape), layout_(shape), rank_(rank), live_(live) {}
 
   void Run() {
     if (Field(kResumeRounds) % 2 == 0) Agree();
     // A rank that waits in vain here comes again, and goes on from here.
     Meet(Field(kResumeRounds) + 1);
-    Clear(RecordOffset(0), shape_.block_dim * kLineBytes);  // until now the window was dead
+    Clear(layout_.records, shape_.block_dim);  // until now the window was dead
     SetField(kResumeRounds, Field(kResumeRounds) + 1);
   }
 
@@ -61,9 +62,9 @@ class ResumeProtocol {
     SetField(kEpoch, epoch + 1);
     SetField(kExchange, exchange + 1);
     SetField(kVerdictCode, kOk);
-    Clear(AbortedOffset(shape_), shape_.world_size * kLineBytes);
-    host_.Writes(base_ + LiveOffset(shape_), live_.size());
-    std::copy(live_.begin(), live_.end(), base_ + LiveOffset(shape_));
+    Clear(layout_.aborted, shape_.world_size);
+    host_.Writes(base_ + layout_.live.offset, live_.size());
+    std::copy(live_.begin(), live_.end(), base_ + layout_.live.offset);
     SetField(kLeftRanks, static_cast<uint64_t>(std::count(live_.begin(), live_.end(), false)));
     SetField(kResumeRounds, own.round);
   }
@@ -97,12 +98,12 @@ class ResumeProtocol {
 
   // This rank's line in the window of `peer`.
   Meeting *LineAt(uint64_t peer) {
-    const uint8_t *address = base_ + PeersOffset(shape_) + peer * sizeof(uint64_t);
+    const uint8_t *address = base_ + layout_.peers(peer);
     host_.Reads(address, sizeof(uint64_t));
     return Line(reinterpret_cast<uint8_t *>(*reinterpret_cast<const uint64_t *>(address)), rank_);
   }
   Meeting *Line(uint8_t *window, uint64_t rank) const {
-    return reinterpret_cast<Meeting *>(window + MeetingOffset(shape_, rank));
+    return reinterpret_cast<Meeting *>(window + layout_.meeting(rank));
   }
 
   uint64_t Field(WindowField field) {
@@ -113,14 +114,15 @@ class ResumeProtocol {
     host_.Writes(base_ + FieldOffset(field), sizeof(uint64_t));
     reinterpret_cast<uint64_t *>(base_)[field] = value;
   }
-  void Clear(uint64_t offset, uint64_t bytes) {
-    host_.Writes(base_ + offset, bytes);
-    std::memset(base_ + offset, 0, bytes);
+  void Clear(const PartPlace &part, uint64_t pieces) {
+    host_.Writes(base_ + part.offset, pieces * part.pitch);
+    std::memset(base_ + part.offset, 0, pieces * part.pitch);
   }
 
   Host &host_;
   uint8_t *base_;
   const WindowShape &shape_;
+  WindowLayout layout_;
   uint64_t rank_;
   const std::vector<bool> &live_;
 };

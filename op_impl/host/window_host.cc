@@ -42,9 +42,9 @@ class Memory {
 };
 
 // The record of this rank's error, nullptr if there is none.
-const int64_t *FindRecord(const uint8_t *header, const WindowShape &shape) {
-  for (uint64_t block = 0; block < shape.block_dim; ++block) {
-    const int64_t *record = reinterpret_cast<const int64_t *>(header + RecordOffset(block));
+const int64_t *FindRecord(const uint8_t *header, const WindowInfo &window) {
+  for (uint64_t block = 0; block < window.shape.block_dim; ++block) {
+    const int64_t *record = reinterpret_cast<const int64_t *>(header + window.layout.records(block));
     if (record[kCode] != kOk) return record;
   }
   return nullptr;
@@ -187,25 +187,25 @@ Origin FindOrigin(const int64_t *detail, const uint8_t *aborted, uint64_t world_
 }
 
 // `limit`: the first id that names nothing. Under a placement map ids are logical.
-std::string KnownExperts(int64_t limit, const WindowParameters &w) {
+std::string KnownExperts(int64_t limit, const WindowInfo &w) {
   const std::string range = " 0 to " + std::to_string(limit - 1);
   if (limit == static_cast<int64_t>(w.shape.expert_num)) return "the window has the experts" + range;
   return "the logical and special experts are" + range;
 }
 
-std::string Describe(const int64_t *record, const WindowParameters &w, const uint8_t *base) {
+std::string Describe(const int64_t *record, const WindowInfo &w, const uint8_t *base) {
   const int64_t *detail = record + kDetail;
   const std::string where = "token " + std::to_string(detail[2]) + ", k " + std::to_string(detail[3]);
   switch (record[kCode]) {
     case kTimedOut:
-      return "waited " + Seconds(w.timeout_us) + " in vain for " + AwaitedThing(record[kPhase]) + " of " +
+      return "waited " + Seconds(w[kTimeoutUs]) + " in vain for " + AwaitedThing(record[kPhase]) + " of " +
              Ranks(detail, record[kCount]) + ". A rank named here is dead, more than the window's timeout late, waits "
              "in vain for another itself, or did not call the same operators in the same order.";
     case kInterrupted:
       return "was interrupted while it waited for " + AwaitedThing(record[kPhase]) + " of " +
              Ranks(detail, record[kCount]) + ".";
     case kPeerAborted: {
-      const Memory aborted(base + AbortedOffset(w.shape), w.shape.world_size * kLineBytes, w.on_npu);
+      const Memory aborted(base + w.layout.aborted.offset, w.shape.world_size * kLineBytes, w.on_npu);
       const Origin origin = FindOrigin(detail, aborted.Bytes(), w.shape.world_size);
       return "was waiting for " + AwaitedThing(record[kPhase]) + " of rank " + std::to_string(record[kCount]) +
              " when rank " + std::to_string(origin.rank) + " gave up: " +
@@ -243,8 +243,8 @@ constexpr char kDead[] = " The window cannot be used any more: create a new one 
 
 }  // namespace
 
-std::string Where(const char *op, const WindowParameters &w) {
-  return "'" + std::string(op) + "' on rank " + std::to_string(w.rank) + " of " + std::to_string(w.shape.world_size);
+std::string Where(const char *op, const WindowInfo &w) {
+  return "'" + std::string(op) + "' on rank " + std::to_string(w[kRankId]) + " of " + std::to_string(w.shape.world_size);
 }
 
 std::shared_ptr<OpenWindow> FindWindow(const uint8_t *base) {
@@ -256,12 +256,14 @@ std::shared_ptr<OpenWindow> FindWindow(const uint8_t *base) {
 
 namespace {
 
-// Whether what was written once still stands at the start of `words`, which are as many as the header's.
-bool HeaderStands(const uint64_t *words, const OpenWindow &window) {
-  const std::vector<uint64_t> &header = window.header;
-  const size_t peers = PeersOffset(window.parameters.shape) / sizeof(uint64_t);
-  return std::equal(header.begin(), header.begin() + kEpoch, words) &&
-         std::equal(header.begin() + peers, header.end(), words + peers);
+// Whether what was written once still stands in `control`.
+bool HeaderStands(const uint8_t *control, const OpenWindow &window) {
+  const uint64_t *words = Words(control);
+#define MOE_COMM_FIELD(constant, name, given) \
+  if (Given::given == Given::kAtCreation && words[constant] != window.info[constant]) return false;
+  MOE_COMM_WINDOW_FIELDS(MOE_COMM_FIELD)
+#undef MOE_COMM_FIELD
+  return std::equal(window.peers.begin(), window.peers.end(), Words(control + window.info.layout.peers.offset));
 }
 
 }  // namespace
@@ -272,49 +274,71 @@ uint8_t *WindowOf(uint8_t *control, uint64_t bytes, bool readable) {
   Registry &registry = Registry::Instance();
   std::lock_guard<std::mutex> lock(registry.mutex);
   for (const auto &[base, window] : registry.windows) {
-    const bool fits = !window->parameters.on_npu && bytes == ControlBytes(window->parameters.shape);
-    if (fits && HeaderStands(Words(control), *window)) return const_cast<uint8_t *>(base);
+    const bool fits = !window->info.on_npu && bytes == ControlBytes(window->info.layout);
+    if (fits && HeaderStands(control, *window)) return const_cast<uint8_t *>(base);
   }
   return nullptr;
 }
 
-void InitWindow(uint8_t *base, const WindowParameters &p, const std::vector<uint64_t> &peer_bases) {
-  if (peer_bases.size() != p.shape.world_size) {
-    throw std::invalid_argument("a window of " + std::to_string(p.shape.world_size) + " ranks needs as many addresses, got " +
-                                std::to_string(peer_bases.size()));
+namespace {
+
+uint64_t Word(const HeaderWords &words, const std::string &name) {
+  const auto found = words.find(name);
+  if (found == words.end()) throw std::invalid_argument("a window's header needs '" + name + "'");
+  return found->second;
+}
+
+std::vector<uint64_t> MakeHeader(HeaderWords words) {
+  std::vector<uint64_t> header(kFieldCount);
+  words.emplace("magic", kWindowMagic);
+#define MOE_COMM_FIELD(constant, name, given)  \
+  if (Given::given == Given::kAtCreation) {    \
+    header[constant] = Word(words, #name);     \
+    words.erase(#name);                        \
   }
-  WindowParameters parameters = p;
-  parameters.blocks = p.on_npu ? std::min(p.shape.block_dim, npu::VectorCores()) : p.shape.block_dim;
-  std::vector<uint64_t> words(PeersOffset(p.shape) / sizeof(uint64_t));
-  words[kMagic] = kWindowMagic;
-  words[kWorldSize] = p.shape.world_size;
-  words[kRankId] = p.rank;
-  words[kExpertNum] = p.shape.expert_num;
-  words[kCapacity] = p.shape.capacity;
-  words[kRowBytes] = p.shape.row_bytes;
-  words[kBlockDim] = p.shape.block_dim;
-  words[kMaxTokens] = p.max_tokens;
-  words[kTopK] = p.top_k;
-  words[kDtype] = p.dtype;
-  words[kTimeoutUs] = p.timeout_us;
-  words[kSharedRankNum] = p.shape.shared_ranks;
-  words[kSharedExpertNum] = p.shared_experts;
-  words[kOverflowDrop] = p.drops;
-  words[kKeepsStats] = p.keeps_stats;
-  words[kPooledTokens] = p.shape.pooled_tokens;
-  words[kPooledPairs] = p.shape.pooled_pairs;
-  words.insert(words.end(), peer_bases.begin(), peer_bases.end());
-  if (p.on_npu) {
-    npu::Clear(base, ControlBytes(p.shape));  // the framework's memory has been used before
-    npu::CopyToDevice(base, words.data(), words.size() * sizeof(uint64_t));
-  } else {
-    std::memcpy(base, words.data(), words.size() * sizeof(uint64_t));
+  MOE_COMM_WINDOW_FIELDS(MOE_COMM_FIELD)
+#undef MOE_COMM_FIELD
+  if (words.empty()) return header;
+  throw std::invalid_argument("'" + words.begin()->first + "' is no word that a window's creation gives");
+}
+
+}  // namespace
+
+WindowShape ShapeOf(const HeaderWords &words) {
+  static const char *const names[] = {
+#define MOE_COMM_FIELD(constant, name, given) #name,
+      MOE_COMM_WINDOW_FIELDS(MOE_COMM_FIELD)
+#undef MOE_COMM_FIELD
+  };
+  return ShapeOf([&words](WindowField field) { return Word(words, names[field]); });
+}
+
+void InitWindow(uint8_t *base, const HeaderWords &words, const std::vector<uint64_t> &peer_bases, bool on_npu) {
+  auto window = std::make_shared<OpenWindow>();
+  window->peers = peer_bases;
+  WindowInfo &info = window->info;
+  info.header = MakeHeader(words);
+  info.shape = ShapeOf([&info](WindowField field) { return info[field]; });
+  info.layout = WindowLayout(info.shape);
+  info.on_npu = on_npu;
+  info.blocks = on_npu ? std::min(info.shape.block_dim, npu::VectorCores()) : info.shape.block_dim;
+  if (peer_bases.size() != info.shape.world_size) {
+    throw std::invalid_argument("a window of " + std::to_string(info.shape.world_size) +
+                                " ranks needs as many addresses, got " + std::to_string(peer_bases.size()));
   }
+  if (on_npu) npu::Clear(base, ControlBytes(info.layout));  // the framework's memory has been used before
+  const auto write = [&](uint64_t offset, const std::vector<uint64_t> &content) {
+    const uint64_t bytes = content.size() * sizeof(uint64_t);
+    if (on_npu) {
+      npu::CopyToDevice(base + offset, content.data(), bytes);
+    } else {
+      std::memcpy(base + offset, content.data(), bytes);
+    }
+  };
+  write(info.layout.header.offset, info.header);
+  write(info.layout.peers.offset, peer_bases);
   Registry &registry = Registry::Instance();
   std::lock_guard<std::mutex> lock(registry.mutex);
-  auto window = std::make_shared<OpenWindow>();
-  window->parameters = parameters;
-  window->header = std::move(words);
   registry.windows[base] = std::move(window);
 }
 
@@ -325,28 +349,28 @@ void CloseWindow(const uint8_t *base) {
 }
 
 void CheckUsable(uint8_t *base, const OpenWindow &window, const char *op) {
-  const WindowParameters &parameters = window.parameters;
-  if (!HeaderStands(Words(base), window)) {
-    throw std::runtime_error(Where(op, parameters) + " is refused: the memory of window.control was overwritten, for "
+  const WindowInfo &info = window.info;
+  if (!HeaderStands(base, window)) {
+    throw std::runtime_error(Where(op, info) + " is refused: the memory of window.control was overwritten, for "
                              "example by a loop that broadcasts or loads parameters. Create a new window on all ranks, "
                              "and keep its tensors out of such loops.");
   }
-  const int64_t *record = FindRecord(base, parameters.shape);
+  const int64_t *record = FindRecord(base, info);
   if (record == nullptr) return;
-  throw std::runtime_error(Where(op, parameters) + " is refused. Epoch " + std::to_string(record[kRecordEpoch]) +
-                           " failed here: " + Describe(record, parameters, base) + kDead);
+  throw std::runtime_error(Where(op, info) + " is refused. Epoch " + std::to_string(record[kRecordEpoch]) +
+                           " failed here: " + Describe(record, info, base) + kDead);
 }
 
-bool MarkInterrupted(uint8_t *base, const WindowParameters &window) {
+bool MarkInterrupted(uint8_t *base, const WindowInfo &window) {
   bool any = false;
   for (uint64_t block = 0; block < window.shape.block_dim; ++block) {
-    int64_t *record = reinterpret_cast<int64_t *>(base + RecordOffset(block));
+    int64_t *record = reinterpret_cast<int64_t *>(base + window.layout.records(block));
     if (record[kCode] != kTimedOut) continue;
     record[kCode] = kInterrupted;
     any = true;
   }
-  const uint64_t *peers = Words(base + PeersOffset(window.shape));
-  const uint64_t line = AbortedOffset(window.shape) + window.rank * kLineBytes;
+  const uint64_t *peers = Words(base + window.layout.peers.offset);
+  const uint64_t line = window.layout.aborted(window[kRankId]);
   for (uint64_t peer = 0; any && peer < window.shape.world_size; ++peer) {
     __atomic_store_n(reinterpret_cast<int64_t *>(peers[peer] + line) + kCode, kInterrupted, __ATOMIC_RELAXED);
   }
@@ -355,12 +379,12 @@ bool MarkInterrupted(uint8_t *base, const WindowParameters &window) {
 
 std::string TakeError(uint8_t *base, const char *op) {
   const std::shared_ptr<OpenWindow> open = FindWindow(base);
-  const WindowParameters &window = open->parameters;
+  const WindowInfo &window = open->info;
   const WindowShape &shape = window.shape;
-  const Memory header(base, PeersOffset(shape), window.on_npu);
+  const Memory header(base, window.layout.peers.offset, window.on_npu);
   const uint64_t *words = Words(header.Bytes());
   const auto prefix = [&](int64_t epoch) { return Where(op, window) + ", epoch " + std::to_string(epoch) + ": "; };
-  const int64_t *record = FindRecord(header.Bytes(), shape);
+  const int64_t *record = FindRecord(header.Bytes(), window);
   if (record != nullptr) return prefix(record[kRecordEpoch]) + Describe(record, window, base) + kDead;
   if (words[kVerdictCode] == kOverflow) {
     const std::string text =

@@ -3,40 +3,45 @@
 #define MOE_COMM_HOST_WINDOW_HOST_H
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "contract/window_layout.h"
+#include "contract/records.h"
+#include "contract/window_schema.h"
 #include "host/operator.h"
 
 namespace moe_comm {
 
-struct WindowParameters {
+// What the host gives a window at its creation: the words Given::kAtCreation of its header, by name.
+using HeaderWords = std::map<std::string, uint64_t>;
+
+// Throws std::invalid_argument if a word of the shape is missing.
+WindowShape ShapeOf(const HeaderWords &words);
+
+// What a window was created for.
+struct WindowInfo {
+  std::vector<uint64_t> header;  // as it was written
   WindowShape shape;
-  uint64_t rank;
-  uint64_t max_tokens;
-  uint64_t top_k;
-  uint64_t dtype;  // Dtype
-  uint64_t timeout_us;
-  uint64_t shared_experts = 0;  // S on ranks of their own
-  bool drops = false;           // overflow="drop"
-  bool keeps_stats = false;
-  bool on_npu = false;   // its memory is a device's: no launch may look into it
-  uint64_t blocks = 0;   // cores of a launch, set by InitWindow: block_dim, or all vector cores of an NPU with fewer
+  WindowLayout layout;
+  bool on_npu = false;  // its memory is a device's: no launch may look into it
+  uint64_t blocks = 0;  // cores of a launch: block_dim, or all vector cores of an NPU with fewer
+
+  uint64_t operator[](WindowField field) const { return header[field]; }
 };
 
 // Writes header and peers into zeroed memory (on an NPU it zeroes the control itself), and registers the window under
-// its base, the address of its control.
-void InitWindow(uint8_t *base, const WindowParameters &parameters, const std::vector<uint64_t> &peer_bases);
+// its base, the address of its control. Throws std::invalid_argument if `words` are not just those of the schema.
+void InitWindow(uint8_t *base, const HeaderWords &words, const std::vector<uint64_t> &peer_bases, bool on_npu);
 
 // "2.5 s"
 std::string Seconds(uint64_t microseconds);
 
 // An open window of this process.
 struct OpenWindow {
-  WindowParameters parameters;
-  std::vector<uint64_t> header;        // as InitWindow wrote it, peers included
+  WindowInfo info;
+  std::vector<uint64_t> peers;         // as InitWindow wrote them
   std::atomic<bool> busy{false};       // an operator runs on it
   std::weak_ptr<const int> step_of{};  // the thread that has dispatched and not combined yet, if it lives
 };
@@ -54,10 +59,10 @@ void CheckUsable(uint8_t *base, const OpenWindow &window, const char *op);
 void CloseWindow(const uint8_t *base);
 
 // An error of this rank that was but a wait: from now on it is an interruption, here and on the peers. False if none.
-bool MarkInterrupted(uint8_t *base, const WindowParameters &window);
+bool MarkInterrupted(uint8_t *base, const WindowInfo &window);
 
 // "'op' on rank 1 of 4"
-std::string Where(const char *op, const WindowParameters &window);
+std::string Where(const char *op, const WindowInfo &window);
 
 // The recorded error of a window as a sentence, empty if there is none. A shared verdict (capacity) is told once.
 // On an NPU it copies from the device: the launches must be over, and it is for no launch.

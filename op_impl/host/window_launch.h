@@ -35,7 +35,7 @@ class WindowLaunch {
   WindowLaunch(const WindowLaunch &) = delete;
   WindowLaunch &operator=(const WindowLaunch &) = delete;
 
-  const WindowParameters &Window() const { return window_->parameters; }
+  const WindowInfo &Window() const { return window_->info; }
   uint8_t *Base() const { return base_; }
 
   // Launches the kernel whose arguments these are. On the CPU it throws the error that the kernel has left in the window, and adds the

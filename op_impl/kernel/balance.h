@@ -62,14 +62,14 @@ class Balance {
       FindShare();
       FindBringers();
     } else {
-      Copy(SourcesOffset(window_->shape), BringersOffset(window_->shape));
+      Copy(window_->layout.sources, window_->layout.bringers);
     }
-    Copy(DestinationsOffset(window_->shape), MovesOffset(window_->shape));
+    Copy(window_->layout.destinations, window_->layout.moves);
   }
 
   // By every block, after the barrier that follows.
   __aicore__ inline void Open() {
-    Load(loads_, window_->Own(LoadsOffset(window_->shape)), window_->world_size);
+    Load(loads_, window_->Own(window_->layout.loads), window_->world_size);
     FindShare();
   }
 
@@ -95,7 +95,7 @@ class Balance {
       for (int64_t at = part.begin; at < part.end; at += kEntries) {
         const uint32_t entries = static_cast<uint32_t>(part.end - at < kEntries ? part.end - at : kEntries);
         const uint64_t entry = static_cast<uint64_t>(at - line);
-        Load(words_, window_->Peer(source, EntryOffset(window_->shape, entry)), entries * kEntryWords);
+        Load(words_, window_->Peer(source, window_->layout.entries(entry)), entries * kEntryWords);
         for (uint32_t i = 0; i < entries; ++i) MoveEntry(source, i * kEntryWords, index);
       }
       line += Surplus(source);
@@ -138,7 +138,7 @@ class Balance {
   }
 
   __aicore__ inline GM_ADDR Shares(uint32_t destination) const {
-    return window_->Own(SharesOffset(window_->shape, destination));
+    return window_->Own(window_->layout.shares, destination);
   }
 
   // bringers_ = 1 for the ranks that are in prefill and take part; returns how many.
@@ -148,8 +148,8 @@ class Balance {
     uint32_t helpers = 0;
     for (uint32_t first = 0; first < window_->world_size; first += kTile) {
       const uint32_t ranks = Min(kTile, window_->world_size - first);
-      const uint64_t word = CountsRowOffset(window_->shape, exchange, first) + kAgreementWord * sizeof(uint64_t);
-      LoadStrided(agreements, window_->Own(word), 1, ranks, CountsRowBytes(window_->shape));
+      const uint64_t word = window_->CountsRow(exchange, first) + kAgreementWord * sizeof(uint64_t);
+      LoadStrided(agreements, window_->Own(word), 1, ranks, window_->layout.counts.pitch);
       for (uint32_t i = 0; i < ranks; ++i) {
         const bool helps = live_->Has(first + i) && (agreements.GetValue(i * kWordPitch) & kInPrefill) != 0;
         bringers_.SetValue(first + i, static_cast<int32_t>(helps));
@@ -175,7 +175,7 @@ class Balance {
     for (uint32_t rank = 0; rank < ranks; ++rank) {
       if (bringers_.GetValue(rank) == 0) loads_.SetValue(rank, ~loads_.GetValue(rank));
     }
-    Store(window_->Own(LoadsOffset(window_->shape)), loads_, ranks);
+    Store(window_->Own(window_->layout.loads), loads_, ranks);
     Load(table_, Shares(window_->rank), ranks);
   }
 
@@ -211,7 +211,7 @@ class Balance {
       }
       line += Surplus(source);
     }
-    Store(window_->Own(BringersOffset(window_->shape)), bringers_, window_->world_size);
+    Store(window_->Own(window_->layout.bringers), bringers_, window_->world_size);
   }
 
   // What this rank moves, of its own rows and of others', to each destination; to whom it hands over, and who to it.
@@ -229,8 +229,8 @@ class Balance {
       }
       line += Surplus(source);
     }
-    Store(window_->Own(MovesOffset(window_->shape)), table_, ranks);
-    Store(window_->Own(HelpedOffset(window_->shape)), before_, ranks);
+    Store(window_->Own(window_->layout.moves), table_, ranks);
+    Store(window_->Own(window_->layout.helped), before_, ranks);
     int64_t begin = 0;
     for (uint32_t source = 0; source < window_->rank; ++source) begin += Surplus(source);
     const int64_t end = begin + Surplus(window_->rank);
@@ -240,7 +240,7 @@ class Balance {
       before_.SetValue(helper, static_cast<int32_t>(part.end - part.begin));
       helper_begin += Room(helper);
     }
-    Store(window_->Own(HelpersOffset(window_->shape)), before_, ranks);
+    Store(window_->Own(window_->layout.helpers), before_, ranks);
   }
 
   // Adds the rows of `source` in the places `part` of its order to table_, by destination.
@@ -264,15 +264,14 @@ class Balance {
     int32_t place = 0;
     for (uint32_t first = 0; first < window_->slot_num; first += kWords / 2) {
       const uint32_t slots = Min(kWords / 2, window_->slot_num - first);
-      const uint64_t at = first * sizeof(int32_t);
-      Load(words_, window_->Own(OwnRowsOffset(window_->shape) + at), slots);
-      Load(words_[kWords / 2], window_->Own(FirstRowsOffset(window_->shape) + at), slots);
+      Load(words_, window_->Own(window_->layout.own_rows, first), slots);
+      Load(words_[kWords / 2], window_->Own(window_->layout.first_rows, first), slots);
       for (uint32_t i = 0; i < slots; ++i) {
         const int32_t rows = words_.GetValue(i);
         words_.SetValue(i, place - words_.GetValue(kWords / 2 + i));
         place += rows;
       }
-      Store(window_->Own(ShiftsOffset(window_->shape) + at), words_, slots);
+      Store(window_->Own(window_->layout.shifts, first), words_, slots);
     }
   }
 
@@ -284,7 +283,7 @@ class Balance {
     uint32_t copied = tokens;  // the last token whose row has been copied
     for (uint32_t slot = 0; slot < window_->slot_num; slot += SlotPage::kSlots) {
       page_.Turn(slot);
-      page_.LoadFrom(ShiftsOffset(window_->shape));
+      page_.LoadFrom(window_->layout.shifts);
       for (uint32_t pair = 0; pair < tokens * columns; ++pair) {
         const int32_t row = indices.GetValue(pair);
         if (row < 0 || !page_.Has(routes_->SlotOfPair(pair))) continue;
@@ -295,27 +294,27 @@ class Balance {
           continue;
         }
         const uint32_t token = pair / columns;
-        if (token != copied) placement_->CopyRow(first + token, InputOffset(window_->shape, first + token));
+        if (token != copied) placement_->CopyRow(first + token, window_->layout.inputs(first + token));
         copied = token;
         words_.SetValue(kEntryToken, static_cast<int32_t>(first + token));
         words_.SetValue(kEntryRow, row);
         words_.SetValue(kEntryRank, static_cast<int32_t>(window_->Owner(routes_->SlotOfPair(pair))));
         words_.SetValue(kEntrySmooth, static_cast<int32_t>(routes_->SmoothRow(token, pair % columns)));
-        Store(window_->Own(EntryOffset(window_->shape, static_cast<uint64_t>(place - kept))), words_, kEntryWords);
+        Store(window_->Own(window_->layout.entries, static_cast<uint64_t>(place - kept)), words_, kEntryWords);
       }
     }
   }
 
   __aicore__ inline void MoveEntry(uint32_t source, uint32_t word, const AscendC::LocalTensor<int32_t> &index) {
     index.SetValue(0, words_.GetValue(word + kEntryRow));
-    placement_->MoveOfOther(window_->Peer(source, InputOffset(window_->shape, 0)),
+    placement_->MoveOfOther(window_->Peer(source, window_->layout.inputs.offset),
                             static_cast<uint32_t>(words_.GetValue(word + kEntryToken)),
                             static_cast<uint32_t>(words_.GetValue(word + kEntryRank)),
                             static_cast<uint32_t>(words_.GetValue(word + kEntrySmooth)), index);
   }
 
   // A table [R] of this rank to another place.
-  __aicore__ inline void Copy(uint64_t from, uint64_t to) const {
+  __aicore__ inline void Copy(const PartPlace &from, const PartPlace &to) const {
     Load(table_, window_->Own(from), window_->world_size);
     Store(window_->Own(to), table_, window_->world_size);
   }

@@ -42,8 +42,8 @@ class Combine {
         window.SetField(kCombinedEpoch, window.epoch);
         window.SetField(kCopiedBytes, CopiedBytes());
       }
-      flags_.Publish(ReadyOffset(window.shape), SourcesOffset(window.shape), window.epoch);
-      flags_.Await(ReadyOffset(window.shape), DestinationsOffset(window.shape), window.epoch, kWaitReady);
+      flags_.Publish(window.layout.ready, window.layout.sources, window.epoch);
+      flags_.Await(window.layout.ready, window.layout.destinations, window.epoch, kWaitReady);
     }
     const bool ready = failure.Barrier();  // each block has waited for its share of the ranks
     stopwatch_.Lap(kReadyCycles);
@@ -90,7 +90,7 @@ class Combine {
                    static_cast<int64_t>(window.epoch));
   }
 
-  __aicore__ inline GM_ADDR Outputs() const { return window.Own(OutputsOffset(window.shape)); }
+  __aicore__ inline GM_ADDR Outputs() const { return window.Own(window.layout.outputs); }
   __aicore__ inline uint64_t CopiedBytes() const {
     return arguments_.expand_x == Outputs() ? 0 : received_rows_ * window.shape.row_bytes;
   }

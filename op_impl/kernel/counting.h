@@ -44,7 +44,7 @@ class Counting {
           page_->AddToken(*routes_, token);
         }
       }
-      page_->StoreTo(HistogramOffset(window_->shape, block));
+      page_->StoreTo(window_->layout.histogram, block);
     }
     words_.SetValue(0, weight);
     words_.SetValue(kNoteRouting - kNoteWeight, lost << 32 | routing);
@@ -92,7 +92,7 @@ class Counting {
 
  private:
   __aicore__ inline GM_ADDR Note(uint64_t block, uint32_t field) const {
-    return window_->Own(NoteOffset(window_->shape, block) + field * sizeof(uint64_t));
+    return window_->Own(window_->layout.notes(block) + field * sizeof(uint64_t));
   }
   __aicore__ inline void LoadNotes(uint32_t field) const {
     LoadStrided(words_, Note(0, field), 1, static_cast<uint32_t>(AscendC::GetBlockNum()), kLineBytes);

@@ -35,8 +35,8 @@ class Dispatch {
     next_rows.Init(&window, &routes, &page_, pipe);
     placement.Init(&window, &routes, arguments, pipe);
     indices = indices_buffer_.Get<int32_t>();
-    brings_to = DestinationsOffset(window.shape);
-    brought_by = SourcesOffset(window.shape);
+    brings_to = window.layout.destinations;
+    brought_by = window.layout.sources;
   }
 
   // Counts and their exchange: after it, true, every row index follows from this rank's tables; false, no row may move.
@@ -72,9 +72,9 @@ class Dispatch {
     const bool placed = failure.Barrier() && fits_;
     stopwatch_.Lap(kPlaceCycles);
     if (placed) {
-      flags.Publish(ArrivedOffset(window.shape), brings_to, exchange.Epoch());
+      flags.Publish(window.layout.arrived, brings_to, exchange.Epoch());
       if (AscendC::GetBlockIdx() == 0) StorePlanHeader();  // here it takes no time that would not be waited
-      flags.Await(ArrivedOffset(window.shape), brought_by, exchange.Epoch(), kWaitArrived);
+      flags.Await(window.layout.arrived, brought_by, exchange.Epoch(), kWaitArrived);
     }
     if (AscendC::GetBlockIdx() == 0) {
       if (!placed) exchange.ReportNothing(arguments_.expert_token_nums);
@@ -114,8 +114,8 @@ class Dispatch {
   NextRows next_rows;
   Placement placement;
   AscendC::LocalTensor<int32_t> indices;  // [kTileTokens, columns] expand_idx of the tile
-  uint64_t brings_to;   // tables [R] of the rows that this rank brings to each, and each to this one
-  uint64_t brought_by;
+  PartPlace brings_to;  // tables [R] of the rows that this rank brings to each, and each to this one
+  PartPlace brought_by;
 
  protected:
   LiveRanks live_;

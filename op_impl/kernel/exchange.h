@@ -52,12 +52,12 @@ class Exchange {
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
     const uint32_t begin = FirstRank();
     const uint32_t end = LastRank();
-    const uint64_t row = CountsRowOffset(window_->shape, exchange_, window_->rank);
+    const uint64_t row = window_->CountsRow(exchange_, window_->rank);
     const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
     uint64_t word = tag | agreement_;
     for (uint32_t first = 0; first < window_->slot_num && begin < end; first += SlotPage::kSlots) {
       page_->Turn(first);
-      page_->LoadFrom(HistogramOffset(window_->shape, 0));
+      page_->LoadFrom(window_->layout.histogram);
       for (uint32_t block = 1; block < blocks; ++block) page_->AddHistogram(block);
       stage_.SetValue(0, word);  // the one before those of the page, once more
       for (uint32_t i = 0; i < page_->Count(); ++i) {
@@ -74,7 +74,7 @@ class Exchange {
   // Instead of counts, if this rank keeps its plan: a rank that waits for them learns that there are none. Nobody reads
   // the other parity any more: all counts of the last exchange have come.
   __aicore__ inline void Announce() {
-    const uint64_t row = CountsRowOffset(window_->shape, exchange_ + 1, window_->rank);
+    const uint64_t row = window_->CountsRow(exchange_ + 1, window_->rank);
     stage_.SetValue(0, epoch_ << 32 | Agreement());
     for (uint32_t peer = FirstRank(); peer < LastRank(); ++peer) {
       if (window_->TookPart(peer)) Store(window_->Peer(peer, row + kAgreementWord * sizeof(uint64_t)), stage_, 1);
@@ -114,7 +114,7 @@ class Exchange {
     uint64_t sum = 0;
     for (uint32_t first = 0; first < own_slots; first += kStageExperts) {
       const uint32_t part = Min(kStageExperts, own_slots - first);
-      Load(total_, window_->Own(ReceivedOffset(window_->shape) + first * sizeof(int32_t)), part);
+      Load(total_, window_->Own(window_->layout.received, first), part);
       for (uint32_t i = 0; i < part; ++i) {
         const uint32_t rows = static_cast<uint32_t>(total_.GetValue(i));
         sum += rows;
@@ -128,8 +128,8 @@ class Exchange {
   // yet stays: on an NPU it looks after the next dispatches, too.
   __aicore__ inline void Finish(bool placed) {
     if (placed && window_->drops) {
-      AddDropped(LastDroppedFromOffset(window_->shape), DroppedFromOffset(window_->shape));
-      AddDropped(LastDroppedToOffset(window_->shape), DroppedToOffset(window_->shape));
+      AddDropped(window_->layout.last_dropped_from, window_->layout.dropped_from);
+      AddDropped(window_->layout.last_dropped_to, window_->layout.dropped_to);
     }
     stage_.SetValue(0, epoch_);
     stage_.SetValue(kExchange - kEpoch, exchange_);
@@ -151,7 +151,7 @@ class Exchange {
   }
 
  private:
-  __aicore__ inline GM_ADDR Note(uint64_t block) const { return window_->Own(NoteOffset(window_->shape, block)); }
+  __aicore__ inline GM_ADDR Note(uint64_t block) const { return window_->Own(window_->layout.notes, block); }
 
   // This block's share of the ranks.
   __aicore__ inline uint32_t FirstRank() const {
@@ -195,9 +195,9 @@ class Exchange {
   // Brings the words of `sources` ranks from `word` on, `words` of each; true once all are of this epoch.
   __aicore__ inline bool AwaitTile(uint32_t word, uint32_t words, uint32_t source, uint32_t sources,
                                    uint32_t pitch, Wait &wait) {
-    const uint64_t row = CountsRowOffset(window_->shape, exchange_, source) + word * sizeof(uint64_t);
+    const uint64_t row = window_->CountsRow(exchange_, source) + word * sizeof(uint64_t);
     for (;;) {
-      LoadStrided(stage_, window_->Own(row), words, sources, CountsRowBytes(window_->shape));
+      LoadStrided(stage_, window_->Own(row), words, sources, window_->layout.counts.pitch);
       bool all = true;
       uint32_t looked_at = 0;
       for (; looked_at < sources && all; ++looked_at) {
@@ -225,8 +225,8 @@ class Exchange {
     }
     for (uint32_t first = 0; first < window_->world_size; first += kTile) {
       const uint32_t ranks = Min(kTile, window_->world_size - first);
-      const uint64_t row = CountsRowOffset(window_->shape, exchange_, first) + word * sizeof(uint64_t);
-      LoadStrided(stage_, window_->Own(row), 1, ranks, CountsRowBytes(window_->shape));
+      const uint64_t row = window_->CountsRow(exchange_, first) + word * sizeof(uint64_t);
+      LoadStrided(stage_, window_->Own(row), 1, ranks, window_->layout.counts.pitch);
       for (uint32_t i = 0; i < ranks; ++i) {
         const bool looked_at = first + i >= source && first + i < source + sources;
         const bool missed = !IsCurrent(stage_.GetValue(i * kWordPitch)) && window_->TookPart(first + i);
@@ -257,14 +257,14 @@ class Exchange {
     }
     if (need > capacity && verdict_[kNoteCode] == kOk) SetVerdict(destination, static_cast<uint64_t>(need));
     if (own) {
-      Store(window_->Own(SourcesOffset(window_->shape)), per_source_, window_->world_size);
+      Store(window_->Own(window_->layout.sources), per_source_, window_->world_size);
       window_->SetField(kReceivedRows, static_cast<uint64_t>(need));
     }
     if (window_->shape.pooled_tokens > 0) {
-      Store(window_->Own(SharesOffset(window_->shape, destination)), per_source_, window_->world_size);
+      Store(window_->Own(window_->layout.shares, destination), per_source_, window_->world_size);
     }
     before_.SetValue(0, per_source_.GetValue(window_->rank));
-    Store(window_->Own(DestinationsOffset(window_->shape) + destination * sizeof(int32_t)), before_, 1);
+    Store(window_->Own(window_->layout.destinations, destination), before_, 1);
     return true;
   }
 
@@ -280,7 +280,7 @@ class Exchange {
       const uint32_t slot = window_->FirstSlotOf(destination) + first;
       if (!SumSources(slot, part, cut, wait)) return -1;
       if (window_->shape.pooled_tokens > 0) {
-        Store(window_->Own(OwnRowsOffset(window_->shape) + slot * sizeof(int32_t)), own_, part);
+        Store(window_->Own(window_->layout.own_rows, slot), own_, part);
       }
       for (uint32_t i = 0; i < part; ++i) {
         const uint32_t rows = static_cast<uint32_t>(total_.GetValue(i));
@@ -290,11 +290,11 @@ class Exchange {
         need += rows;
         stage_.SetValue(i, cumulative ? need : static_cast<uint64_t>(rows));
       }
-      Store(window_->Own(FirstRowsOffset(window_->shape) + slot * sizeof(int32_t)), before_, part);
-      if (window_->drops) Store(window_->Own(LastRowsOffset(window_->shape) + slot * sizeof(int32_t)), own_, part);
+      Store(window_->Own(window_->layout.first_rows, slot), before_, part);
+      if (window_->drops) Store(window_->Own(window_->layout.last_rows, slot), own_, part);
       if (token_nums == nullptr) continue;
       Store(token_nums + first * sizeof(int64_t), stage_, part);
-      Store(window_->Own(ReceivedOffset(window_->shape) + first * sizeof(int32_t)), total_, part);
+      Store(window_->Own(window_->layout.received, first), total_, part);
     }
     return static_cast<int64_t>(need);
   }
@@ -345,25 +345,25 @@ class Exchange {
   // What this exchange drops of the rows to `destination`; per_source_ still holds all that there are.
   __aicore__ inline void StoreDropped(uint32_t destination, const Cut &cut) {
     before_.SetValue(0, DroppedOf(window_->rank, cut));
-    Store(window_->Own(LastDroppedToOffset(window_->shape) + destination * sizeof(int32_t)), before_, 1);
+    Store(window_->Own(window_->layout.last_dropped_to, destination), before_, 1);
     if (destination != window_->rank) return;
     for (uint32_t first = 0; first < window_->world_size; first += kStageExperts) {
       const uint32_t part = Min(kStageExperts, window_->world_size - first);
       for (uint32_t i = 0; i < part; ++i) before_.SetValue(i, DroppedOf(first + i, cut));
-      Store(window_->Own(LastDroppedFromOffset(window_->shape) + first * sizeof(int32_t)), before_, part);
+      Store(window_->Own(window_->layout.last_dropped_from, first), before_, part);
     }
   }
 
   // Adds the last exchange's drops in the table at `last` to the counters at `sums`.
-  __aicore__ inline void AddDropped(uint64_t last, uint64_t sums) {
+  __aicore__ inline void AddDropped(const PartPlace &last, const PartPlace &sums) {
     for (uint32_t first = 0; first < window_->world_size; first += kStageExperts) {
       const uint32_t part = Min(kStageExperts, window_->world_size - first);
-      Load(before_, window_->Own(last + first * sizeof(int32_t)), part);
-      Load(stage_, window_->Own(sums + first * sizeof(uint64_t)), part);
+      Load(before_, window_->Own(last, first), part);
+      Load(stage_, window_->Own(sums, first), part);
       for (uint32_t i = 0; i < part; ++i) {
         stage_.SetValue(i, stage_.GetValue(i) + static_cast<uint64_t>(before_.GetValue(i)));
       }
-      Store(window_->Own(sums + first * sizeof(uint64_t)), stage_, part);
+      Store(window_->Own(sums, first), stage_, part);
     }
   }
 

@@ -33,8 +33,8 @@ class Failure {
     buffer_.SetValue(kDetail + 1, detail1);
     buffer_.SetValue(kDetail + 2, detail2);
     buffer_.SetValue(kDetail + 3, detail3);
-    Store(window_->Own(RecordOffset(AscendC::GetBlockIdx())), buffer_, kRecordWords);
-    const uint64_t line = AbortedOffset(window_->shape) + window_->rank * kLineBytes;
+    Store(window_->Own(window_->layout.records, AscendC::GetBlockIdx()), buffer_, kRecordWords);
+    const uint64_t line = window_->layout.aborted(window_->rank);
     for (uint32_t peer = 0; peer < window_->world_size; ++peer) {
       if (window_->TookPart(peer)) Store(window_->Peer(peer, line), buffer_, kRecordWords);
     }
@@ -44,7 +44,7 @@ class Failure {
   __aicore__ inline void CheckPeers(int64_t phase, uint64_t epoch, uint32_t missing) {
     for (uint32_t first = 0; first < window_->world_size && !failed_; first += kMaxBlocks) {
       const uint32_t lines = Min(kMaxBlocks, window_->world_size - first);
-      LoadStrided(buffer_, window_->Own(AbortedOffset(window_->shape) + first * kLineBytes), 1, lines, kLineBytes);
+      LoadStrided(buffer_, window_->Own(window_->layout.aborted, first), 1, lines, kLineBytes);
       for (uint32_t i = 0; i < lines && !failed_; ++i) {
         if (buffer_.GetValue(i * kWordPitch) != kOk && window_->TookPart(first + i)) Adopt(first + i, phase, epoch, missing);
       }
@@ -62,7 +62,7 @@ class Failure {
  private:
   __aicore__ inline bool AnyRecord() {
     const uint32_t blocks = static_cast<uint32_t>(window_->shape.block_dim);  // those of earlier launches, too
-    LoadStrided(buffer_, window_->Own(RecordOffset(0)), 1, blocks, kLineBytes);
+    LoadStrided(buffer_, window_->Own(window_->layout.records), 1, blocks, kLineBytes);
     for (uint32_t block = 0; block < blocks; ++block) {
       if (buffer_.GetValue(block * kWordPitch) != kOk) return true;
     }
@@ -74,7 +74,7 @@ class Failure {
       failed_ = true;
       return;
     }
-    Load(buffer_, window_->Own(AbortedOffset(window_->shape) + peer * kLineBytes), kRecordWords);
+    Load(buffer_, window_->Own(window_->layout.aborted, peer), kRecordWords);
     const int64_t code = buffer_.GetValue(kCode);
     const int64_t peer_phase = buffer_.GetValue(kPhase);
     const int64_t missed = buffer_.GetValue(kDetail);

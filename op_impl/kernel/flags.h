@@ -20,21 +20,21 @@ class Flags {
   }
 
   // Writes `epoch` into this rank's line at `flags` of each rank that `table` ([R] int32 row counts) names.
-  __aicore__ inline void Publish(uint64_t flags, uint64_t table, uint64_t epoch) {
+  __aicore__ inline void Publish(const PartPlace &flags, const PartPlace &table, uint64_t epoch) {
     const uint32_t begin = First();
     const uint32_t end = Last();
     for (uint32_t first = begin; first < end; first += kTile) {
       const uint32_t ranks = Min(kTile, end - first);
-      Load(rows_, window_->Own(table + first * sizeof(int32_t)), ranks);
+      Load(rows_, window_->Own(table, first), ranks);
       words_.SetValue(0, epoch);
       for (uint32_t i = 0; i < ranks; ++i) {
-        if (rows_.GetValue(i) > 0) Store(window_->Peer(first + i, flags + window_->rank * kLineBytes), words_, 1);
+        if (rows_.GetValue(i) > 0) Store(window_->Peer(first + i, flags(window_->rank)), words_, 1);
       }
     }
   }
 
   // Waits until the lines at `flags` of this rank hold `epoch` for each rank that `table` names.
-  __aicore__ inline void Await(uint64_t flags, uint64_t table, uint64_t epoch, int64_t phase) {
+  __aicore__ inline void Await(const PartPlace &flags, const PartPlace &table, uint64_t epoch, int64_t phase) {
     const uint32_t begin = First();
     const uint32_t end = Last();
     MissingRanks missing;
@@ -42,9 +42,9 @@ class Flags {
     bool expired = false;
     for (uint32_t first = begin; first < end; first += kTile) {
       const uint32_t ranks = Min(kTile, end - first);
-      Load(rows_, window_->Own(table + first * sizeof(int32_t)), ranks);
+      Load(rows_, window_->Own(table, first), ranks);
       for (;;) {
-        LoadStrided(words_, window_->Own(flags + first * kLineBytes), 1, ranks, kLineBytes);
+        LoadStrided(words_, window_->Own(flags, first), 1, ranks, kLineBytes);
         uint32_t here = 0;
         while (here < ranks && Here(here, epoch)) ++here;
         if (here == ranks) break;

@@ -61,7 +61,7 @@ class LiveRanks {
     if (!given_) return;
     uint32_t left = 0;
     for (uint32_t rank = 0; rank < window_->world_size; ++rank) left += !Has(rank);
-    Store(window_->Own(LiveOffset(window_->shape)), mask_, window_->world_size);
+    Store(window_->Own(window_->layout.live), mask_, window_->world_size);
     window_->SetField(kLeftRanks, left);
   }
 

@@ -23,14 +23,14 @@ class NextRows {
   __aicore__ inline void Begin(uint32_t blocks, uint32_t begin, uint32_t end) {
     for (uint32_t slot = 0; slot < window_->slot_num; slot += SlotPage::kSlots) {
       page_->Turn(slot);
-      page_->LoadFrom(FirstRowsOffset(window_->shape));
+      page_->LoadFrom(window_->layout.first_rows);
       for (uint32_t block = 0; block < blocks; ++block) page_->AddHistogram(block);
       for (uint32_t first = begin; first < end; first += Routes::kTileTokens) {
         const uint32_t tokens = Min(Routes::kTileTokens, end - first);
         routes_->LoadTile(first, tokens);
         for (uint32_t token = 0; token < tokens; ++token) page_->AddToken(*routes_, token);
       }
-      if (paged_) page_->StoreTo(Table());
+      if (paged_) page_->StoreTo(window_->layout.next_rows, Block());
     }
     if (window_->drops && !paged_) LoadLast(0);
   }
@@ -43,7 +43,7 @@ class NextRows {
     for (uint32_t first = 0; first < window_->slot_num; first += SlotPage::kSlots) {
       if (paged_) {
         page_->Turn(first);
-        page_->LoadFrom(Table());
+        page_->LoadFrom(window_->layout.next_rows, Block());
         if (window_->drops) LoadLast(first);
       }
       for (uint32_t pair = 0; pair < pairs; ++pair) {
@@ -54,17 +54,15 @@ class NextRows {
         const bool dropped = window_->drops && row >= last_.GetValue(slot - static_cast<int32_t>(first));
         indices.SetValue(pair, dropped ? kDropped : row);
       }
-      if (paged_) page_->StoreTo(Table());
+      if (paged_) page_->StoreTo(window_->layout.next_rows, Block());
     }
   }
 
  private:
-  __aicore__ inline uint64_t Table() const {
-    return NextRowsOffset(window_->shape, static_cast<uint64_t>(AscendC::GetBlockIdx()));
-  }
+  __aicore__ inline uint64_t Block() const { return static_cast<uint64_t>(AscendC::GetBlockIdx()); }
   // Where the rows of this rank end for each slot of the page.
   __aicore__ inline void LoadLast(uint32_t first) const {
-    Load(last_, window_->Own(LastRowsOffset(window_->shape) + first * sizeof(int32_t)), page_->Count());
+    Load(last_, window_->Own(window_->layout.last_rows, first), page_->Count());
   }
 
   const Window *window_;

@@ -123,7 +123,7 @@ class Placement {
         const uint32_t pair = token * columns_ + c;
         const int32_t row = indices.GetValue(pair);
         if (row < 0) continue;
-        Write(piece, Peer(pair, QuantisedRowOffset(window_->shape, hidden_size_, static_cast<uint64_t>(row))) + offset,
+        Write(piece, Peer(pair, QuantisedRow(window_->layout, hidden_size_, static_cast<uint64_t>(row))) + offset,
               static_cast<uint32_t>(RoundUp(count, kRowAlign)));
       }
       quantiser_.Free(piece);
@@ -132,7 +132,7 @@ class Placement {
     for (uint32_t c = begin; c < end; ++c) {
       const uint32_t pair = token * columns_ + c;
       const int32_t row = indices.GetValue(pair);
-      if (row >= 0) Write(scale_, Peer(pair, ScaleOffset(window_->shape, static_cast<uint64_t>(row))), sizeof(float));
+      if (row >= 0) Write(scale_, Peer(pair, window_->layout.scales(static_cast<uint64_t>(row))), sizeof(float));
     }
     Sync<AscendC::HardEvent::MTE3_S>();
   }
@@ -141,7 +141,7 @@ class Placement {
     return window_->Peer(of_other_ ? rank_ : window_->Owner(routes_->SlotOfPair(pair)), offset);
   }
   __aicore__ inline GM_ADDR RowAddress(uint32_t pair, const AscendC::LocalTensor<int32_t> &indices) const {
-    return Peer(pair, RowOffset(window_->shape, static_cast<uint64_t>(indices.GetValue(pair))));
+    return Peer(pair, window_->layout.rows(static_cast<uint64_t>(indices.GetValue(pair))));
   }
 
   __aicore__ inline AscendC::LocalTensor<uint16_t> LoadRows(uint32_t token, uint32_t tokens, uint32_t offset,

@@ -34,13 +34,15 @@ class SlotPage {
 
   __aicore__ inline void Clear() const { moe_comm::Clear(words_, count_); }
 
-  // The page of the table at `offset` of this rank's region.
-  __aicore__ inline void LoadFrom(uint64_t offset) const { Load(words_, At(offset), count_); }
-  __aicore__ inline void StoreTo(uint64_t offset) const { Store(At(offset), words_, count_); }
+  // The page of a table of this rank: the part's piece number `table` if it has several.
+  __aicore__ inline void LoadFrom(const PartPlace &part, uint64_t table = 0) const {
+    Load(words_, At(part(table)), count_);
+  }
+  __aicore__ inline void StoreTo(const PartPlace &part, uint64_t table) const { Store(At(part(table)), words_, count_); }
 
   // What a block has counted.
   __aicore__ inline void AddHistogram(uint32_t block) const {
-    Load(addend_, At(HistogramOffset(window_->shape, block)), count_);
+    Load(addend_, At(window_->layout.histogram(block)), count_);
     Sync<AscendC::HardEvent::S_V>();
     AscendC::Add(words_, words_, addend_, static_cast<int32_t>(count_));
     Sync<AscendC::HardEvent::V_S>();

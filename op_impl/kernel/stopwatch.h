@@ -32,7 +32,7 @@ class Stopwatch {
     uint64_t rows = 0;
     for (uint32_t first = 0; runs_ && first < window_->world_size; first += words) {
       const uint32_t ranks = Min(words, window_->world_size - first);
-      Load(buffer, window_->Own(DestinationsOffset(window_->shape) + first * sizeof(int32_t)), ranks);
+      Load(buffer, window_->Own(window_->layout.destinations, first), ranks);
       for (uint32_t i = 0; i < ranks; ++i) rows += first + i == window_->rank ? 0 : buffer.GetValue(i);
     }
     return rows;

@@ -3,7 +3,8 @@
 #define MOE_COMM_KERNEL_WINDOW_H
 
 #include "contract/dtype.h"
-#include "contract/window_layout.h"
+#include "contract/records.h"
+#include "contract/window_schema.h"
 #include "kernel/moves.h"
 
 namespace moe_comm {
@@ -19,14 +20,8 @@ class Window {
     base_ = base;
     word_ = buffer;
     Load(buffer, base, kFieldCount);
-    shape.world_size = buffer.GetValue(kWorldSize);
-    shape.expert_num = buffer.GetValue(kExpertNum);
-    shape.block_dim = buffer.GetValue(kBlockDim);
-    shape.capacity = buffer.GetValue(kCapacity);
-    shape.row_bytes = buffer.GetValue(kRowBytes);
-    shape.shared_ranks = buffer.GetValue(kSharedRankNum);
-    shape.pooled_tokens = buffer.GetValue(kPooledTokens);
-    shape.pooled_pairs = buffer.GetValue(kPooledPairs);
+    shape = ShapeOf(Header{buffer});
+    layout = WindowLayout(shape);
     shared_expert_num = static_cast<uint32_t>(buffer.GetValue(kSharedExpertNum));
     dtype = static_cast<uint32_t>(buffer.GetValue(kDtype));
     drops = buffer.GetValue(kOverflowDrop) != 0;
@@ -44,11 +39,18 @@ class Window {
     keeps_stats = buffer.GetValue(kKeepsStats) != 0;
     all_live_ = buffer.GetValue(kLeftRanks) == 0;
     live_ = buffer[kHeaderWords].template ReinterpretCast<uint8_t>();
-    if (!all_live_) Load(live_, Own(LiveOffset(shape)), world_size);
-    peers_.SetGlobalBuffer(reinterpret_cast<__gm__ uint64_t *>(base + PeersOffset(shape)));
+    if (!all_live_) Load(live_, Own(layout.live), world_size);
+    peers_.SetGlobalBuffer(reinterpret_cast<__gm__ uint64_t *>(base + layout.peers.offset));
   }
 
   __aicore__ inline GM_ADDR Own(uint64_t offset) const { return base_ + offset; }
+  // A piece of a part of this rank's region.
+  __aicore__ inline GM_ADDR Own(const PartPlace &part, uint64_t piece = 0) const { return base_ + part(piece); }
+
+  // The row of counts from `source` in each region. Two exchanges in a row never share one.
+  __aicore__ inline uint64_t CountsRow(uint64_t exchange, uint64_t source) const {
+    return moe_comm::CountsRow(layout, shape, exchange, source);
+  }
 
   __aicore__ inline uint32_t FirstSlotOf(uint32_t owner) const {
     return static_cast<uint32_t>(FirstSlot(shape, owner));
@@ -93,6 +95,7 @@ class Window {
   }
 
   WindowShape shape;
+  WindowLayout layout;
   uint32_t rank;
   uint32_t world_size;
   uint32_t expert_num;  // E, routed physical experts
@@ -110,6 +113,11 @@ class Window {
   bool keeps_stats;
 
  private:
+  struct Header {
+    __aicore__ inline uint64_t operator()(WindowField field) const { return words.GetValue(field); }
+    const AscendC::LocalTensor<uint64_t> &words;
+  };
+
   GM_ADDR base_;
   bool all_live_;
   AscendC::LocalTensor<uint64_t> word_;

@@ -1,4 +1,4 @@
-/* The sizes, the windows, and the row moves that are under way: op_impl/contract/window_layout.h in miniature.
+/* The sizes, the windows, and the row moves that are under way: op_impl/contract/window_schema.h in miniature.
  *
  * What is left out, and why nothing is lost by it:
  *   one expert per rank           the offset sum over a rank's earlier experts is arithmetic, the unit tests' matter

@@ -144,8 +144,8 @@ def victim_as_seen(window):
     """How far the victim came in the step, from what it has written to this rank's window."""
     layout = window._parameters.layout()
     read = lambda offset: int(window._provider.words(offset, 1)[0])  # noqa: E731
-    counts = layout["counts"] + ((EPOCH & 1) * RANKS + VICTIM) * layout["counts_row_bytes"]
-    flags = {part: read(layout[part] + VICTIM * traps.LINE_BYTES) for part in ("arrived", "ready")}
+    counts = layout["counts"].offset + ((EPOCH & 1) * RANKS + VICTIM) * layout["counts"].pitch
+    flags = {part: read(layout[part].offset + VICTIM * traps.LINE_BYTES) for part in ("arrived", "ready")}
     return {"counts": read(counts) >> 32, **flags}
 
 

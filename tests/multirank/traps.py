@@ -49,7 +49,7 @@ class Traps:
         part, _ = STEPS[step]
         rank, size = self._window.ep_rank_id, self._window.ep_world_size
         rows = self._window.capacity * self._window.hidden_size * self._window.rows.itemsize
-        row = self._layout["counts_row_bytes"]
+        row = self._layout["counts"].pitch
         assert part != "arrived" or (row >= mmap.PAGESIZE and rank + 1 < size), \
             "the last rank's counts row, or a short one, shares a page with the flags"
         pieces = {"counts": [((parity * size + rank) * row, row) for parity in (0, 1)], "rows": [(0, rows)],
@@ -60,5 +60,5 @@ class Traps:
         peers = [(rank + 1) % size] if reads else self._peers
         for peer in peers:
             for offset, size_in_bytes in pieces:
-                address = self._peers[peer] + self._layout[part] + offset
+                address = self._peers[peer] + self._layout[part].offset + offset
                 assert library().lay_trap(address, size_in_bytes, reads), "mprotect or sigaction refused"

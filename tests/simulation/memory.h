@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 #include "host_twin/check/simulator.h"
 
 namespace simulation {

@@ -80,12 +80,13 @@ def mutants_of(text):
     # offsets and lengths
     yield from replaced(text, r"\* (kLineBytes|kWordPitch|sizeof\(\w+\)|row_bytes_?|top_k_?|buffer_bytes_)\b",
                         r"* (MUTANT == {n} ? 0 : \1)", "offset")
+    yield from replaced(text, r"\bOwn\(([^(),]+), (\w+)\)", r"Own(\1, MUTANT == {n} ? 0 : \2)", "piece")
     # shares of the work
     yield from replaced(text, r"\b(GetBlockIdx\(\)|block) \+ 1\b", r"\1 + (MUTANT == {n} ? 0 : 1)", "bound")
     # parity, epochs and numbers
     yield from replaced(text, r"(\w+_? = window->(?:epoch|exchange)) \+ 1", r"\1 + (MUTANT == {n} ? 2 : 1)", "epoch")
-    yield from replaced(text, r"CountsRowOffset\((window_->shape), exchange_", r"CountsRowOffset(\1, "
-                        r"exchange_ + (MUTANT == {n} ? 1 : 0)", "parity")
+    yield from replaced(text, r"window_->CountsRow\(exchange_", r"window_->CountsRow(exchange_ + (MUTANT == {n} ? 1 : 0)",
+                        "parity")
     yield from replaced(text, r"\breturn ([^;?]*?(?:==|!=|>=|<=| < | > )[^;?]*);", r"return MUTANT == {n} || (\1);",
                         "always true")
     # conditions of the protocol

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <random>
 
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 
 namespace simulation {
 
@@ -34,26 +34,26 @@ inline Past DrawPast(std::mt19937_64 &random) {
 // Into a zeroed window. Of the flags of pairs that were silent since, some agree with a coming epoch in their low half.
 inline void WritePast(const Past &past, const moe_comm::WindowShape &shape, uint8_t *window, std::mt19937_64 &random) {
   if (past.epoch == 0) return;
+  const moe_comm::WindowLayout layout(shape);
   const auto below = [&](uint64_t limit) { return random() % limit; };
   uint64_t *header = reinterpret_cast<uint64_t *>(window);
   header[moe_comm::kEpoch] = header[moe_comm::kPlacedEpoch] = header[moe_comm::kCombinedEpoch] = past.epoch;
   header[moe_comm::kExchange] = past.exchange;
   for (uint64_t source = 0; source < shape.world_size; ++source) {
     for (uint64_t ago = 0; ago < 2; ++ago) {
-      uint8_t *row = window + moe_comm::CountsRowOffset(shape, past.exchange - ago, source);
+      uint8_t *row = window + moe_comm::CountsRow(layout, shape, past.exchange - ago, source);
       const uint64_t tag = (past.epoch - ago) << 32;
       for (uint64_t word = 0; word <= moe_comm::SlotNum(shape); ++word) {
         const uint64_t value = tag | below(8);
         std::memcpy(row + word * sizeof(value), &value, sizeof(value));
       }
     }
-    for (const uint64_t lines : {moe_comm::ArrivedOffset(shape), moe_comm::ReadyOffset(shape),
-                                 moe_comm::HandedOffset(shape)}) {
+    for (const moe_comm::PartPlace &lines : {layout.arrived, layout.ready, layout.handed}) {
       uint64_t flag = past.epoch - below(std::min<uint64_t>(past.epoch + 1, 5));
       const uint64_t coming = past.epoch + 1 + below(3);
       const uint64_t wraps = 1 + below(2);
       if (below(2) == 0 && coming >> 32 >= wraps) flag = coming - (wraps << 32);
-      std::memcpy(window + lines + source * moe_comm::kLineBytes, &flag, sizeof(flag));
+      std::memcpy(window + lines(source), &flag, sizeof(flag));
     }
   }
 }

@@ -181,7 +181,7 @@ class Scenario {
     if (!at.GetStep().in_place) {
       return memory_.Tensor(at.rank, "expert outputs", outputs.size(), content ? outputs.data() : nullptr);
     }
-    uint8_t *expand_x = windows_[at.rank] + OutputsOffset(shape_);
+    uint8_t *expand_x = windows_[at.rank] + layout_.outputs.offset;
     if (content && !outputs.empty()) {
       std::memcpy(expand_x, outputs.data(), outputs.size());
       simulator_.Touch(at.rank, expand_x, outputs.size(), true);
@@ -251,7 +251,7 @@ class Scenario {
     if (!fits) return true;
     witness.CompareAll("expand_idx", arguments.expand_idx, step.expected.expand_idx[at.rank]);
     witness.CompareAll("physical_expert_ids", arguments.physical_ids, step.expected.physical_ids[at.rank]);
-    CheckRows(witness, o, shape_, step);
+    CheckRows(witness, o, step);
     const bool resumed = at.number > o.fault_step;  // then a dispatch that failed may have counted, or not
     if (o.drops && !resumed) CheckDropped(witness, shape_, workload_);
     if (!resumed) CheckSums(witness, o, workload_);
@@ -269,7 +269,7 @@ class Scenario {
   }
 
   Moment At(uint32_t rank, uint64_t number) const { return {options_, workload_, rank, number}; }
-  Witness WitnessOf(const Moment &at) { return {simulator_, at.rank, at.number, windows_[at.rank]}; }
+  Witness WitnessOf(const Moment &at) { return {simulator_, at.rank, at.number, windows_[at.rank], layout_}; }
 
   // The epoch and the exchange of a step.
   Past NumbersOf(uint64_t step) const {
@@ -287,6 +287,7 @@ class Scenario {
   Options options_;
   Workload workload_;
   WindowShape shape_ = ShapeOf(options_, workload_.capacity);
+  WindowLayout layout_{shape_};
   Simulator simulator_;
   Memory memory_{simulator_};
   std::vector<uint8_t *> windows_;

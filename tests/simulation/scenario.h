@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 #include "host_twin/check/simulator.h"
 
 namespace simulation {

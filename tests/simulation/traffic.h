@@ -33,15 +33,15 @@ class Traffic : public Observer {
   explicit Traffic(const Size &size) : size_(size), cores_(size.ranks * size.cores) {}
 
   void OnWindows(const moe_comm::WindowShape &shape, const std::vector<uint8_t *> &windows) override {
-    shape_ = shape;
+    layout_ = moe_comm::WindowLayout(shape);
     windows_ = windows;
-    for (Core &core : cores_) core.seen.resize(moe_comm::ControlBytes(shape) / kWordBytes);
+    for (Core &core : cores_) core.seen.resize(moe_comm::ControlBytes(layout_) / kWordBytes);
   }
 
   void OnTransfer(const AscendC::backend::Transfer &move) override {
     Core &core = cores_[move.rank * size_.cores + move.block];
     const uint64_t offset = static_cast<uint64_t>(move.global - windows_[move.owner]);  // huge if it lies before
-    const bool control = offset < moe_comm::ControlBytes(shape_);
+    const bool control = offset < moe_comm::ControlBytes(layout_);
     bool brings = !control || !move.in;
     for (uint32_t piece = 0; piece < move.pieces && control; ++piece) {
       const uint64_t at = offset + piece * move.pitch;
@@ -91,18 +91,18 @@ class Traffic : public Observer {
   };
 
   void Write(Core &core, uint64_t at, uint32_t bytes) {
-    if (at < moe_comm::CountsOffset(shape_) || at >= moe_comm::AbortedOffset(shape_)) {
+    if (at < layout_.counts.offset || at >= layout_.aborted.offset) {
       ++strange_;
       return;
     }
-    const bool counts = at < moe_comm::ArrivedOffset(shape_);
-    ++core.figures[counts ? kCounts : at < moe_comm::ReadyOffset(shape_) ? kArrived : kReady];
+    const bool counts = at < layout_.arrived.offset;
+    ++core.figures[counts ? kCounts : at < layout_.ready.offset ? kArrived : kReady];
     core.figures[kBytesOut] += bytes;
   }
 
   // True if some of it is new to the core.
   bool Read(Core &core, uint64_t at, uint32_t bytes) {
-    const bool from_peers = at >= moe_comm::CountsOffset(shape_) && at < moe_comm::HistogramOffset(shape_, 0);
+    const bool from_peers = at >= layout_.counts.offset && at < layout_.histogram.offset;
     bool brings = false;
     for (uint64_t word = at / kWordBytes; word < (at + bytes + kWordBytes - 1) / kWordBytes; ++word) {
       if (core.seen[word]) continue;
@@ -113,7 +113,7 @@ class Traffic : public Observer {
   }
 
   Size size_;
-  moe_comm::WindowShape shape_{};
+  moe_comm::WindowLayout layout_{};
   std::vector<uint8_t *> windows_;
   std::vector<Core> cores_;
   std::array<Figures, kKernelCount> most_{};

@@ -1,6 +1,7 @@
 #include "windows.h"
 
 #include <cstring>
+#include <map>
 #include <string>
 
 namespace simulation {
@@ -13,118 +14,50 @@ constexpr uint64_t kEndlessUs = uint64_t{1} << 33;  // the simulator's clock lea
 constexpr uint64_t kMaxTokens = 200;                // of a rank, if prefill is balanced
 
 void FillHeader(const Options &options, const WindowShape &shape, uint32_t rank, uint8_t *window) {
-  uint64_t *words = reinterpret_cast<uint64_t *>(window);
-  words[kMagic] = kWindowMagic;
-  words[kWorldSize] = shape.world_size;
-  words[kRankId] = rank;
-  words[kExpertNum] = shape.expert_num;
-  words[kCapacity] = shape.capacity;
-  words[kRowBytes] = shape.row_bytes;
-  words[kBlockDim] = shape.block_dim;
-  words[kTopK] = options.top_k;
-  words[kSharedRankNum] = options.rules.shared_ranks;
-  words[kSharedExpertNum] = options.rules.shared_experts;
-  words[kDtype] = options.dtype;
-  words[kOverflowDrop] = options.drops;
-  words[kKeepsStats] = options.keeps_stats;
-  words[kPooledTokens] = shape.pooled_tokens;
-  words[kPooledPairs] = shape.pooled_pairs;
-  words[kTimeoutUs] = kEndlessUs;
+  const std::map<std::string, uint64_t> words = {{"magic", kWindowMagic},
+                                                 {"world_size", shape.world_size},
+                                                 {"rank_id", rank},
+                                                 {"expert_num", shape.expert_num},
+                                                 {"capacity", shape.capacity},
+                                                 {"row_bytes", shape.row_bytes},
+                                                 {"block_dim", shape.block_dim},
+                                                 {"max_tokens", kMaxTokens},
+                                                 {"top_k", options.top_k},
+                                                 {"dtype", options.dtype},
+                                                 {"timeout_us", kEndlessUs},
+                                                 {"shared_rank_num", options.rules.shared_ranks},
+                                                 {"shared_expert_num", options.rules.shared_experts},
+                                                 {"overflow_drop", options.drops},
+                                                 {"pooled_tokens", shape.pooled_tokens},
+                                                 {"pooled_pairs", shape.pooled_pairs},
+                                                 {"keeps_stats", options.keeps_stats}};
+  uint64_t *header = reinterpret_cast<uint64_t *>(window);
+#define MOE_COMM_FIELD(constant, name, given) \
+  if (Given::given == Given::kAtCreation) header[constant] = words.at(#name);
+  MOE_COMM_WINDOW_FIELDS(MOE_COMM_FIELD)
+#undef MOE_COMM_FIELD
 }
 
-std::string Index(uint64_t i) { return "[" + std::to_string(i) + "]"; }
-
-// Registers the parts of one window.
-class Parts {
- public:
-  Parts(const WindowShape &shape, uint32_t rank, uint8_t *window, AscendC::backend::Simulator &simulator)
-      : shape_(shape), rank_(rank), window_(window), simulator_(simulator) {}
-
-  void Register(const Options &options) {
-    Content("header", 0, kFieldCount * sizeof(uint64_t));
-    Content("peers", PeersOffset(shape_), shape_.world_size * sizeof(uint64_t));
-    RegisterFlags();
-    if (options.balanced) RegisterBalance();
-    Table("live", LiveOffset(shape_), shape_.world_size);
-    Flags("aborted", AbortedOffset(shape_), shape_.world_size * kLineBytes);
-    Flags("meeting", MeetingOffset(shape_, 0), shape_.world_size * kLineBytes);
-    Flags("records", RecordsOffset(), shape_.block_dim * kLineBytes);
-    for (uint64_t block = 0; block < shape_.block_dim; ++block) RegisterBlock(block, options.keeps_stats);
-    RegisterTables();
-    Table("rows", RowsOffset(shape_), shape_.capacity * shape_.row_bytes);
-    Table("outputs", OutputsOffset(shape_), shape_.capacity * shape_.row_bytes);
-  }
-
- private:
-  // Zeros or more are there from the start.
-  void Content(const std::string &name, uint64_t offset, uint64_t bytes) { Part(name, offset, bytes, true, false); }
-  // Nothing is there before a kernel has written it.
-  void Table(const std::string &name, uint64_t offset, uint64_t bytes) { Part(name, offset, bytes, false, false); }
-  // Words by which cores and ranks tell each other something.
-  void Flags(const std::string &name, uint64_t offset, uint64_t bytes) { Part(name, offset, bytes, true, true); }
-  void Part(const std::string &name, uint64_t offset, uint64_t bytes, bool content, bool flags) {
-    simulator_.Register(rank_, "window." + name, window_ + offset, bytes, content, flags);
-  }
-
-  void RegisterFlags() {
-    for (uint64_t parity = 0; parity < 2; ++parity) {
-      for (uint64_t source = 0; source < shape_.world_size; ++source) {
-        Flags("counts" + Index(parity) + Index(source), CountsRowOffset(shape_, parity, source),
-              (SlotNum(shape_) + 1) * sizeof(uint64_t));
-      }
+// Registers the parts of one window, piece by piece where there is a gap behind each.
+void RegisterParts(const Options &options, const WindowShape &s, const WindowLayout &layout, uint32_t rank,
+                   uint8_t *window, AscendC::backend::Simulator &simulator) {
+  const auto used = [&options](PartOf use) {
+    return use == PartOf::kAll || (use == PartOf::kBalanced && options.balanced) ||
+           (use == PartOf::kKeepsStats && options.keeps_stats) || (use == PartOf::kDrops && options.drops);
+  };
+  const auto add = [&](const std::string &name, const PartPlace &place, uint64_t pieces, uint64_t bytes, PartKind kind) {
+    const bool content = kind == PartKind::kWords || kind == PartKind::kFlags;
+    const bool gaps = bytes != place.pitch;
+    for (uint64_t i = 0; i < (gaps ? pieces : 1); ++i) {
+      simulator.Register(rank, "window." + name + (gaps ? "[" + std::to_string(i) + "]" : ""), window + place(i),
+                         gaps ? bytes : pieces * bytes, content, kind == PartKind::kFlags);
     }
-    const uint64_t lines = shape_.world_size * kLineBytes;
-    Flags("arrived", ArrivedOffset(shape_), lines);
-    Flags("ready", ReadyOffset(shape_), lines);
-    Flags("handed", HandedOffset(shape_), lines);
-  }
-
-  void RegisterBalance() {
-    const uint64_t ranks = shape_.world_size * sizeof(int32_t);
-    const uint64_t slots = SlotNum(shape_) * sizeof(int32_t);
-    for (uint64_t d = 0; d < shape_.world_size; ++d) Table("shares" + Index(d), SharesOffset(shape_, d), ranks);
-    Table("loads", LoadsOffset(shape_), ranks);
-    Table("bringers", BringersOffset(shape_), ranks);
-    Table("moves", MovesOffset(shape_), ranks);
-    Table("helpers", HelpersOffset(shape_), ranks);
-    Table("helped", HelpedOffset(shape_), ranks);
-    Table("own_rows", OwnRowsOffset(shape_), slots);
-    Table("shifts", ShiftsOffset(shape_), slots);
-    Table("inputs", InputOffset(shape_, 0), shape_.pooled_tokens * shape_.row_bytes);
-    Table("entries", EntryOffset(shape_, 0), shape_.pooled_pairs * kEntryWords * sizeof(int32_t));
-  }
-
-  void RegisterBlock(uint64_t block, bool keeps_stats) {
-    const uint64_t slots = SlotNum(shape_) * sizeof(int32_t);
-    Table("histogram" + Index(block), HistogramOffset(shape_, block), slots);
-    Table("next_rows" + Index(block), NextRowsOffset(shape_, block), slots);
-    Table("note" + Index(block), NoteOffset(shape_, block), kLineBytes);
-    for (uint64_t phase = kWaitCounts; keeps_stats && phase < kWaitCounts + kWaitPhases; ++phase) {
-      Content("waited" + Index(block) + Index(phase), WaitedOffset(shape_, block, phase),
-              shape_.world_size * sizeof(uint64_t));
-    }
-  }
-
-  void RegisterTables() {
-    const uint64_t ranks = shape_.world_size * sizeof(int32_t);
-    const uint64_t slots = SlotNum(shape_) * sizeof(int32_t);
-    Table("first_rows", FirstRowsOffset(shape_), slots);
-    Table("last_rows", LastRowsOffset(shape_), slots);
-    Table("received", ReceivedOffset(shape_), SlotsOf(shape_, rank_) * sizeof(int32_t));
-    Content("dropped_from", DroppedFromOffset(shape_), shape_.world_size * sizeof(uint64_t));
-    Content("dropped_to", DroppedToOffset(shape_), shape_.world_size * sizeof(uint64_t));
-    Table("last_dropped_from", LastDroppedFromOffset(shape_), ranks);
-    Table("last_dropped_to", LastDroppedToOffset(shape_), ranks);
-    Table("scales", ScalesOffset(shape_), shape_.capacity * sizeof(float));
-    Table("sources", SourcesOffset(shape_), ranks);
-    Table("destinations", DestinationsOffset(shape_), ranks);
-  }
-
-  const WindowShape &shape_;
-  uint32_t rank_;
-  uint8_t *window_;
-  AscendC::backend::Simulator &simulator_;
-};
+  };
+#define MOE_COMM_PART(name, pieces, piece_bytes, align, kind, use) \
+  if (used(PartOf::use)) add(#name, layout.name, pieces, piece_bytes, PartKind::kind);
+  MOE_COMM_WINDOW_PARTS(MOE_COMM_PART)
+#undef MOE_COMM_PART
+}
 
 }  // namespace
 
@@ -136,18 +69,19 @@ WindowShape ShapeOf(const Options &options, uint64_t capacity) {
 
 std::vector<uint8_t *> MakeWindows(const Options &options, const WindowShape &shape, Draw &draw,
                                    AscendC::backend::Simulator &simulator, Memory &memory) {
+  const WindowLayout layout(shape);
   std::vector<uint8_t *> windows;
   std::vector<uint64_t> bases;
   for (uint32_t rank = 0; rank < options.world_size; ++rank) {
-    windows.push_back(memory.Raw(WindowBytes(shape)));
-    std::memset(windows.back(), 0, ControlBytes(shape));
+    windows.push_back(memory.Raw(layout.bytes));
+    std::memset(windows.back(), 0, ControlBytes(layout));
     bases.push_back(reinterpret_cast<uint64_t>(windows.back()));
   }
   for (uint32_t rank = 0; rank < options.world_size; ++rank) {
     FillHeader(options, shape, rank, windows[rank]);
-    std::memcpy(windows[rank] + PeersOffset(shape), bases.data(), bases.size() * sizeof(uint64_t));
+    std::memcpy(windows[rank] + layout.peers.offset, bases.data(), bases.size() * sizeof(uint64_t));
     WritePast(options.past, shape, windows[rank], draw.engine);
-    Parts(shape, rank, windows[rank], simulator).Register(options);
+    RegisterParts(options, shape, layout, rank, windows[rank], simulator);
   }
   return windows;
 }

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 #include "draw.h"
 #include "host_twin/check/simulator.h"
 #include "memory.h"

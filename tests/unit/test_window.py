@@ -51,7 +51,7 @@ def test_tensors_are_the_memory(dtype, one):
         layout = MemoryReport.of(window._parameters).parameters.layout()
         base = window.control.data_ptr()
         for name in ("rows", "scales", "outputs"):
-            assert getattr(window, name).data_ptr() == base + layout[name], name
+            assert getattr(window, name).data_ptr() == base + layout[name].offset, name
         elements = raw(window.rows, 16, np.uint32 if dtype == ms.float32 else np.uint16)
         assert window.rows.float().asnumpy()[0, :4].tolist() == [0, 0, 0, 0]
         elements[:4] = one
@@ -213,7 +213,7 @@ def test_lack_of_space():
     with pytest.raises(MemoryError, match=text) as error:
         ExpertWindow.create(**shape)
     needed, free = map(int, re.search(text, str(error.value)).groups())
-    assert needed >= WindowParameters(ep_world_size=1, dtype=ms.bfloat16, **shape).layout()["window_bytes"] > free > 0
+    assert needed >= WindowParameters(ep_world_size=1, dtype=ms.bfloat16, **shape).window_bytes > free > 0
 
 
 # --- several ranks ---
@@ -262,9 +262,10 @@ def test_parts_add_up(ranks, experts, dtype, capacity):
     parameters = WindowParameters(ep_world_size=ranks, moe_expert_num=experts, hidden_size=7168, top_k=4,
                                   max_tokens_per_rank=128, dtype=dtype, capacity=capacity)
     report = MemoryReport.of(parameters)
-    assert list(report.parts) == ["header", "records", "peers", "live", "counts", "arrived", "ready", "handed",
-                                  "aborted", "meeting", "scratch", "rows", "scales", "outputs"]
-    assert sum(report.parts.values()) == report.total == parameters.layout()["window_bytes"]
+    assert list(report.parts) == ["header", "records", "peers", "tables", "counts", "arrived", "ready", "handed",
+                                  "aborted", "meeting", "dropped_from", "dropped_to", "waited", "rows",
+                                  "scales", "outputs"]
+    assert sum(report.parts.values()) == report.total == parameters.window_bytes
     assert report.parts["rows"] == report.parts["outputs"] >= parameters.capacity * parameters.row_bytes
     for size in (*report.parts.values(), report.total, *report.relay_buffers.values(), *report.relay_totals.values()):
         assert format_bytes(size) in str(report)

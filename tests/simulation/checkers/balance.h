@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "../workload.h"
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 #include "witness.h"
 
 namespace simulation {
@@ -41,7 +41,7 @@ inline int64_t RowsToMove(const Step &step, const std::vector<uint8_t> &live, ui
 
 inline void CheckBalance(const Witness &witness, const moe_comm::WindowShape &shape, const Step &step,
                          const std::vector<uint8_t> &live) {
-  const int32_t *table = reinterpret_cast<const int32_t *>(witness.window + moe_comm::MovesOffset(shape));
+  const int32_t *table = reinterpret_cast<const int32_t *>(witness.window + witness.layout.moves.offset);
   witness.Touch(table, shape.world_size * sizeof(int32_t));
   const int64_t got = std::accumulate(table, table + shape.world_size, int64_t{0});
   witness.Compare("rows that it moves", got, RowsToMove(step, live, witness.rank));

@@ -6,7 +6,8 @@
 #include <string>
 
 #include "../faults/fault.h"
-#include "contract/window_layout.h"
+#include "contract/records.h"
+#include "contract/window_schema.h"
 #include "witness.h"
 
 namespace simulation {
@@ -14,7 +15,7 @@ namespace simulation {
 // The record of the first block that has failed, or nothing.
 inline const int64_t *FindRecord(const Witness &witness, uint32_t cores) {
   for (uint32_t block = 0; block < cores; ++block) {
-    const int64_t *record = reinterpret_cast<const int64_t *>(witness.window + moe_comm::RecordOffset(block));
+    const int64_t *record = reinterpret_cast<const int64_t *>(witness.window + witness.layout.records(block));
     witness.Touch(record, moe_comm::kLineBytes);
     if (record[moe_comm::kCode] != moe_comm::kOk) return record;
   }

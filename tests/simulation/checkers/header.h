@@ -3,7 +3,8 @@
 #define MOE_COMM_TESTS_SIMULATION_CHECKERS_HEADER_H
 
 #include "../past.h"
-#include "contract/window_layout.h"
+#include "contract/records.h"
+#include "contract/window_schema.h"
 #include "witness.h"
 
 namespace simulation {

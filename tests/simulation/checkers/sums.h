@@ -9,7 +9,7 @@
 #include "../options.h"
 #include "../workload.h"
 #include "contract/quant_mode.h"
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 #include "witness.h"
 
 namespace simulation {
@@ -34,8 +34,8 @@ inline void CheckDropped(const Witness &witness, const moe_comm::WindowShape &sh
       to[other] += expected.dropped[witness.rank][other];
     }
   }
-  witness.CompareAll("dropped_from", witness.window + moe_comm::DroppedFromOffset(shape), from);
-  witness.CompareAll("dropped_to", witness.window + moe_comm::DroppedToOffset(shape), to);
+  witness.CompareAll("dropped_from", witness.window + witness.layout.dropped_from.offset, from);
+  witness.CompareAll("dropped_to", witness.window + witness.layout.dropped_to.offset, to);
 }
 
 inline void CheckSums(const Witness &witness, const Options &o, const Workload &workload) {

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "../reference.h"
-#include "contract/window_layout.h"
+#include "contract/records.h"
+#include "contract/window_schema.h"
 #include "witness.h"
 
 namespace simulation {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "contract/window_layout.h"
+#include "contract/window_schema.h"
 #include "host_twin/check/simulator.h"
 
 namespace simulation {
@@ -17,6 +17,7 @@ struct Witness {
   uint32_t rank;
   uint64_t step;
   uint8_t *window;
+  const moe_comm::WindowLayout &layout;
 
   void Fail(const std::string &what) const {
     simulator.Report("wrong result: rank " + std::to_string(rank) + ", step " + std::to_string(step) + ": " + what);

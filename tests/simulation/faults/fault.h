@@ -13,7 +13,8 @@
 #include "../draw.h"
 #include "../options.h"
 #include "../workload.h"
-#include "contract/window_layout.h"
+#include "contract/records.h"
+#include "contract/window_schema.h"
 #include "host_twin/check/simulator.h"
 
 namespace simulation {

@@ -26,8 +26,8 @@ class DecodeDispatch : public Dispatch {
   // Ranks that are in prefill may bring rows of others. This one moves its own.
   __aicore__ inline void FindBringers() {
     if (AscendC::GetBlockIdx() == 0) balance_.DeriveBringers(exchange.Number());
-    brings_to = MovesOffset(window.shape);
-    brought_by = BringersOffset(window.shape);
+    brings_to = window.layout.moves;
+    brought_by = window.layout.bringers;
   }
 
   // Each block places the tokens that it has counted.

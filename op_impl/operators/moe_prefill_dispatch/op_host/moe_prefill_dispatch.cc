@@ -21,8 +21,8 @@ std::vector<Output> InferMoePrefillDispatch(const Arguments &in) {
 void LaunchMoePrefillDispatch(const Arguments &in, const std::vector<uint8_t *> &out, void *npu_stream) {
   WindowLaunch launch(in[sig::window_control], WindowLaunch::kDispatch, npu_stream, sig::kName);
   CheckDispatch(Checker(sig::kName, in, sig::kArgumentNames), launch);
-  const WindowParameters &window = launch.Window();
-  const uint64_t columns = in[sig::expert_ids].shape[1] + window.shared_experts;
+  const WindowInfo &window = launch.Window();
+  const uint64_t columns = in[sig::expert_ids].shape[1] + window[kSharedExpertNum];
   const prefill_dispatch::Tiling tiling = prefill_dispatch::Split(window.shape.row_bytes, static_cast<uint32_t>(columns));
   launch.Run(MoePrefillDispatchOf(in, out, launch.Base(), MaskKindOf(in), SmoothKindOf(in), SpecialExpertNumOf(in),
                                   named::RowBufferBytes(tiling.row_buffer_bytes),

@@ -43,15 +43,15 @@ class PrefillDispatch : public Dispatch {
     }
     good = failure.Barrier() && good;
     if (good) {
-      flags.Publish(HandedOffset(window.shape), HelpersOffset(window.shape), exchange.Epoch());
+      flags.Publish(window.layout.handed, window.layout.helpers, exchange.Epoch());
       Place(begin_, end_, true);
-      flags.Await(HandedOffset(window.shape), HelpedOffset(window.shape), exchange.Epoch(),
+      flags.Await(window.layout.handed, window.layout.helped, exchange.Epoch(),
                   kWaitHanded);
     }
     good = failure.Barrier() && good;
     if (good) balance_.Help(indices);
-    brings_to = MovesOffset(window.shape);
-    brought_by = BringersOffset(window.shape);
+    brings_to = window.layout.moves;
+    brought_by = window.layout.bringers;
   }
 
   // This block's tokens, begin_ .. end_, and the rows from which they go on.
