@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
     ("samples/README.md", "0 bytes sent"),
 ], ids=["readme", "samples"])
 def test_examples_run(document, printed, tmp_path):
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / document).read_text(encoding="utf-8"), re.M | re.S)
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     script = tmp_path / "examples.py"
     script.write_text("\n".join(blocks), encoding="utf-8")
     result = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=300)

@@ -43,7 +43,7 @@ def test_python_functions_are_as_defined(op):
 
 
 REFERENCE = (FOLDER / "README.md").read_text(encoding="utf-8")
-CALLS = {name: text for text, name in re.findall(r"```python\n((\w+)\(.*?)```", REFERENCE, re.S)}
+CALLS = {name: text for text, name in re.findall(r"```python\n((\w+)\(.*?)```", REFERENCE, re.DOTALL)}
 
 
 def arguments_of(call):
@@ -51,7 +51,7 @@ def arguments_of(call):
     arguments = ast.parse(f"def {call.strip()}: pass").body[0].args
     required = [inspect.Parameter.empty] * (len(arguments.args) - len(arguments.defaults))
     defaults = required + [ast.literal_eval(default) for default in arguments.defaults]
-    return {argument.arg: default for argument, default in zip(arguments.args, defaults)}
+    return {argument.arg: default for argument, default in zip(arguments.args, defaults, strict=True)}
 
 
 def defaults_of(function):
@@ -73,7 +73,7 @@ def test_reference_calls_the_operator_as_python_does(op):
     documented = arguments_of(CALLS[op])
     assert list(documented.items()) == list(defaults_of(getattr(gen_ops_def, op)).items())
     section = REFERENCE.split(f"\n## {op}\n")[1].split("\n## ")[0]
-    assert re.findall(r"^\| `(\w+)` \| (?:Tensor|int) ", section, re.M) == list(documented)
+    assert re.findall(r"^\| `(\w+)` \| (?:Tensor|int) ", section, re.MULTILINE) == list(documented)
     if not hasattr(gen_ops_def, f"{op}_out") and not op.endswith("_out"):
         assert getattr(ops, op) is getattr(gen_ops_def, op)
 

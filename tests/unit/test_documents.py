@@ -23,16 +23,16 @@ def text_of(document):
 
 def anchors_of(document):
     """The names by which links reach the headings of a document."""
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text_of(document), flags=re.S), re.M)
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text_of(document), flags=re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def code_of(document):
     """All that a document marks as code: in backquotes, and in blocks."""
     text = text_of(document)
-    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.M | re.S)
-    text = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.M | re.S)
-    return re.findall(r"`([^`]+)`", text) + re.findall(r"^    (\S.*)$", text, re.M) + blocks
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(r"`([^`]+)`", text) + re.findall(r"^    (\S.*)$", text, re.MULTILINE) + blocks
 
 
 def paths_in(code):
@@ -40,7 +40,7 @@ def paths_in(code):
     words = re.findall(r"[^\s(),;:=\"']+", code)
     paths = [word.strip(".") for word in words if not re.search(r"[*<>{}$\[\]`|]|\.\.", word)]
     return [path for path in paths
-            if path.split("/")[0] in FOLDERS and "/" in path or path.endswith(SOURCES) and not path.startswith("/")]
+            if (path.split("/")[0] in FOLDERS and "/" in path) or (path.endswith(SOURCES) and not path.startswith("/"))]
 
 
 def is_there(path, document):

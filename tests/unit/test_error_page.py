@@ -28,7 +28,7 @@ def python_messages(path):
     messages = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         tells = isinstance(node, ast.Call) and re.search(r"(Error|\.warn|\._fail)$", ast.unparse(node.func))
-        if tells or isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "problem":
+        if tells or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "problem"):
             formatted = [part for part in ast.walk(node) if isinstance(part, ast.JoinedStr)]
             within = {id(part) for text in formatted for part in ast.walk(text) if part is not text}
             messages += [(node.lineno, text_of(part)) for part in ast.walk(node)
@@ -55,7 +55,7 @@ def cpp_statements(path):
 
 def documented():
     """{message: its fixed words} of the page: what stands in the first cells of its tables, without whom it is for."""
-    messages = re.findall(r"^\| `([^`]+)` \|", PAGE, re.M)
+    messages = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
     return {message: [words for words in re.split(r"<[^>]*>|\.\.\.", re.sub(r"^For '[^']*', ", "", message))
                       if len(words.strip()) > 3]
             for message in messages}
@@ -103,14 +103,14 @@ def test_errors_of_python_are_documented():
 def test_errors_of_cpp_are_documented():
     """What a statement throws, and on the host what it returns of the sentences that are put together there."""
     assert [(path.name, line, text) for path, statements in STATEMENTS.items() for line, code, text in statements
-            if (RAISES.search(code) or path.parent.name == "host" and re.search(r"\breturn\b", code))
+            if (RAISES.search(code) or (path.parent.name == "host" and re.search(r"\breturn\b", code)))
             and any(len(part) >= WORDS for part in text.split(VALUE)) and not is_documented(text)] == []
 
 
 def test_every_error_code_is_listed():
     layout = (ROOT / "op_impl" / "contract" / "records.h").read_text(encoding="utf-8")
-    codes = re.search(r"enum ErrorCode : \w+ \{(.*?)\};", layout, re.S)[1]
-    listed = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+) \|$", PAGE, re.M)
+    codes = re.search(r"enum ErrorCode : \w+ \{(.*?)\};", layout, re.DOTALL)[1]
+    listed = re.findall(r"^\| (\d+) \| `(\w+)` \| (.+) \|$", PAGE, re.MULTILINE)
     assert [(name, code) for code, name, _ in listed] == re.findall(r"(k\w+) = (\d+)", codes)
     for _, _, message in listed[1:]:
         words = re.split(r"<[^>]*>", re.search(r"`([^`]+)`", message)[1])

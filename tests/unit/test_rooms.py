@@ -73,5 +73,5 @@ def test_providers_know_nothing_of_windows():
 
 def test_the_design_document_has_the_same_rooms():
     text = (OP_IMPL / "README.md").read_text(encoding="utf-8").split("\n## The rooms\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\w, ]*)\|$", text, re.M)
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\w, ]*)\|$", text, re.MULTILINE)
     assert {room: tuple(rooms.replace(",", "").split()) for room, rooms in rows} == MAY_INCLUDE
