@@ -159,7 +159,7 @@ class BuildLibrary(build_ext):
         primitives = library.parent / "_generated"
         primitives.mkdir(exist_ok=True)
         (primitives / "__init__.py").write_text('"""Generated from ops_yaml by MindSpore."""\n', encoding="utf-8")
-        for name in ("gen_ops_def.py", "gen_ops_prim.py"):
+        for name in ("gen_ops_def.py", "gen_ops_def.pyi", "gen_ops_prim.py"):
             shutil.copy(generated / name, primitives)
 
     def build_kernels(self, build, soc_version, binary):
@@ -208,6 +208,7 @@ def folders_outside():
 setup(  # build_ext writes `_generated`, a package too
     options=folders_outside(),
     packages=["ms_moe_comm", "ms_moe_comm.cli", "ms_moe_comm.providers", "ms_moe_comm.reference"],
+    package_data={"ms_moe_comm": ["py.typed", "*.pyi"]},
     ext_modules=[Extension("ms_moe_comm._lib", sources=[])],
     cmdclass={"build_ext": BuildLibrary},
 )

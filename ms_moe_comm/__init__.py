@@ -2,8 +2,27 @@
 
 import importlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 from ms_moe_comm import requirements
+
+if TYPE_CHECKING:  # for type checkers, which cannot follow `__getattr__`
+    from ms_moe_comm.dispatcher import MoEDispatcher as MoEDispatcher
+    from ms_moe_comm.group import LocalGroup as LocalGroup
+    from ms_moe_comm.group import SoloGroup as SoloGroup
+    from ms_moe_comm.layer import DenseMoELayer as DenseMoELayer
+    from ms_moe_comm.layer import MoELayer as MoELayer
+    from ms_moe_comm.memory import MemoryReport as MemoryReport
+    from ms_moe_comm.ops import moe_decode_combine as moe_decode_combine
+    from ms_moe_comm.ops import moe_decode_dispatch as moe_decode_dispatch
+    from ms_moe_comm.ops import moe_dynamic_quant as moe_dynamic_quant
+    from ms_moe_comm.ops import moe_grouped_matmul as moe_grouped_matmul
+    from ms_moe_comm.ops import moe_grouped_matmul_quant as moe_grouped_matmul_quant
+    from ms_moe_comm.ops import moe_prefill_combine as moe_prefill_combine
+    from ms_moe_comm.ops import moe_prefill_dispatch as moe_prefill_dispatch
+    from ms_moe_comm.placement import ExpertPlacement as ExpertPlacement
+    from ms_moe_comm.weights import MoEWeights as MoEWeights
+    from ms_moe_comm.window import ExpertWindow as ExpertWindow
 
 _EXPORTS = {
     "DenseMoELayer": "layer",
@@ -30,7 +49,7 @@ if sys.argv[:2] != ["-m", "doctor"]:
     requirements.check_packages()
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     """Exports are loaded when one is asked for: `doctor` and `check-kernels` do without the library.
 
     Then all of them are: a graph that names an operator finds it among the module's own variables, or not at all.

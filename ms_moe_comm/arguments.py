@@ -2,6 +2,8 @@
 import numbers
 import operator
 import reprlib
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import mindspore as ms
 import numpy as np
@@ -10,11 +12,12 @@ from mindspore.common.dtype import Type
 FLOATS = (ms.float32, ms.float16, ms.bfloat16)
 MAX_INT32 = 2**31 - 1
 _SHOWN = (type(None), bool, int, float, str, list, tuple, dict, np.generic)
+_Choice = TypeVar("_Choice", str, int)
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 60
 
 
-def shown(value):
+def shown(value: object) -> str:
     """`value` for an error: in full if it is short, else its beginning or its type. Never waits for a tensor."""
     if isinstance(value, Type):
         return str(value)
@@ -23,7 +26,7 @@ def shown(value):
     return f"the type {value.__name__}" if isinstance(value, type) else f"an object of type {type(value).__name__}"
 
 
-def as_integer(value):
+def as_integer(value: Any) -> int | None:
     """`value` as an int, or None if it is none: numpy's integers are, floats and bools are not."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
@@ -31,7 +34,7 @@ def as_integer(value):
         return None
 
 
-def checked_integer(owner, name, given, low, high, advice):
+def checked_integer(owner: str, name: str, given: object, low: int, high: int, advice: str) -> int:
     """`given`, the argument `name` of `owner`, as an int from `low` to `high`.
 
     Raises:
@@ -46,19 +49,21 @@ def checked_integer(owner, name, given, low, high, advice):
     return value
 
 
-def checked_integers(owner, name, given):
+def checked_integers(owner: str, name: str, given: object) -> list[int]:
     """`given` as a list of ints: a list, a tuple or an array of numpy; anything else is a TypeError."""
     if not isinstance(given, (list, tuple, np.ndarray)):
         raise TypeError(f"For '{owner}', '{name}' must be a sequence of ints, but got {shown(given)}.")
-    values = [as_integer(element) for element in given]
-    if None in values:
-        place = values.index(None)
-        raise TypeError(f"For '{owner}', '{name}' must be a sequence of ints, but element {place} is "
-                        f"{shown(given[place])}.")
+    values = []
+    for place, element in enumerate(given):
+        value = as_integer(element)
+        if value is None:
+            raise TypeError(f"For '{owner}', '{name}' must be a sequence of ints, but element {place} is "
+                            f"{shown(element)}.")
+        values.append(value)
     return values
 
 
-def checked_mask(owner, name, given, size):
+def checked_mask(owner: str, name: str, given: Any, size: int) -> list[bool]:
     """`given` as a list of `size` bools; ints, floats and texts are none, and are a TypeError."""
     elements = given.asnumpy() if isinstance(given, ms.Tensor) else given
     is_sequence = isinstance(elements, (list, tuple, np.ndarray))
@@ -69,7 +74,7 @@ def checked_mask(owner, name, given, size):
     return [bool(element) for element in elements]
 
 
-def checked_seconds(owner, name, given, low, high, advice):
+def checked_seconds(owner: str, name: str, given: Any, low: float, high: float, advice: str) -> float:
     """`given` as a float from `low` to `high`; else a TypeError or a ValueError, as for `checked_integer`."""
     is_number = isinstance(given, numbers.Real) and not isinstance(given, (bool, np.bool_))
     if is_number and low <= given < high:
@@ -78,13 +83,13 @@ def checked_seconds(owner, name, given, low, high, advice):
         f"For '{owner}', '{name}' must be from {low:g} to {high:g} seconds, but got {shown(given)}: {advice}.")
 
 
-def check_type(owner, name, given, kind, needed):
+def check_type(owner: str, name: str, given: object, kind: type | tuple[type, ...], needed: str) -> None:
     """Raises TypeError if `given` is no `kind`; `needed` says so in words."""
     if not isinstance(given, kind):
         raise TypeError(f"For '{owner}', '{name}' must be {needed}, but got {shown(given)}.")
 
 
-def checked_choice(owner, name, given, allowed):
+def checked_choice(owner: str, name: str, given: object, allowed: Sequence[_Choice]) -> _Choice:
     """`given`, if it is one of `allowed`, which are texts or ints; else a ValueError, or a TypeError."""
     kind = type(allowed[0])
     value = as_integer(given) if kind is int else given
@@ -94,7 +99,7 @@ def checked_choice(owner, name, given, allowed):
     return value
 
 
-def check_dtype(owner, name, given):
+def check_dtype(owner: str, name: str, given: object) -> None:
     """Raises TypeError if `given` is none of the dtypes that rows may have."""
     if not isinstance(given, Type) or given not in FLOATS:
         raise TypeError(f"For '{owner}', '{name}' must be float32, float16 or bfloat16, but got {shown(given)}.")

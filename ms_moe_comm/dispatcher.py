@@ -1,6 +1,9 @@
 """Dispatch and combine on one expert window, for use inside a model."""
 
-from mindspore import nn
+from typing import NoReturn
+
+from mindspore import Tensor, nn
+from mindspore.common.dtype import Type
 
 from ms_moe_comm import ops
 from ms_moe_comm.arguments import MAX_INT32, check_type, checked_choice, checked_integer
@@ -11,7 +14,10 @@ QUANT_MODES = (0, 2)
 REPLICA_POLICIES = ("spread", "rank", "token")  # by number, as the operators take them
 
 
-def checked_handle(name, handle):
+Handle = tuple[Tensor, Tensor, Tensor, Tensor]  # physical expert ids, expand_idx, plan, control
+
+
+def checked_handle(name: str, handle: Handle) -> Handle:
     """`handle`, the argument `name`, if it may be one that dispatch has returned."""
     if not isinstance(handle, tuple) or len(handle) != 4:
         raise TypeError(f"For 'MoEDispatcher', '{name}' must be what dispatch returned last, a tuple of 4 tensors, but "
@@ -49,8 +55,16 @@ class MoEDispatcher(nn.Cell):
     first makes that combine an error.
     """
 
-    def __init__(self, window, phase="decode", quant_mode=0, zero_expert_num=0, copy_expert_num=0, const_expert_num=0,
-                 replica_policy="spread"):
+    rows: Tensor
+    scales: Tensor
+    outputs: Tensor
+    control: Tensor
+    zero_expert_num: int
+    copy_expert_num: int
+    const_expert_num: int
+
+    def __init__(self, window: ExpertWindow, phase: str = "decode", quant_mode: int = 0, zero_expert_num: int = 0,
+                 copy_expert_num: int = 0, const_expert_num: int = 0, replica_policy: str = "spread") -> None:
         super().__init__(auto_prefix=False)
         check_type("MoEDispatcher", "window", window, ExpertWindow, "what ExpertWindow.create returned")
         self.schedule = checked_choice("MoEDispatcher", "phase", phase, PHASES)  # `Cell.phase` is MindSpore's own
@@ -69,13 +83,15 @@ class MoEDispatcher(nn.Cell):
         policy = checked_choice("MoEDispatcher", "replica_policy", replica_policy, REPLICA_POLICIES)
         self.replica_policy = REPLICA_POLICIES.index(policy)
 
-    def __reduce_ex__(self, _):
+    def __reduce_ex__(self, _: object) -> NoReturn:
         """Of copy.copy, copy.deepcopy and pickle, also of a cell that holds this one."""
         raise TypeError("A MoEDispatcher, and a cell that holds one, cannot be copied or pickled: its tensors are an "
                         "ExpertWindow's memory, and copies would be none. Make another cell on the window.")
 
-    def dispatch(self, x, expert_ids, x_active_mask=None, scales=None, logical_to_physical_map=None,
-                 logical_replica_count=None, rank_mask=None, kept_handle=None):
+    def dispatch(self, x: Tensor, expert_ids: Tensor, x_active_mask: Tensor | None = None,
+                 scales: Tensor | None = None, logical_to_physical_map: Tensor | None = None,
+                 logical_replica_count: Tensor | None = None, rank_mask: Tensor | None = None,
+                 kept_handle: Handle | None = None) -> tuple[Tensor | tuple[Tensor, Tensor], Tensor, Handle]:
         """Places each token's row in the windows of its experts.
 
         Args:
@@ -129,8 +145,10 @@ class MoEDispatcher(nn.Cell):
             return (expand_x, dynamic_scales), expert_token_nums, handle
         return expand_x, expert_token_nums, handle
 
-    def combine(self, expert_outputs, expert_scales, handle, shared_expert_x=None, residual_x=None, ori_x=None,
-                const_expert_alpha_1=None, const_expert_alpha_2=None, const_expert_v=None, out_dtype=None):
+    def combine(self, expert_outputs: Tensor, expert_scales: Tensor | None, handle: Handle,
+                shared_expert_x: Tensor | None = None, residual_x: Tensor | None = None, ori_x: Tensor | None = None,
+                const_expert_alpha_1: Tensor | None = None, const_expert_alpha_2: Tensor | None = None,
+                const_expert_v: Tensor | None = None, out_dtype: Type | None = None) -> Tensor:
         """Sums each token's expert outputs, weighted, in fp32 and in k order.
 
         Args:

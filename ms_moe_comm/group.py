@@ -15,11 +15,15 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import NoReturn, Protocol
 
 import mindspore as ms
 import numpy as np
 from mindspore import communication
 from mindspore.communication import comm_func
+from numpy.typing import NDArray
 
 from ms_moe_comm.arguments import MAX_INT32, as_integer, check_type, checked_integer, checked_seconds, shown
 
@@ -31,13 +35,28 @@ _MAX_PAYLOAD = 1 << 20
 _RETRY_SECONDS = 0.01
 
 
+class RankGroup(Protocol):
+    """What a window needs of a group."""
+
+    @property
+    def rank(self) -> int:
+        """This process's number, 0 to size - 1."""
+
+    @property
+    def size(self) -> int:
+        """Number of ranks."""
+
+    def all_gather(self, values: Sequence[int]) -> NDArray[np.int64]:
+        """int64 [n], the same n on all ranks -> int64 [size, n]: every rank's values on every rank."""
+
+
 class SoloGroup:
     """A group of one rank."""
 
     rank = 0
     size = 1
 
-    def all_gather(self, values):
+    def all_gather(self, values: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """int64 [n] -> int64 [1, n]."""
         return _words(values)[np.newaxis]
 
@@ -62,7 +81,7 @@ class LocalGroup:
         RuntimeError: a rank is missing at the deadline, a rank is there twice, or the address is taken.
     """
 
-    def __init__(self, address, rank, size, timeout=RENDEZVOUS_SECONDS):
+    def __init__(self, address: str, rank: int, size: int, timeout: float = RENDEZVOUS_SECONDS) -> None:
         check_type("LocalGroup", "address", address, str, "a str")
         size = checked_integer("LocalGroup", "size", size, 1, MAX_INT32, "give the number of ranks")
         rank = checked_integer("LocalGroup", "rank", rank, -MAX_INT32, MAX_INT32, "give this rank's number")
@@ -71,7 +90,7 @@ class LocalGroup:
             raise ValueError(f"rank is {rank}, but a group of {size} has ranks 0 to {size - 1}.")
         self.rank, self.size = rank, size
         self._address, self._timeout = address, timeout
-        self._peers = {}  # rank -> socket: all others on rank 0, rank 0 alone elsewhere
+        self._peers: dict[int, socket.socket] = {}  # rank -> socket: all others on rank 0, rank 0 alone elsewhere
         try:
             if rank == 0:
                 self._accept_all()
@@ -81,7 +100,7 @@ class LocalGroup:
             self.close()
             raise
 
-    def all_gather(self, values):
+    def all_gather(self, values: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """Every rank's values on every rank.
 
         Args:
@@ -114,23 +133,23 @@ class LocalGroup:
                 self._fail_missing({rank})
         return np.frombuffer(answer, np.int64).reshape(self.size, -1).copy()
 
-    def close(self):
+    def close(self) -> None:
         """Leaves the group. The others' next `all_gather` fails and names this rank."""
         for peer in self._peers.values():
             peer.close()
         self._peers.clear()
 
-    def __enter__(self):
+    def __enter__(self) -> "LocalGroup":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _socket_name(self):
+    def _socket_name(self) -> str:
         # a digest, since names of sockets are short and those of groups need not be
         return "\0ms_moe_comm/" + hashlib.sha256(f"{os.getuid()}/{self._address}".encode()).hexdigest()
 
-    def _accept_all(self):
+    def _accept_all(self) -> None:
         deadline = time.monotonic() + self._timeout
         with socket.socket(socket.AF_UNIX) as listener:
             try:
@@ -147,7 +166,7 @@ class LocalGroup:
                     self._fail_missing(set(range(1, self.size)) - set(self._peers))
                 self._admit(peer, deadline)
 
-    def _admit(self, peer, deadline):
+    def _admit(self, peer: socket.socket, deadline: float) -> None:
         """Rank 0 takes in whoever introduces itself as a missing rank of the same user."""
         if not _same_user(peer):
             peer.close()
@@ -164,7 +183,7 @@ class LocalGroup:
         if size != self.size:
             self._fail(f"rank {rank} expects a group of {size}, rank 0 one of {self.size}.")
 
-    def _connect(self):
+    def _connect(self) -> None:
         deadline = time.monotonic() + self._timeout
         while True:
             server = socket.socket(socket.AF_UNIX)
@@ -183,10 +202,11 @@ class LocalGroup:
         with contextlib.suppress(OSError):  # as in all_gather
             self._send(0, struct.pack("=qqq", _HELLO, self.rank, self.size))
 
-    def _collect(self):
+    def _collect(self) -> dict[int, bytes]:
         """Rank 0: the payload of every other rank, or a failure on all ranks that names those without one."""
         deadline = time.monotonic() + self._timeout
-        rows, missing = {}, set()
+        rows: dict[int, bytes] = {}
+        missing = set()
         for rank in self._peers:
             row = self._try_receive(rank, deadline)
             if row is None:
@@ -197,11 +217,11 @@ class LocalGroup:
             self._fail_missing(missing)
         return rows
 
-    def _fail_missing(self, missing):
+    def _fail_missing(self, missing: set[int]) -> NoReturn:
         self._fail(f"rank {join_ranks(missing)} of {self.size} did not come to the address {self._address!r} within "
                    f"{self._timeout:g} seconds, or ended; all ranks must be on one machine.")
 
-    def _fail(self, message):
+    def _fail(self, message: str) -> NoReturn:
         """Rank 0 tells everyone else why nobody goes on."""
         for peer in self._peers.values():
             with contextlib.suppress(OSError):  # one that is gone needs no message
@@ -209,11 +229,11 @@ class LocalGroup:
         self.close()
         raise RuntimeError(message)
 
-    def _send(self, rank, data):
+    def _send(self, rank: int, data: bytes) -> None:
         self._peers[rank].settimeout(self._timeout)
         self._peers[rank].sendall(data)
 
-    def _receive_answer(self):
+    def _receive_answer(self) -> bytes:
         """The payload that rank 0 sends to all."""
         frame = self._try_receive(0, time.monotonic() + 2 * self._timeout)
         if frame is None:
@@ -223,7 +243,7 @@ class LocalGroup:
             raise RuntimeError(payload.decode())
         return payload
 
-    def _try_receive(self, rank, deadline):
+    def _try_receive(self, rank: int, deadline: float) -> tuple[int, bytes] | None:
         """(kind, payload), or None when the rank is gone, late, or speaks no protocol of ours."""
         head = _receive_exactly(self._peers[rank], _FRAME.size, deadline)
         if head is None:
@@ -243,17 +263,17 @@ class DeviceGroup:
         rank (int), size (int): of this process in it.
     """
 
-    def __init__(self, name, rank, size):
+    def __init__(self, name: str, rank: int, size: int) -> None:
         self.name, self.rank, self.size = name, rank, size
 
-    def all_gather(self, values):
+    def all_gather(self, values: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """int64 [n] -> int64 [size, n]. HCCL's own time-out bounds the wait (HCCL_EXEC_TIMEOUT)."""
         gathered, _ = comm_func.all_gather_into_tensor(ms.Tensor(np.asarray(values, np.int64)), group=self.name)
         return gathered.asnumpy().reshape(self.size, -1)
 
 
 @contextlib.contextmanager
-def open_group(group=None):
+def open_group(group: RankGroup | str | None = None) -> Iterator[RankGroup]:
     """The group that an argument `group` of this package means, for the time of a `with` block.
 
     Args:
@@ -284,7 +304,7 @@ def open_group(group=None):
                         "object with rank, size and all_gather.")
 
 
-def _mindspore_group(name):
+def _mindspore_group(name: str) -> AbstractContextManager[RankGroup]:
     """The ranks of a MindSpore group, met at an address that its scheduler makes unique on this machine."""
     if not communication.GlobalComm.INITED:
         raise RuntimeError(f"group is {name!r}, but communication is not initialised: start the ranks with msrun and "
@@ -302,7 +322,7 @@ def _mindspore_group(name):
     return LocalGroup(f"{scheduler}/{name}", rank, size)
 
 
-def _words(values):
+def _words(values: object) -> NDArray[np.int64]:
     """What a rank gathers, as int64 [n]."""
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and not np.can_cast(array.dtype, np.int64)):
@@ -310,13 +330,13 @@ def _words(values):
     return np.ascontiguousarray(array, np.int64)
 
 
-def _same_user(peer):
+def _same_user(peer: socket.socket) -> bool:
     """Abstract sockets have no file permissions, so the kernel's word on the other end's user decides."""
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("=iII"))
     return struct.unpack("=iII", credentials)[1] == os.getuid()
 
 
-def _receive_exactly(peer, size, deadline):
+def _receive_exactly(peer: socket.socket, size: int, deadline: float) -> bytes | None:
     """`size` bytes, or None when the other end is gone or the deadline has passed."""
     data = b""
     while len(data) < size:
@@ -331,6 +351,6 @@ def _receive_exactly(peer, size, deadline):
     return data
 
 
-def join_ranks(ranks):
+def join_ranks(ranks: Iterable[int]) -> str:
     """Ranks as an error names them: '0, 2, 5'."""
     return ", ".join(str(rank) for rank in sorted(ranks))

@@ -1,12 +1,13 @@
 """What an operator refuses to be part of, since MindSpore would make something else of it without a word."""
 import contextlib
+from typing import NoReturn
 
 import mindspore as ms
 from mindspore.common.api import _pynative_executor
 from mindspore.graph import jit_trace
 
 
-def refuse_trace(op):
+def refuse_trace(op: str) -> NoReturn:
     """Raises RuntimeError: `op` was called under `mindspore.jit(capture_mode="trace")`.
 
     MindSpore 2.10 has no way to record an operator of an extension: it would keep the results of the first call for
@@ -20,7 +21,7 @@ def refuse_trace(op):
                        "call for ever. Use capture_mode=\"ast\", the default.")
 
 
-def refuse_gradient(op):
+def refuse_gradient(op: str) -> NoReturn:
     """Raises RuntimeError: `op` was called to be differentiated.
 
     MindSpore would take its gradient for zero. It goes on to build a backward graph after an error in a function, as

@@ -11,8 +11,10 @@ operations on a token in the same order, so their results are the same bits, in 
 * the weighted sum is fp32: it starts at +0, multiplies, rounds, adds and rounds in k order; it is rounded to the dtype
   once at the end.
 """
+from collections.abc import Callable
+
 import mindspore as ms
-from mindspore import Tensor, mint, nn, ops
+from mindspore import Parameter, Tensor, mint, nn, ops
 
 from .arguments import MAX_INT32, check_type, checked_integer
 from .dispatcher import MoEDispatcher
@@ -22,7 +24,7 @@ from .weights import MoEWeights
 from .window import ExpertWindow
 
 
-def swiglu(hidden):
+def swiglu(hidden: Tensor) -> Tensor:
     """silu(gate) * up in float32, rounded once: [M, 2 * I] -> [M, I], dtype of `hidden`.
 
     Rows that nobody wrote (past the window's total) do no harm. With `ops.silu` or `ops.sigmoid` they would: a NaN
@@ -32,7 +34,7 @@ def swiglu(hidden):
     return ops.cast(gate / (1.0 + ops.exp(-gate)) * up, hidden.dtype)
 
 
-def _per_device(on_cpu, on_npu):
+def _per_device(on_cpu: Callable, on_npu: Callable) -> Callable:
     """The operator that has a ready-made kernel: CANN compiles the one for CPU, which has no kernel of the other."""
     return on_cpu if ms.get_context("device_target") == "CPU" else on_npu
 
@@ -46,13 +48,13 @@ class TopKRouter(nn.Cell):
         expert_scales [T, K] float32 and expert_ids [T, K] int32, the largest weight first.
     """
 
-    def __init__(self, router, top_k):
+    def __init__(self, router: Parameter, top_k: int) -> None:
         super().__init__(auto_prefix=False)
         self.router = router
         self.top_k = top_k
         self.topk = _per_device(ops.topk, mint.topk)
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
         probabilities = ops.softmax(ops.matmul(ops.cast(x, ms.float32), self.router), axis=-1)
         expert_scales, expert_ids = self.topk(probabilities, self.top_k)  # mint's ids are int64
         return expert_scales / ops.sum(expert_scales, -1, True), ops.cast(expert_ids, ms.int32)
@@ -77,7 +79,8 @@ class SwigluExperts(nn.Cell):
         y [M, H]; rows past the last group are undefined.
     """
 
-    def __init__(self, gate_up, down, gate_up_scale=None, down_scale=None):
+    def __init__(self, gate_up: Parameter, down: Parameter, gate_up_scale: Parameter | None = None,
+                 down_scale: Parameter | None = None) -> None:
         super().__init__(auto_prefix=False)
         self.gate_up = gate_up
         self.down = down
@@ -85,7 +88,8 @@ class SwigluExperts(nn.Cell):
         self.down_scale = down_scale
         self.quantised = gate_up_scale is not None
 
-    def construct(self, x, group_list, out=None, dynamic_scales=None):
+    def construct(self, x: Tensor, group_list: Tensor, out: Tensor | None = None,
+                  dynamic_scales: Tensor | None = None) -> Tensor:
         if not self.quantised:
             hidden = moe_grouped_matmul(x, self.gate_up, group_list)
             return moe_grouped_matmul(swiglu(hidden), self.down, group_list, out)
@@ -104,17 +108,17 @@ class SwigluExperts(nn.Cell):
 class SharedExpert(nn.Cell):
     """The SwiGLU expert that every token visits, where the token lives: [T, H] -> [T, H]."""
 
-    def __init__(self, weights):
+    def __init__(self, weights: MoEWeights) -> None:
         super().__init__(auto_prefix=False)
         self.expert = SwigluExperts(weights.shared_gate_up, weights.shared_down, weights.shared_gate_up_scale,
                                     weights.shared_down_scale)
         self.full = _per_device(ops.full, mint.full)
 
-    def construct(self, x):
+    def construct(self, x: Tensor) -> Tensor:
         return self.expert(x, self.full((1,), x.shape[0], dtype=ms.int64))
 
 
-def checked_max_tokens(max_tokens, round_tokens):
+def checked_max_tokens(max_tokens: int, round_tokens: int) -> int:
     """`max_tokens` as an int, or the reason why a layer on a window for `round_tokens` cannot have it."""
     value = checked_integer("MoELayer", "max_tokens", max_tokens, 1, MAX_INT32, "give the most tokens of one call")
     if value < round_tokens:
@@ -124,7 +128,7 @@ def checked_max_tokens(max_tokens, round_tokens):
     return value
 
 
-def check_tokens(layer, x, hidden_size):
+def check_tokens(layer: str, x: Tensor, hidden_size: int) -> None:
     """Raises an error that names `x`; the operators of the router would not. While a graph is built, if it is one."""
     if not isinstance(x, Tensor):
         raise TypeError(f"For '{layer}', 'x' must be a Tensor, but got {type(x)}.")
@@ -132,7 +136,7 @@ def check_tokens(layer, x, hidden_size):
         raise ValueError(f"For '{layer}', 'x' must have the shape [T, {hidden_size}], but has {x.shape}.")
 
 
-def checked_zero_expert_num(layer, zero_expert_num):
+def checked_zero_expert_num(layer: str, zero_expert_num: int) -> int:
     """`zero_expert_num` as an int."""
     return checked_integer(layer, "zero_expert_num", zero_expert_num, 0, MAX_INT32, "give the number of such experts")
 
@@ -169,7 +173,9 @@ class MoELayer(nn.Cell):
             a call, when T is more than `max_tokens`.
     """
 
-    def __init__(self, window, weights, phase="prefill", placement=None, zero_expert_num=0, max_tokens=None):
+    def __init__(self, window: ExpertWindow, weights: MoEWeights, phase: str = "prefill",
+                 placement: ExpertPlacement | None = None, zero_expert_num: int = 0,
+                 max_tokens: int | None = None) -> None:
         super().__init__(auto_prefix=False)
         check_type("MoELayer", "window", window, ExpertWindow, "what ExpertWindow.create returned")
         check_type("MoELayer", "weights", weights, MoEWeights, "MoEWeights")
@@ -191,8 +197,9 @@ class MoELayer(nn.Cell):
         if not weights.is_quantised and weights.gate_up.dtype != window.dtype:
             raise ValueError(f"The experts are {weights.gate_up.dtype}, but the window carries {window.dtype}: create "
                              f"both with the same dtype.")
-        if weights.is_quantised and weights.gate_up_scale.dtype == ms.bfloat16 != window.dtype:
-            raise ValueError(f"The scales of the experts are {weights.gate_up_scale.dtype}, but the window carries "
+        scale = weights.gate_up_scale
+        if scale is not None and scale.dtype == ms.bfloat16 != window.dtype:
+            raise ValueError(f"The scales of the experts are {scale.dtype}, but the window carries "
                              f"{window.dtype}: quantise the weights for that dtype.")
         self.router = TopKRouter(weights.router, window.top_k)
         self.experts = SwigluExperts(weights.gate_up, weights.down, weights.gate_up_scale, weights.down_scale)
@@ -209,7 +216,7 @@ class MoELayer(nn.Cell):
         # MindSpore 2.10 on CPU slices no bfloat16; the way through float32 loses nothing
         self.sliceable_dtype = ms.float32 if ms.get_context("device_target") == "CPU" else window.dtype
 
-    def construct(self, x, x_active_mask=None):
+    def construct(self, x: Tensor, x_active_mask: Tensor | None = None) -> Tensor:
         check_tokens("MoELayer", x, self.hidden_size)
         # All tokens at once: this matmul, unlike the experts', may give a row other bits where there are fewer rows.
         expert_scales, expert_ids = self.router(x)
@@ -222,7 +229,7 @@ class MoELayer(nn.Cell):
         sliceable = ops.cast(x, self.sliceable_dtype)
         # The rounds need nothing from each other, yet run one after the other: a graph keeps the order of operators
         # with side effects on memory, and from dispatch to combine a round is a chain of them.
-        y = ()
+        y: tuple[Tensor, ...] = ()
         for start in range(0, self.max_tokens, self.round_tokens):
             end = start + self.round_tokens  # slices end with x, and may be empty
             mask = None if x_active_mask is None else x_active_mask[start:end]
@@ -230,7 +237,7 @@ class MoELayer(nn.Cell):
                                  expert_ids[start:end], mask),)
         return ops.cat(y)
 
-    def one_round(self, x, expert_scales, expert_ids, x_active_mask):
+    def one_round(self, x: Tensor, expert_scales: Tensor, expert_ids: Tensor, x_active_mask: Tensor | None) -> Tensor:
         """Tokens that fit in the window at once, from dispatch to combine: [t, H] -> [t, H], t may be 0."""
         expand_x, expert_token_nums, handle = self.dispatcher.dispatch(
             x, expert_ids, x_active_mask, None, self.logical_to_physical_map, self.logical_replica_count)
@@ -257,7 +264,7 @@ class DenseMoELayer(nn.Cell):
     Inputs and outputs: as `MoELayer`.
     """
 
-    def __init__(self, weights, top_k, zero_expert_num=0):
+    def __init__(self, weights: MoEWeights, top_k: int, zero_expert_num: int = 0) -> None:
         super().__init__(auto_prefix=False)
         check_type("DenseMoELayer", "weights", weights, MoEWeights, "MoEWeights")
         self.zero_expert_num = checked_zero_expert_num("DenseMoELayer", zero_expert_num)
@@ -269,7 +276,7 @@ class DenseMoELayer(nn.Cell):
         self.expert_num, self.hidden_size = weights.gate_up.shape[:2]
         self.top_k = top_k
 
-    def construct(self, x, x_active_mask=None):
+    def construct(self, x: Tensor, x_active_mask: Tensor | None = None) -> Tensor:
         check_tokens("DenseMoELayer", x, self.hidden_size)
         expert_scales, expert_ids = self.router(x)
         tokens = x.shape[0]

@@ -22,16 +22,16 @@ class MemoryReport:
     """
 
     parameters: WindowParameters
-    parts: dict
+    parts: dict[str, int]
     total: int
-    relay_buffers: dict
+    relay_buffers: dict[str, int]
 
     @classmethod
-    def of(cls, parameters):
+    def of(cls, parameters: WindowParameters) -> "MemoryReport":
         """The report of a window with these parameters; needs no window and no group."""
         check_type("MemoryReport.of", "parameters", parameters, WindowParameters,
                    "a ms_moe_comm.parameters.WindowParameters")
-        parts = {}
+        parts: dict[str, int] = {}
         for name, part in parameters.layout().items():
             heading = "tables" if part.kind == "table" else name
             parts[heading] = parts.get(heading, 0) + part.bytes
@@ -39,12 +39,12 @@ class MemoryReport:
         return cls(parameters, parts, parameters.window_bytes, relay_buffers)
 
     @property
-    def relay_totals(self):
+    def relay_totals(self) -> dict[str, int]:
         """product -> bytes of the relay buffers and of the tensors [A, H] before and after the experts."""
         tensors = 2 * self.parameters.capacity * self.parameters.row_bytes
         return {product: buffers + tensors for product, buffers in self.relay_buffers.items()}
 
-    def __str__(self):
+    def __str__(self) -> str:
         p = self.parameters
         lines = [f"expert window of one rank: {p.ep_world_size} ranks, {p.moe_expert_num} experts, hidden size "
                  f"{p.hidden_size}, top-k {p.top_k}, up to {p.max_tokens_per_rank} tokens per rank, {p.dtype}, "
@@ -58,16 +58,18 @@ class MemoryReport:
         return "\n".join(lines)
 
 
-def format_bytes(size):
+def format_bytes(size: float) -> str:
     """'512 B', '38.5 KiB', '224.1 MiB': up to one digit after the point."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1024 or unit == "TiB":
-            return f"{size} B" if unit == "B" else f"{size:.1f} {unit}"
+    if size < 1024:
+        return f"{size} B"
+    for unit in ("KiB", "MiB", "GiB"):
         size /= 1024
-    return None
+        if size < 1024:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1024:.1f} TiB"
 
 
-def _relay_bytes_a3(parameters):
+def _relay_bytes_a3(parameters: WindowParameters) -> int:
     """HCCL_BUFFSIZE of an Atlas A3 rank in bytes.
 
     CANN, aclnnMoeDistributeDispatch, constraints (repository ops-transformer, mc2/moe_distribute_dispatch/docs):
@@ -80,7 +82,7 @@ def _relay_bytes_a3(parameters):
     return _whole_mib(2 * rows * (p.row_bytes + 256) + 2 * _MIB)
 
 
-def _relay_bytes_a2(parameters):
+def _relay_bytes_a2(parameters: WindowParameters) -> int:
     """HCCL_BUFFSIZE of an Atlas A2 rank in bytes.
 
     Same document: `HCCL_BUFFSIZE >= 2 * (BS * epWorldSize * min(localExpertNum, K) * H * sizeof(uint16) + 2MB)`.
@@ -90,7 +92,7 @@ def _relay_bytes_a2(parameters):
     return _whole_mib(2 * (rows * p.row_bytes + 2 * _MIB))
 
 
-def _whole_mib(size):
+def _whole_mib(size: int) -> int:
     return -(-size // _MIB) * _MIB
 
 

@@ -1,6 +1,8 @@
 """The operators. They are generated from ``ops_yaml``; this module adds what YAML cannot say."""
 
 import mindspore as ms
+from mindspore import Tensor
+from mindspore.common.dtype import Type
 from scipy.linalg import cython_blas  # MindSpore depends on SciPy, which exports its BLAS to C
 
 from ms_moe_comm import _lib
@@ -32,7 +34,8 @@ __all__ = [
 ]
 
 
-def moe_grouped_matmul(x, weight, group_list, out=None, group_list_type=1):
+def moe_grouped_matmul(x: Tensor, weight: Tensor, group_list: Tensor, out: Tensor | None = None,
+                       group_list_type: int = 1) -> Tensor:
     """Multiplies each group of consecutive rows with its own matrix: ``y[m] = x[m] @ weight[group of m]``.
 
     fp32 accumulation and one rounding. On CPU the bits of a row do not depend on how many other rows there are.
@@ -57,8 +60,9 @@ def moe_grouped_matmul(x, weight, group_list, out=None, group_list_type=1):
     return _grouped_matmul_out(x, weight, group_list, out, group_list_type)
 
 
-def moe_grouped_matmul_quant(x, weight, group_list, scale, per_token_scale, bias=None, out=None, output_dtype=None,
-                             group_list_type=1):
+def moe_grouped_matmul_quant(x: Tensor, weight: Tensor, group_list: Tensor, scale: Tensor, per_token_scale: Tensor,
+                             bias: Tensor | None = None, out: Tensor | None = None, output_dtype: Type | None = None,
+                             group_list_type: int = 1) -> Tensor:
     """The grouped matmul of int8 rows and int8 weights (W8A8), exact in int32 and dequantised.
 
     ``y[m] = float32(x[m] @ weight[e] + bias[e]) * scale[e] * per_token_scale[m]`` for the group e of row m: one
@@ -96,7 +100,7 @@ def moe_grouped_matmul_quant(x, weight, group_list, scale, per_token_scale, bias
     return _grouped_matmul_quant(x, weight, group_list, scale, per_token_scale, bias, code, group_list_type)
 
 
-def dtype_code(op, name, dtype, default):
+def dtype_code(op: str, name: str, dtype: Type | None, default: int) -> int:
     """The number by which a primitive knows `dtype`, the argument `name` of `op`; `default` if it is None."""
     if dtype is None:
         return default

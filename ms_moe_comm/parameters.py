@@ -1,9 +1,12 @@
 """What an expert window is made for: its parameters, their limits, and the agreement of the ranks on them."""
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mindspore as ms
 import numpy as np
+from mindspore.common.dtype import Type
+from numpy.typing import NDArray
 
 from ms_moe_comm import _lib
 from ms_moe_comm.arguments import (
@@ -14,7 +17,7 @@ from ms_moe_comm.arguments import (
     checked_integer,
     checked_seconds,
 )
-from ms_moe_comm.group import join_ranks
+from ms_moe_comm.group import RankGroup, join_ranks
 from ms_moe_comm.providers.choice import default_block_dim
 
 # dtype of a row -> the code that kernels know it by, and its bytes
@@ -68,10 +71,10 @@ class WindowParameters:
     hidden_size: int
     top_k: int
     max_tokens_per_rank: int
-    dtype: object
-    capacity: int = None
+    dtype: Type
+    capacity: Any = None  # an int once it is checked; so is block_dim
     timeout: float = 30.0
-    block_dim: int = None
+    block_dim: Any = None
     memory: str = "shm"
     overflow: str = "error"
     shared_expert_num: int = 0
@@ -79,7 +82,7 @@ class WindowParameters:
     keep_stats: bool = False
     balanced_prefill: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         limits = _lib.limits()
         self._check_integer("ep_world_size", 1, limits["max_ranks"], "use a group of such a size")
         self._check_integer("moe_expert_num", 1, limits["max_experts"],
@@ -107,45 +110,45 @@ class WindowParameters:
         self._check_capacity()
 
     @property
-    def local_expert_num(self):
+    def local_expert_num(self) -> int:
         """E / (R - Q), experts of one rank that holds routed experts."""
         return self.moe_expert_num // (self.ep_world_size - self.shared_expert_rank_num)
 
-    def local_expert_num_of(self, rank):
+    def local_expert_num_of(self, rank: int) -> int:
         """Experts of `rank`: one on a shared expert's rank."""
         return 1 if rank < self.shared_expert_rank_num else self.local_expert_num
 
     @property
-    def quantised_row_bytes(self):
+    def quantised_row_bytes(self) -> int:
         """Bytes of one row quantised to int8, a multiple of 32."""
         return -(-self.hidden_size // 32) * 32
 
     @property
-    def row_bytes(self):
+    def row_bytes(self) -> int:
         """Bytes of one row."""
         return self.hidden_size * _DTYPE_BYTES[self.dtype]
 
     @property
-    def dtype_code(self):
+    def dtype_code(self) -> int:
         """The number that kernels know the dtype by."""
         return _DTYPE_CODES[self.dtype]
 
     @property
-    def timeout_us(self):
+    def timeout_us(self) -> int:
         """The time-out in whole microseconds, as kernels take it."""
         return round(self.timeout * 1e6)
 
     @property
-    def pooled_tokens(self):
+    def pooled_tokens(self) -> int:
         """Tokens whose rows other ranks may move, 0 unless prefill is balanced."""
         return self.max_tokens_per_rank if self.balanced_prefill else 0
 
     @property
-    def pooled_pairs(self):
+    def pooled_pairs(self) -> int:
         """(token, expert) pairs of these, shared experts on ranks of their own included."""
         return self.pooled_tokens * (self.top_k + self.shared_expert_num)
 
-    def header_words(self):
+    def header_words(self) -> dict[str, int]:
         """What the host writes into a window's header, by the names of op_impl/contract/window_schema.h."""
         return {
             "world_size": self.ep_world_size, "expert_num": self.moe_expert_num, "capacity": self.capacity,
@@ -156,20 +159,20 @@ class WindowParameters:
             "pooled_pairs": self.pooled_pairs, "keeps_stats": int(self.keep_stats),
         }
 
-    def layout(self):
+    def layout(self) -> dict[str, WindowPart]:
         """name -> WindowPart, in their order (see op_impl/contract/window_schema.h)."""
         return {name: WindowPart(*part) for name, part in _lib.window_layout(self.header_words()).items()}
 
     @property
-    def window_bytes(self):
+    def window_bytes(self) -> int:
         """Bytes of the whole window of one rank."""
         return sum(part.bytes for part in self.layout().values())
 
-    def _check_integer(self, name, low, high, advice):
+    def _check_integer(self, name: str, low: int, high: int, advice: str) -> None:
         value = checked_integer("ExpertWindow", name, getattr(self, name), low, high, advice)
         object.__setattr__(self, name, value)
 
-    def _check_shared_experts(self, limits):
+    def _check_shared_experts(self, limits: dict[str, int]) -> None:
         self._check_integer("shared_expert_num", 0, limits["max_shared_experts"],
                             "give those that have ranks of their own; no more are known to be of use")
         self._check_integer("shared_expert_rank_num", 0, self.ep_world_size - 1,
@@ -182,7 +185,7 @@ class WindowParameters:
             self._check_multiple("shared_expert_rank_num", self.shared_expert_num,
                                  "every shared expert has the same number of instances")
 
-    def _check_multiple(self, name, unit, reason):
+    def _check_multiple(self, name: str, unit: int, reason: str) -> None:
         value = getattr(self, name)
         below = value // unit * unit
         if value != below:
@@ -190,7 +193,7 @@ class WindowParameters:
             raise ValueError(f"For 'ExpertWindow', '{name}' must be a multiple of {unit}, but got {value}: {reason}. "
                              f"The nearest that fits is {nearest}.")
 
-    def _check_capacity(self):
+    def _check_capacity(self) -> None:
         if self.capacity is None:
             worst_case = self.ep_world_size * self.max_tokens_per_rank * min(self.local_expert_num, self.top_k)
             if self.shared_expert_num:
@@ -211,7 +214,7 @@ class WindowParameters:
 
 
 # What the ranks compare: name, the 64-bit word that stands for the value, and how an error shows that word.
-_AGREED = (
+_AGREED: tuple[tuple[str, Callable[[WindowParameters], int], Callable[[int], str]], ...] = (
     ("the version of the window layout", lambda _: _lib.limits()["window_magic"], hex),
     ("MS_MOE_COMM_WINDOW", lambda parameters: int.from_bytes(parameters.memory.encode(), "little"),
      lambda word: word.to_bytes(8, "little").rstrip(b"\0").decode()),
@@ -230,7 +233,7 @@ _AGREED = (
 )
 
 
-def agree(group, make_parameters):
+def agree(group: RankGroup, make_parameters: Callable[[], WindowParameters]) -> WindowParameters:
     """Makes this rank's parameters and has all ranks check that everyone's are the same. Collective.
 
     A rank whose parameters are refused still takes part, or its peers would wait for it until their deadline.
@@ -270,9 +273,9 @@ def agree(group, make_parameters):
     return parameters
 
 
-def _values_with_ranks(words, show):
+def _values_with_ranks(words: NDArray[np.int64], show: Callable[[int], str]) -> str:
     """'7168 on rank 0, 1, 3 but 4096 on rank 2'."""
-    ranks_of = {}
+    ranks_of: dict[int, list[int]] = {}
     for rank, word in enumerate(words):
         ranks_of.setdefault(int(word), []).append(rank)
     return " but ".join(f"{show(word)} on rank {join_ranks(ranks)}" for word, ranks in ranks_of.items())

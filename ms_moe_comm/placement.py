@@ -1,8 +1,11 @@
 """Which physical experts serve each logical one: the map that dispatch takes, as parameters that may change."""
 
+from collections.abc import Sequence
+
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor
+from numpy.typing import NDArray
 
 from ms_moe_comm.arguments import MAX_INT32, check_type, checked_integer, checked_integers
 
@@ -32,7 +35,10 @@ class ExpertPlacement:
             `max_replicas` below 1 or above E.
     """
 
-    def __init__(self, physical_to_logical, logical_expert_num, max_replicas=None, name="placement"):
+    physical_to_logical: NDArray[np.int64]
+
+    def __init__(self, physical_to_logical: Sequence[int] | NDArray[np.integer], logical_expert_num: int,
+                 max_replicas: int | None = None, name: str = "placement") -> None:
         slots = len(checked_integers("ExpertPlacement", "physical_to_logical", physical_to_logical))
         logical_expert_num = checked_integer("ExpertPlacement", "logical_expert_num", logical_expert_num, 1, MAX_INT32,
                                              "give the experts that the router knows")
@@ -45,7 +51,6 @@ class ExpertPlacement:
         if max_replicas is not None:
             self.max_replicas = checked_integer("ExpertPlacement", "max_replicas", max_replicas, 1, slots,
                                                 "every expert has one, and none more than there are slots")
-        self.physical_to_logical = None
         shape = (logical_expert_num, self.max_replicas)
         self.logical_to_physical_map = Parameter(Tensor(np.full(shape, -1, np.int32)), requires_grad=False,
                                                  name=f"{name}.logical_to_physical_map")
@@ -54,7 +59,7 @@ class ExpertPlacement:
         self._slots = slots
         self.update(physical_to_logical)
 
-    def update(self, physical_to_logical):
+    def update(self, physical_to_logical: Sequence[int] | NDArray[np.integer]) -> None:
         """Takes another map of as many slots, for the steps from now on.
 
         Args:

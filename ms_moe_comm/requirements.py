@@ -4,16 +4,18 @@ Asked by the import of the package, by `python -m ms_moe_comm doctor` and by set
 """
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 # package -> what pip is asked for (pyproject.toml has the same), and whether a version, a list of texts, fits it
-_NEEDED = {
+_NEEDED: dict[str, tuple[str, Callable[[list[str]], bool]]] = {
     "numpy": ("numpy<2", lambda version: int(version[0]) < 2),  # MindSpore 2.10 was built with numpy 1
     "mindspore": ("mindspore>=2.10,<2.11", lambda version: version[:2] == ["2", "10"]),  # the library links to it
 }
 
 
-def import_fitting(package):
+def import_fitting(package: str) -> ModuleType:
     """That package, imported.
 
     Raises:
@@ -30,13 +32,13 @@ def import_fitting(package):
     return module
 
 
-def check_packages():
+def check_packages() -> None:
     """Raises ImportError if one does not fit. numpy comes first: with another, MindSpore cannot be imported."""
     for package in _NEEDED:
         import_fitting(package)
 
 
-def import_library():
+def import_library() -> ModuleType:
     """The library of operators, loaded; MindSpore's libraries, which it links to, are loaded before.
 
     Raises:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 import mindspore as ms
 import numpy as np
 from mindspore import Parameter, Tensor
+from mindspore.common.dtype import Type
 from mindspore.common.np_dtype import bfloat16
+from numpy.typing import NDArray
 
 from .arguments import check_dtype, check_type, shown
 from .reference import round_to
@@ -14,7 +16,8 @@ _MATRICES = ("gate_up", "down", "shared_gate_up", "shared_down")
 _OPTIONAL_ARRAYS = _MATRICES[2:]
 
 
-def quantise_columns(weight, scale_dtype):
+def quantise_columns(weight: NDArray[np.float32],
+                     scale_dtype: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """int8 weights with a scale for each output column: symmetric, the largest magnitude of a column becomes 127.
 
     The scale is rounded to its dtype first and the weights are divided by that, so that the product that the matmul
@@ -41,7 +44,7 @@ def quantise_columns(weight, scale_dtype):
     return np.clip(steps, -127, 127).astype(np.int8), scale
 
 
-def _check_dimensions(owner, key, array):
+def _check_dimensions(owner: str, key: str, array: NDArray | Tensor) -> None:
     needed = 3 if key in _MATRICES else 2
     if array.ndim != needed:
         raise ValueError(f"For '{owner}', '{key}' must have {needed} dimensions, but its shape is "
@@ -66,15 +69,15 @@ class MoEWeights:
     router: Parameter
     gate_up: Parameter
     down: Parameter
-    shared_gate_up: Parameter = None
-    shared_down: Parameter = None
-    gate_up_scale: Parameter = None
-    down_scale: Parameter = None
-    shared_gate_up_scale: Parameter = None
-    shared_down_scale: Parameter = None
+    shared_gate_up: Parameter | None = None
+    shared_down: Parameter | None = None
+    gate_up_scale: Parameter | None = None
+    down_scale: Parameter | None = None
+    shared_gate_up_scale: Parameter | None = None
+    shared_down_scale: Parameter | None = None
 
     @classmethod
-    def from_numpy(cls, name, arrays, dtype):
+    def from_numpy(cls, name: str, arrays: dict[str, NDArray], dtype: Type) -> "MoEWeights":
         """Parameters `<name>.<key>` from float32 arrays, which are rounded to `dtype` (the router's is not).
 
         Args:
@@ -92,7 +95,7 @@ class MoEWeights:
         return cls._named(name, tensors)
 
     @classmethod
-    def quantised(cls, name, arrays, dtype):
+    def quantised(cls, name: str, arrays: dict[str, NDArray], dtype: Type) -> "MoEWeights":
         """Like :meth:`from_numpy`, with the experts' weights as int8 (see :func:`quantise_columns`).
 
         The scales are bfloat16 for bfloat16 activations, as CANN's GroupedMatmul asks for, else float32.
@@ -115,7 +118,7 @@ class MoEWeights:
         return cls._named(name, tensors)
 
     @classmethod
-    def _check_arrays(cls, owner, name, arrays, dtype):
+    def _check_arrays(cls, owner: str, name: str, arrays: dict[str, NDArray], dtype: Type) -> None:
         check_type(owner, "name", name, str, "a str")
         check_type(owner, "arrays", arrays, dict, "a dict of arrays")
         check_dtype(owner, "dtype", dtype)
@@ -132,16 +135,16 @@ class MoEWeights:
             _check_dimensions(owner, key, array)
 
     @classmethod
-    def _named(cls, name, tensors):
+    def _named(cls, name: str, tensors: dict[str, Tensor]) -> "MoEWeights":
         return cls(**{key: Parameter(tensor, name=f"{name}.{key}", requires_grad=False)
                       for key, tensor in tensors.items()})
 
     @property
-    def is_quantised(self):
+    def is_quantised(self) -> bool:
         """bool: the experts' weights are int8."""
         return self.gate_up_scale is not None
 
-    def copy_from(self, other):
+    def copy_from(self, other: "MoEWeights") -> None:
         """Takes the values of `other`, of the same shapes and dtypes, without a new compilation.
 
         Args:
@@ -161,7 +164,7 @@ class MoEWeights:
             if getattr(self, field.name) is not None:
                 getattr(self, field.name).set_data(getattr(other, field.name))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             given = getattr(self, field.name)
             if given is None and field.default is None:

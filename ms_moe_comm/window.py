@@ -2,18 +2,23 @@
 import functools
 import itertools
 import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import mindspore as ms
 import numpy as np
-from mindspore import Parameter
+from mindspore import Parameter, Tensor
+from mindspore.common.dtype import Type
 from mindspore.common.initializer import initializer
+from numpy.typing import NDArray
 
 from ms_moe_comm import _lib
 from ms_moe_comm.arguments import check_type, checked_mask, shown
-from ms_moe_comm.group import join_ranks, open_group
+from ms_moe_comm.group import RankGroup, join_ranks, open_group
 from ms_moe_comm.memory import MemoryReport
 from ms_moe_comm.parameters import WindowParameters, agree
 from ms_moe_comm.providers.choice import make_provider, provider_name
+from ms_moe_comm.providers.contract import WindowProvider
 
 _COUNTERS = ("epoch", "exchange", "received_rows", "copied_bytes", "left_ranks", "lost_pairs")
 _PHASES = {"dispatch": ("count", "exchange", "place", "arrive"), "combine": ("outputs", "ready", "reduce")}
@@ -22,7 +27,7 @@ _CYCLE = 20e-9  # seconds; GetSystemCycle counts at 50 MHz
 _numbers = itertools.count()  # parameters of one cell must differ in name, and a cell may use several windows
 
 
-def _settle():
+def _settle() -> None:
     """Waits for all that was called before. An error of it has its own call to come out of, or is a warning here."""
     try:
         _lib.drain()
@@ -30,7 +35,7 @@ def _settle():
         warnings.warn(f"an operator that was called before has failed: {error}", RuntimeWarning, stacklevel=3)
 
 
-def _refuse_data(name, *_, **__):
+def _refuse_data(name: str, *_: object, **__: object) -> NoReturn:
     raise RuntimeError(f"{name} is the memory of an expert window and takes no other data: it belongs in no "
                        "checkpoint. Let your cells use the tensors of their MoEDispatcher (self.dispatcher.outputs), "
                        "which are no parameters of the model.")
@@ -64,7 +69,14 @@ class ExpertWindow:
     `resume` it without the ranks that have died.
     """
 
-    def __init__(self, parameters, provider):
+    rows: Parameter
+    quantised_rows: Parameter
+    scales: Parameter
+    outputs: Parameter
+    control: Parameter
+    _provider: WindowProvider | None
+
+    def __init__(self, parameters: WindowParameters, provider: WindowProvider) -> None:
         check_type("ExpertWindow", "parameters", parameters, WindowParameters, "what ExpertWindow.create makes")
         self._parameters, self._provider = parameters, provider
         self.ep_rank_id = provider.group.rank
@@ -75,9 +87,9 @@ class ExpertWindow:
         self.top_k = parameters.top_k
         self.max_tokens_per_rank = parameters.max_tokens_per_rank
         self.dtype = parameters.dtype
-        self.capacity = parameters.capacity
+        self.capacity: int = parameters.capacity
         self.timeout = parameters.timeout
-        self.block_dim = parameters.block_dim
+        self.block_dim: int = parameters.block_dim
         self.overflow = parameters.overflow
         self.keep_stats = parameters.keep_stats
         self.balanced_prefill = parameters.balanced_prefill
@@ -91,12 +103,14 @@ class ExpertWindow:
                                            ("scales", layout["scales"].offset, (self.capacity,), ms.float32),
                                            ("outputs", layout["outputs"].offset, rows, self.dtype),
                                            ("control", 0, (layout["rows"].offset // 4,), ms.int32)):
-            setattr(self, name, self._bind(f"expert_window_{number}.{name}", offset, shape, dtype))
+            setattr(self, name, _bind(provider, f"expert_window_{number}.{name}", offset, shape, dtype))
 
     @classmethod
-    def create(cls, *, moe_expert_num, hidden_size, top_k, max_tokens_per_rank, dtype=ms.bfloat16, group=None,
-               capacity=None, timeout=30.0, block_dim=None, overflow="error", shared_expert_num=0,
-               shared_expert_rank_num=0, keep_stats=False, balanced_prefill=False):
+    def create(cls, *, moe_expert_num: int, hidden_size: int, top_k: int, max_tokens_per_rank: int,
+               dtype: Type = ms.bfloat16, group: RankGroup | str | None = None, capacity: int | None = None,
+               timeout: float = 30.0, block_dim: int | None = None, overflow: str = "error",
+               shared_expert_num: int = 0, shared_expert_rank_num: int = 0, keep_stats: bool = False,
+               balanced_prefill: bool = False) -> "ExpertWindow":
         """Makes a window. Collective: all ranks of the group call it together, with the same values.
 
         Args:
@@ -157,7 +171,7 @@ class ExpertWindow:
             ranks.all_gather([0])  # nobody's first dispatch meets a peer whose window is not ready
             return window
 
-    def check(self):
+    def check(self) -> None:
         """Waits for the operators that were launched and raises the error of any.
 
         On CPU an operator raises its error itself. On an NPU nothing looks at a kernel's result until this is called:
@@ -167,18 +181,16 @@ class ExpertWindow:
         Raises:
             RuntimeError: an operator's error, as told on CPU; or the window is closed.
         """
-        if self._provider is None:
-            raise RuntimeError("For 'ExpertWindow.check', the window must be open, but it was closed.")
-        self._wait()
-        error = _lib.describe_error(self._provider.peer_base(self.ep_rank_id))
+        provider = self._opened("check")
+        error = _lib.describe_error(provider.peer_base(self.ep_rank_id))
         if error:
             raise RuntimeError(error)
 
-    def memory_report(self):
+    def memory_report(self) -> MemoryReport:
         """Bytes of each part of this rank's window, and what relay buffers would take (a MemoryReport; print it)."""
         return MemoryReport.of(self._parameters)
 
-    def stats(self):
+    def stats(self) -> dict[str, Any]:
         """What this rank's operators have done so far; waits for those that were launched.
 
         Returns:
@@ -200,33 +212,31 @@ class ExpertWindow:
         Raises:
             RuntimeError: the window is closed.
         """
-        if self._provider is None:
-            raise RuntimeError("For 'ExpertWindow.stats', the window must be open, but it was closed.")
-        self._wait()
-        stats = {name: int(self._word(name)[0]) for name in _COUNTERS}
+        provider = self._opened("stats")
+        stats: dict[str, Any] = {name: _word(provider, name) for name in _COUNTERS}
         if self.overflow == "drop":
             layout = self._parameters.layout()
             for name in ("dropped_from", "dropped_to"):
-                stats[name] = self._provider.words(layout[name].offset, self.ep_world_size).tolist()
+                stats[name] = provider.words(layout[name].offset, self.ep_world_size).tolist()
         if self.keep_stats:
-            stats.update({name: int(self._word(name)[0]) for name in ("sent_rows", "sent_bytes", "read_bytes")})
-            stats["seconds"] = {op: {phase: int(self._word(f"{phase}_cycles")[0]) * _CYCLE for phase in phases}
+            stats.update({name: _word(provider, name) for name in ("sent_rows", "sent_bytes", "read_bytes")})
+            stats["seconds"] = {op: {phase: _word(provider, f"{phase}_cycles") * _CYCLE for phase in phases}
                                 for op, phases in _PHASES.items()}
-            stats["waited"] = self._waited()
+            stats["waited"] = self._waited(provider)
         if self.balanced_prefill:
             words = -(-self.ep_world_size // 2)
-            moves = self._provider.words(self._parameters.layout()["moves"].offset, words).view(np.int32)
+            moves = provider.words(self._parameters.layout()["moves"].offset, words).view(np.int32)
             stats["moved_rows"] = moves[:self.ep_world_size].tolist()
         return stats
 
-    def _waited(self):
+    def _waited(self, provider: WindowProvider) -> dict[str, list[float]]:
         part = self._parameters.layout()["waited"]
         pitch = part.pitch // 8
-        words = self._provider.words(part.offset, self.block_dim * len(_WAITS) * pitch)
+        words = provider.words(part.offset, self.block_dim * len(_WAITS) * pitch)
         longest = words.reshape(self.block_dim, len(_WAITS), pitch)[..., :self.ep_world_size].max(axis=0) * _CYCLE
         return {phase: seconds.tolist() for phase, seconds in zip(_WAITS, longest, strict=True)}
 
-    def resume(self, rank_mask):
+    def resume(self, rank_mask: Sequence[bool] | NDArray[np.bool_] | Tensor) -> None:
         """Goes on after a failure without the ranks that caused it. Collective over the ranks that are left.
 
         Those ranks call it together, after an error of an operator, with the same `rank_mask`. The ranks that are left
@@ -265,8 +275,9 @@ class ExpertWindow:
         if not mask[self.ep_rank_id]:
             raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' must have rank {self.ep_rank_id}, which calls "
                              f"it, among those that go on, but got {shown(mask)}.")
-        if int(self._word("left_ranks")[0]):
-            live = self._provider.words(self._parameters.layout()["live"].offset, -(-self.ep_world_size // 8)).view(np.uint8)
+        if _word(self._provider, "left_ranks"):
+            live = self._provider.words(self._parameters.layout()["live"].offset,
+                                        -(-self.ep_world_size // 8)).view(np.uint8)
             back = [rank for rank in range(self.ep_world_size) if mask[rank] and not live[rank]]
             if back:
                 raise ValueError(f"For 'ExpertWindow.resume', 'rank_mask' has rank {join_ranks(back)}, which left "
@@ -274,7 +285,7 @@ class ExpertWindow:
         _settle()
         _lib.resume_window(self._provider.peer_base(self.ep_rank_id), mask)
 
-    def timers(self):
+    def timers(self) -> dict[str, float]:
         """Time that this rank spent inside the window's operators, waits for peers included; waits for those launched.
 
         On CPU. On an NPU all are 0: the framework's profiler times the kernels there.
@@ -285,16 +296,14 @@ class ExpertWindow:
         Raises:
             RuntimeError: the window is closed.
         """
-        if self._provider is None:
-            raise RuntimeError("For 'ExpertWindow.timers', the window must be open, but it was closed.")
-        self._wait()
-        times = {}
+        provider = self._opened("timers")
+        times: dict[str, float] = {}
         for op in ("dispatch", "combine"):
-            times[op] = int(self._word(f"{op}_nanoseconds")[0]) * 1e-9
-            times[f"{op}_calls"] = int(self._word(f"{op}_calls")[0])
+            times[op] = _word(provider, f"{op}_nanoseconds") * 1e-9
+            times[f"{op}_calls"] = _word(provider, f"{op}_calls")
         return times
 
-    def close(self):
+    def close(self) -> None:
         """Ends the window's use on this rank, after the operators that were launched. Safe to call twice.
 
         Not collective: peers keep their own mapping. The memory is given back when the last tensor of it is gone, in
@@ -304,51 +313,62 @@ class ExpertWindow:
         Raises:
             RuntimeError: the error of an operator that was launched and whose result nobody looked at.
         """
-        if self._provider is None:
+        provider = self._provider
+        if provider is None:
             return
         try:
-            if self._provider.on_npu:
+            if provider.on_npu:
                 self.check()
             else:
-                self._wait()
+                _wait(provider)
         finally:
-            _lib.close_window(self._provider.peer_base(self.ep_rank_id))
-            self._provider.free()
+            _lib.close_window(provider.peer_base(self.ep_rank_id))
+            provider.free()
             self._provider = None
 
-    def __reduce_ex__(self, _):
+    def __reduce_ex__(self, _: object) -> NoReturn:
         """Of copy.copy, copy.deepcopy and pickle."""
         raise TypeError("An ExpertWindow cannot be copied or pickled: it is memory that the ranks share, and a copy "
                         "would be none. Pass the window itself, or make one more by ExpertWindow.create on all ranks.")
 
-    def __enter__(self):
+    def __enter__(self) -> "ExpertWindow":
         return self
 
-    def __exit__(self, exception_type, *_):
+    def __exit__(self, exception_type: type[BaseException] | None, *_: object) -> None:
         try:
             self.close()
         except RuntimeError:
             if exception_type is None:  # else it is most likely the same one
                 raise
 
-    def _bind(self, name, offset, shape, dtype):
-        """A Parameter that is the memory at `offset`. `Parameter(tensor)` would copy; `set_data` takes the tensor."""
-        parameter = Parameter(initializer("zeros", shape, dtype), name=name, requires_grad=False)
-        parameter.set_data(self._provider.tensor(offset, shape, dtype))
-        parameter.set_data = functools.partial(_refuse_data, name)
-        address, expected = parameter.data_ptr(), self._provider.peer_base(self.ep_rank_id) + offset
-        if address != expected:
-            raise RuntimeError(f"{name} is at {address:#x} and not at {expected:#x} in the window: this MindSpore "
-                               f"({ms.__version__}) copies where 2.10 aliases. Use the version that the package needs.")
-        return parameter
+    def _opened(self, method: str) -> WindowProvider:
+        """The memory of an open window, once the operators that were launched have ended."""
+        if self._provider is None:
+            raise RuntimeError(f"For 'ExpertWindow.{method}', the window must be open, but it was closed.")
+        _wait(self._provider)
+        return self._provider
 
-    def _wait(self):
-        """For the operators of this process that were launched."""
-        if self._provider.on_npu:
-            ms.runtime.synchronize()
-        else:
-            _lib.drain()
 
-    def _word(self, field):
-        """int64 [1]: a field of the header, in the window itself or, on an NPU, a copy of it."""
-        return self._provider.words(8 * _lib.window_fields()[field], 1)
+def _bind(provider: WindowProvider, name: str, offset: int, shape: tuple[int, ...], dtype: Type) -> Parameter:
+    """A Parameter that is the memory at `offset`. `Parameter(tensor)` would copy; `set_data` takes the tensor."""
+    parameter = Parameter(initializer("zeros", shape, dtype), name=name, requires_grad=False)
+    parameter.set_data(provider.tensor(offset, shape, dtype))
+    parameter.set_data = functools.partial(_refuse_data, name)
+    address, expected = parameter.data_ptr(), provider.peer_base(provider.group.rank) + offset
+    if address != expected:
+        raise RuntimeError(f"{name} is at {address:#x} and not at {expected:#x} in the window: this MindSpore "
+                           f"({ms.__version__}) copies where 2.10 aliases. Use the version that the package needs.")
+    return parameter
+
+
+def _wait(provider: WindowProvider) -> None:
+    """For the operators of this process that were launched."""
+    if provider.on_npu:
+        ms.runtime.synchronize()
+    else:
+        _lib.drain()
+
+
+def _word(provider: WindowProvider, field: str) -> int:
+    """A field of the window's header."""
+    return int(provider.words(8 * _lib.window_fields()[field], 1)[0])

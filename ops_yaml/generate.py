@@ -1,4 +1,4 @@
-"""The C++ that follows from ops_yaml: one list of an operator's arguments, and one of its kernel's.
+"""What follows from ops_yaml, in C++ and for type checkers: one list of an operator's arguments, one of its kernel's.
 
     python generate.py FOLDER
 
@@ -8,11 +8,13 @@ From the operators' definitions (*.yaml) and what their kernels get of them (ker
     kernel_arguments.h  a struct for each kernel; what two kernels share is a struct of its own, their base
     kernel_entries.h    for the host: each kernel's entry, and the one way to fill its struct, by names that are types
     kernels/*.cpp       for CANN and the host twin: the entries, plain `extern "C"` with addresses and 32-bit integers
+    gen_ops_def.pyi     the types of the Python functions, of which MindSpore's generator writes none
 
 No list of arguments is written anywhere else, so none can be in another order, lack one, or have one too many.
 """
 
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -57,7 +59,8 @@ class Kernel:
         known = {"argument": argument in args, "result": argument in returns, "window": True, "launch": True}
         if isinstance(source, dict) and len(source) == 1:
             kind, of = next(iter(source.items()))
-            known = {"dimension": isinstance(of, list) and of[0] in args, "element_bytes": isinstance(of, str) and of in args}
+            known = {"dimension": isinstance(of, list) and of[0] in args,
+                     "element_bytes": isinstance(of, str) and of in args}
             source = kind
         if not known.get(source, False):
             raise Mistake(f"ops_yaml/kernel: '{argument}' of {self.name} comes from {source}, which {self.operator} "
@@ -107,9 +110,9 @@ def check_shared(family, last, operators):
                 count = 1 + [argument for argument, _ in ours].index(last)
                 ours, theirs = ours[:count], theirs[:count]
             if ours != theirs:
-                differing = next((a or b)[0] for a, b in zip(ours + [None] * 99, theirs) if a != b)
-                raise Mistake(f"ops_yaml: '{differing}' differs between {first} and {name}, which share their arguments "
-                              f"up to '{last}' and all results (ops_yaml/kernel/{family}.yaml).")
+                differing = next((a or b)[0] for a, b in zip_longest(ours, theirs) if a != b)
+                raise Mistake(f"ops_yaml: '{differing}' differs between {first} and {name}, which share their "
+                              f"arguments up to '{last}' and all results (ops_yaml/kernel/{family}.yaml).")
 
 
 # --- op_signatures.h ---
@@ -155,7 +158,8 @@ def signatures(operators, families):
     def macro(head, entries):
         return f"#define {head} \\\n  " + " \\\n  ".join(entries)
 
-    return lines + [
+    return [
+        *lines,
         macro("MOE_COMM_FOR_EACH_OP(X)", [f"X({camel_case(n)})" for n in operators]),
         macro("MOE_COMM_FOR_EACH_SIGNATURE(X)", [f"X({camel_case(n)}, {n})" for n in operators]),
     ]
@@ -224,7 +228,7 @@ def function(head, parameters, body):
 
 
 def filled(kernel):
-    """A struct from named values, and from what the kernel shares with others: in any other order it does not compile."""
+    """A struct from named values and from what kernels share: in any other order it does not compile."""
     shared = [f"const {kernel.base.struct} &shared"] if kernel.base else []
     return function(f"{kernel.struct} {camel_case(kernel.name)}With", shared + typed(kernel.own), [
         f"{kernel.struct} a;",
@@ -258,7 +262,8 @@ def launched(kernel):
         own = [name if values[name] is None else f"named::{camel_case(name)}({values[name]})" for name in part.own]
         return f"{camel_case(part.name)}With({', '.join(inner + own)})"
 
-    parameters = ["const Arguments &arguments", "const std::vector<uint8_t *> &results", "uint8_t *window", *typed(given)]
+    parameters = ["const Arguments &arguments", "const std::vector<uint8_t *> &results", "uint8_t *window",
+                  *typed(given)]
     return function(f"{kernel.struct} {camel_case(kernel.name)}Of", parameters, [f"return {call(kernel)};"])
 
 
@@ -283,6 +288,25 @@ def kernel_entries(families, kernels):
     ]
 
 
+# --- gen_ops_def.pyi ---
+
+def typed_function(name, definition):
+    def typed_argument(argument, properties):
+        kind = "Tensor" if properties["dtype"] == "tensor" else "int"
+        if "default" not in properties:
+            return f"{argument}: {kind}"
+        return f"{argument}: {kind} | None = ..." if kind == "Tensor" else f"{argument}: {kind} = ..."
+
+    results = ", ".join(["Tensor"] * len(definition["returns"]))
+    return [f"def {name}(", *(f"    {typed_argument(*argument)}," for argument in definition["args"].items()),
+            f") -> {f'tuple[{results}]' if ',' in results else results}: ..."]
+
+
+def stub(operators):
+    return ["from mindspore import Tensor", "",
+            *(line for name, definition in operators.items() for line in typed_function(name, definition))]
+
+
 def write(path, lines):
     text = "\n".join(lines) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:  # else what depends on it stays up to date
@@ -294,6 +318,7 @@ def generate(folder):
     operators = read("moe_*.yaml")
     families, kernels = read_kernels(operators)
     write(folder / "op_signatures.h", signatures(operators, families))
+    write(folder / "gen_ops_def.pyi", stub(operators))
     write(folder / "kernel_arguments.h", kernel_arguments(families, kernels))
     write(folder / "kernel_entries.h", kernel_entries(families, kernels))
     for name, kernel in kernels.items():

@@ -5,9 +5,10 @@ holds the sources against CANN's headers.
 """
 import argparse
 import importlib
+from collections.abc import Sequence
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit code: 0, or 1 if a check of `doctor` failed; wrong arguments exit with 2."""
     parser = argparse.ArgumentParser(prog="python -m ms_moe_comm", description=__doc__)
     parser.add_argument("command", choices=("plan", "doctor", "check-kernels"), help="each has a --help of its own")
@@ -15,4 +16,4 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     # only now: `plan` needs the library, and `doctor` must run without, to say so
     command = importlib.import_module("ms_moe_comm.cli." + options.command.replace("-", "_"))
-    return command.main(options.arguments)
+    return int(command.main(options.arguments))

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _HOST_FLAGS = ["-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0"]
@@ -23,18 +24,18 @@ _API_HEADERS = ("ascendc/include/basic_api/kernel_operator.h", "*-linux/ascendc/
 _CPU_HEADERS = ("tools/tikicpulib/lib/include/tikicpulib.h", "*-linux/tikicpulib/lib/include/tikicpulib.h")
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> int:
     """Prints a line per file. Returns 0 if all pass or if there is no CANN, 1 if a file is refused or none is found."""
     parser = argparse.ArgumentParser(prog="python -m ms_moe_comm check-kernels", description=__doc__)
     parser.add_argument("--source", type=Path, default=Path(__file__).resolve().parents[2],
                         help="the source tree (default: the one this module lies in)")
     options = parser.parse_args(arguments)
-    home = os.environ.get("ASCEND_HOME_PATH")
-    if not home:
+    named = os.environ.get("ASCEND_HOME_PATH")
+    if not named:
         print("check-kernels did nothing: ASCEND_HOME_PATH is not set, so there are no headers of CANN to check "
               "against")
         return 0
-    home, sources = Path(home), options.source / "op_impl"
+    home, sources = Path(named), options.source / "op_impl"
     compiler = os.environ.get("CXX", "g++")
     problem = _problem(home, sources, compiler)
     if problem:
@@ -48,7 +49,7 @@ def main(arguments):
     return int(not all(results))
 
 
-def _problem(home, sources, compiler):
+def _problem(home: Path, sources: Path, compiler: str) -> str | None:
     if shutil.which(compiler) is None:
         return f"no C++ compiler '{compiler}'"
     if not (home / "include" / "acl" / "acl.h").is_file():
@@ -61,7 +62,7 @@ def _problem(home, sources, compiler):
     return None
 
 
-def _folder(home, headers):
+def _folder(home: Path, headers: Sequence[str]) -> Path | None:
     return next((path.parent for header in headers for path in sorted(home.glob(header))), None)
 
 
@@ -78,7 +79,7 @@ print(json.dumps([[*flags, *setup.cann_flags()], [str(path) for path in setup.mi
 """
 
 
-def _ask_setup(tree, folder):
+def _ask_setup(tree: Path, folder: Path) -> tuple[list[str], list[Path]]:
     """By the build's own code: writes the header that it makes of the operators' definitions into `folder`.
 
     Returns the compiler flags for the files of the Ascend part, and these files.
@@ -89,18 +90,20 @@ def _ask_setup(tree, folder):
     return flags, [Path(file) for file in files]
 
 
-def _jobs(home, sources, ascend_flags, ascend_sources):
+def _jobs(home: Path, sources: Path, ascend_flags: list[str],
+          ascend_sources: list[Path]) -> Iterator[tuple[Path, list[str]]]:
     """(file, compiler flags) of each check."""
-    api = _folder(home, _API_HEADERS)
+    api, cpu = _folder(home, _API_HEADERS), _folder(home, _CPU_HEADERS)
+    assert api and cpu  # else there was a problem
     parts = ["", "impl", "interface", "inner_interface", "../highlevel_api", "../highlevel_api/lib",
              "../highlevel_api/impl", "../highlevel_api/lib/matmul"]
-    kernel = [*_KERNEL_FLAGS, f"-isystem{_folder(home, _CPU_HEADERS)}", *(f"-isystem{api / part}" for part in parts),
+    kernel = [*_KERNEL_FLAGS, f"-isystem{cpu}", *(f"-isystem{api / part}" for part in parts),
               f"-isystem{home / 'include'}"]
     yield from ((path, kernel) for path in sorted(sources.glob("*/op_kernel/*.cpp")))
     yield from ((path, [*_HOST_FLAGS, *ascend_flags]) for path in ascend_sources)
 
 
-def _check(path, command, sources):
+def _check(path: Path, command: list[str], sources: Path) -> bool:
     result = subprocess.run([*command, path], capture_output=True, text=True, check=False)
     name = path.resolve().relative_to(sources.resolve())
     print(f"{'pass' if result.returncode == 0 else 'FAIL':<5}{name}", flush=True)

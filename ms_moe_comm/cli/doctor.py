@@ -5,6 +5,7 @@ import platform
 import secrets
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from ms_moe_comm.requirements import check_packages, import_fitting, import_library
 
@@ -12,7 +13,7 @@ _ROUND_TRIP_RANKS = 2
 _ROUND_TRIP_SECONDS = 180
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> int:
     """Prints a line per check, OK or FAIL and what was found. Returns 1 if any failed, else 0."""
     argparse.ArgumentParser(prog="python -m ms_moe_comm doctor", description=__doc__).parse_args(arguments)
     failed = False
@@ -26,30 +27,30 @@ def main(arguments):
     return int(failed)
 
 
-def _python():
+def _python() -> str:
     return f"{platform.python_version()} ({sys.executable})"
 
 
-def _mindspore():
+def _mindspore() -> str:
     return import_fitting("mindspore").__version__
 
 
-def _numpy():
+def _numpy() -> str:
     return import_fitting("numpy").__version__
 
 
-def _library():
+def _library() -> str:
     return f"{import_library().__file__} loads"
 
 
-def _shared_memory():
+def _shared_memory() -> str:
     check_packages()
     from ms_moe_comm.providers.shm import free_shared_memory
 
     return f"{free_shared_memory() / 2**30:.1f} GiB free for windows"
 
 
-def _cann():
+def _cann() -> str:
     home = os.environ.get("ASCEND_HOME_PATH")
     if not home:
         return "not found (ASCEND_HOME_PATH is not set): windows and operators run on CPU"
@@ -62,7 +63,7 @@ def _cann():
     return f"{home}, and the package was built with it (tests/npu/validate.sh checks it on NPUs)"
 
 
-def _round_trip():
+def _round_trip() -> str:
     """Decode dispatch and combine between two processes."""
     address = f"doctor-{secrets.token_hex(8)}"
     ranks = [subprocess.Popen([sys.executable, "-m", "ms_moe_comm.cli.round_trip", address, str(rank),

@@ -4,6 +4,7 @@ Growth is shown for a fixed model. Where the ranks do not divide its experts, th
 as fill every rank alike, as deployments do (256 experts on 384 ranks: 384 physical experts, one per rank).
 """
 import argparse
+from collections.abc import Sequence
 
 import mindspore as ms
 
@@ -14,9 +15,9 @@ _DTYPES = {"bf16": ms.bfloat16, "fp16": ms.float16, "fp32": ms.float32}
 _RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384)
 
 
-def main(arguments):
+def main(arguments: Sequence[str]) -> int:
     """Prints the window of the given shape and the table of growth. Returns 0; a refused shape exits with 2 and why."""
-    parser = argparse.ArgumentParser(prog="python -m ms_moe_comm plan", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m ms_moe_comm plan", description=str(__doc__).splitlines()[0])
     parser.add_argument("--experts", type=int, default=256, help="experts of the model (default: %(default)s)")
     parser.add_argument("--hidden", type=int, default=7168, help="hidden size (default: %(default)s)")
     parser.add_argument("--top-k", type=int, default=8, help="experts per token (default: %(default)s)")
@@ -28,7 +29,7 @@ def main(arguments):
                         help="rows of each rank's window (default: the worst case of the routing)")
     options = parser.parse_args(arguments)
 
-    def report(ranks, experts):
+    def report(ranks: int, experts: int) -> MemoryReport:
         return MemoryReport.of(WindowParameters(
             ep_world_size=ranks, moe_expert_num=experts, hidden_size=options.hidden, top_k=options.top_k,
             max_tokens_per_rank=options.max_tokens, dtype=_DTYPES[options.dtype], capacity=options.capacity))
@@ -48,6 +49,6 @@ def main(arguments):
     return 0
 
 
-def _row(ranks, experts, local_experts, rows, window, *relays):
+def _row(ranks: object, experts: object, local_experts: object, rows: object, window: str, *relays: str) -> str:
     head = f"{ranks:>5} {experts:>8} {local_experts:>10} {rows:>9} {window:>11}"
     return head + "".join(f" {relay:>18}" for relay in relays)

@@ -18,7 +18,7 @@ from ms_moe_comm.window import ExpertWindow
 _TOKENS, _HIDDEN, _TOP_K, _EXPERTS_PER_RANK = 5, 64, 2, 2
 
 
-def round_trip(address, rank, size):
+def round_trip(address: str, rank: int, size: int) -> float:
     """Dispatches and combines once on `size` ranks.
 
     Returns:

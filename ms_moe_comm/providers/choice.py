@@ -9,18 +9,21 @@ import os
 
 import mindspore as ms
 
+from ms_moe_comm.group import RankGroup
+from ms_moe_comm.providers.contract import WindowProvider
+
 ENVIRONMENT_VARIABLE = "MS_MOE_COMM_WINDOW"
 _OF_DEVICE = {"CPU": ("shm",), "Ascend": ("symm", "vmm")}  # device target -> names; the first is its default
 # name, also of the provider's module -> its class. The modules for Ascend need CANN, and are imported when one is used.
 _CLASSES = {"shm": "SharedMemoryProvider", "symm": "SymmetricMemoryProvider", "vmm": "VirtualMemoryProvider"}
 
 
-def built_for_ascend():
+def built_for_ascend() -> bool:
     """Whether the package was built with CANN. Its Ascend part is loaded when a window is made there."""
     return importlib.util.find_spec("ms_moe_comm._ascend") is not None
 
 
-def provider_name():
+def provider_name() -> str:
     """The provider that MS_MOE_COMM_WINDOW asks for, or the default of the device that MindSpore is set to.
 
     Raises:
@@ -42,7 +45,7 @@ def provider_name():
     return name
 
 
-def make_provider(name, group):
+def make_provider(name: str, group: RankGroup) -> WindowProvider:
     """The provider of that name (see `provider_name`) for these ranks; it has no memory yet.
 
     Raises:
@@ -51,7 +54,7 @@ def make_provider(name, group):
     return _provider_class(name)(group)
 
 
-def default_block_dim(name):
+def default_block_dim(name: str) -> int:
     """The cores that an operator takes unless it is told otherwise, on a window of that provider (see `provider_name`).
 
     Raises:
@@ -60,7 +63,7 @@ def default_block_dim(name):
     return _provider_class(name).default_block_dim()
 
 
-def _provider_class(name):
+def _provider_class(name: str) -> type[WindowProvider]:
     try:
         module = importlib.import_module(f"ms_moe_comm.providers.{name}")
     except ImportError as error:

@@ -4,9 +4,12 @@ Written against the interfaces of MindSpore 2.10 and CANN 8.5; no NPU has run it
 """
 import mindspore as ms
 import numpy as np
+from mindspore import Tensor
+from mindspore.common.dtype import Type
+from numpy.typing import NDArray
 
 from ms_moe_comm import _ascend, _lib
-from ms_moe_comm.group import join_ranks
+from ms_moe_comm.group import RankGroup, join_ranks
 from ms_moe_comm.providers.contract import WindowProvider
 
 PAGE_BYTES = 2 << 20  # device memory comes in pages of this size
@@ -21,33 +24,33 @@ class NpuProvider(WindowProvider):
 
     on_npu = True
 
-    def __init__(self, group):
+    def __init__(self, group: RankGroup) -> None:
         super().__init__(group)
         take_device()
-        self._bases = []  # address of each rank's region in this process
+        self._bases: list[int] = []  # address of each rank's region in this process
 
     @staticmethod
-    def default_block_dim():
+    def default_block_dim() -> int:
         """All vector cores of this process's device, as many of them as an operator can take."""
         take_device()
         return min(_ascend.vector_cores(), _lib.limits()["max_blocks"])
 
-    def peer_base(self, rank):
+    def peer_base(self, rank: int) -> int:
         return self._bases[rank]
 
-    def tensor(self, offset, shape, dtype):
+    def tensor(self, offset: int, shape: tuple[int, ...], dtype: Type) -> Tensor:
         return _lib.memory_tensor(self._bases[self.group.rank] + offset, True, str(dtype).lower(), list(shape))
 
-    def words(self, offset, count):
+    def words(self, offset: int, count: int) -> NDArray[np.int64]:
         """A copy, since the host cannot reach the memory itself; the operators that write it must have ended."""
         copy = np.array(_ascend.read_words(self._bases[self.group.rank] + offset, count), np.int64)
         copy.flags.writeable = False  # what is written to a copy would be lost
         return copy
 
-    def free(self):
+    def free(self) -> None:
         self._bases = []
 
-    def _try_kernels(self):
+    def _try_kernels(self) -> None:
         """The canary, in memory that nobody uses yet: an error here says more than the first operator's."""
         refusal = None
         try:
@@ -56,7 +59,7 @@ class NpuProvider(WindowProvider):
             refusal = RuntimeError(f"no window: {error}")
         self._agree(refusal)
 
-    def _agree(self, refusal):
+    def _agree(self, refusal: Exception | None) -> None:
         """Raises on all ranks if any has a refusal (an exception, or None), so that none waits for another in vain."""
         refused = self.group.all_gather([int(refusal is not None)])[:, 0].nonzero()[0]
         if refusal is not None:
@@ -66,6 +69,6 @@ class NpuProvider(WindowProvider):
                                "says why.")
 
 
-def take_device():
+def take_device() -> None:
     """MindSpore takes its device at the first operator, and for each thread anew; before, CANN does not know of one."""
     ms.runtime.synchronize()

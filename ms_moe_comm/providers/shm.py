@@ -6,13 +6,16 @@ import mmap
 import os
 import secrets
 import stat
+from collections.abc import Sequence
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
+from mindspore.common.dtype import Type
 from mindspore.common.np_dtype import bfloat16
+from numpy.typing import DTypeLike, NDArray
 
-from ms_moe_comm.group import join_ranks
+from ms_moe_comm.group import RankGroup, join_ranks
 from ms_moe_comm.providers.contract import WindowProvider
 
 _SHARED_MEMORY = "/dev/shm"
@@ -35,16 +38,16 @@ class SharedMemoryProvider(WindowProvider):
     reads this rank's region does so through its own mapping.
     """
 
-    def __init__(self, group):
+    def __init__(self, group: RankGroup) -> None:
         super().__init__(group)
-        self._segment = None  # numpy.ndarray uint8 over the mapping: the regions of all ranks in rank order
+        self._segment: NDArray[np.uint8] | None = None  # the mapping: the regions of all ranks in rank order
         self._stride = 0
 
     @staticmethod
-    def default_block_dim():
+    def default_block_dim() -> int:
         return 1  # a process per rank is the parallelism
 
-    def allocate(self, window_bytes):
+    def allocate(self, window_bytes: int) -> None:
         self._stride = -(-window_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         size = self._stride * self.group.size + mmap.PAGESIZE  # the last page says that it is the right segment
         with contextlib.ExitStack() as cleanup:
@@ -76,26 +79,28 @@ class SharedMemoryProvider(WindowProvider):
                                f"({os.strerror(int(statuses[failed[0]]))}): all ranks must be on one machine, in one "
                                f"{_SHARED_MEMORY}, and of one user.")
 
-    def peer_base(self, rank):
+    def peer_base(self, rank: int) -> int:
+        assert self._segment is not None  # after `allocate`
         return self._segment.ctypes.data + rank * self._stride
 
-    def tensor(self, offset, shape, dtype):
+    def tensor(self, offset: int, shape: tuple[int, ...], dtype: Type) -> Tensor:
         array = self._view(offset, shape, _NUMPY_DTYPES[dtype])
         return Tensor.from_numpy(array)
 
-    def words(self, offset, count):
+    def words(self, offset: int, count: int) -> NDArray[np.int64]:
         return self._view(offset, (count,), np.int64)
 
-    def free(self):
+    def free(self) -> None:
         self._segment = None
 
-    def _view(self, offset, shape, numpy_dtype):
+    def _view(self, offset: int, shape: tuple[int, ...], numpy_dtype: DTypeLike) -> NDArray:
+        assert self._segment is not None  # after `allocate`
         start = self.group.rank * self._stride + offset
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(numpy_dtype).itemsize
         return self._segment[start:start + size].view(numpy_dtype).reshape(shape)
 
 
-def free_shared_memory():
+def free_shared_memory() -> int:
     """Bytes that a new segment may take: the room in /dev/shm, and the memory that the machine still has for it."""
     filesystem = os.statvfs(_SHARED_MEMORY)
     with open("/proc/meminfo", encoding="ascii") as meminfo:
@@ -103,15 +108,15 @@ def free_shared_memory():
     return min(filesystem.f_bavail * filesystem.f_frsize, available_kib * 1024)
 
 
-def _random_word():
+def _random_word() -> int:
     return secrets.randbits(63)
 
 
-def _segment_path(identity):
+def _segment_path(identity: Sequence[int]) -> str:
     return f"{_SHARED_MEMORY}/{_SEGMENT}" + "".join(f"{word:016x}" for word in identity)
 
 
-def _create(path, size, nonce, cleanup):
+def _create(path: str, size: int, nonce: int, cleanup: contextlib.ExitStack) -> tuple[int, int]:
     """Makes the segment, locked until `cleanup`, which removes its name.
 
     Returns (0, 0), or the error's number and, for a lack of space, the bytes that are free.
@@ -129,11 +134,11 @@ def _create(path, size, nonce, cleanup):
         if error.errno == errno.ENOSPC and _lacks_inodes():
             return _NO_INODE, 0
         lack = error.errno in (errno.ENOSPC, errno.ENOMEM, errno.EFBIG)
-        return (errno.ENOSPC, free) if lack else (error.errno, 0)
+        return (errno.ENOSPC, free) if lack else (error.errno or errno.EIO, 0)
     return 0, 0
 
 
-def _open_locked(path):
+def _open_locked(path: str) -> int:
     """Makes a file and locks it; the lock ends when the handle is closed, or its process ends."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -148,7 +153,7 @@ def _open_locked(path):
         os.close(handle)  # another window found it before it was locked, and took it for an orphan
 
 
-def _remove_orphans():
+def _remove_orphans() -> None:
     """Removes this user's segments that nobody has locked: their ranks were killed while they made them."""
     with contextlib.suppress(OSError), os.scandir(_SHARED_MEMORY) as entries:
         for entry in entries:
@@ -157,7 +162,7 @@ def _remove_orphans():
                     _remove_orphan(entry)
 
 
-def _remove_orphan(entry):
+def _remove_orphan(entry: os.DirEntry[str]) -> None:
     status = entry.stat(follow_symlinks=False)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         return
@@ -169,12 +174,12 @@ def _remove_orphan(entry):
         os.close(handle)
 
 
-def _lacks_inodes():
+def _lacks_inodes() -> bool:
     filesystem = os.statvfs(_SHARED_MEMORY)
     return filesystem.f_files > 0 and filesystem.f_favail == 0  # 0 of 0: as many as there is memory for
 
 
-def _map(path, size, nonce):
+def _map(path: str, size: int, nonce: int) -> tuple[NDArray[np.uint8] | None, int]:
     """The segment as uint8 [size] and 0, or None and the error's number."""
     try:
         handle = os.open(path, os.O_RDWR)
@@ -189,6 +194,6 @@ def _map(path, size, nonce):
     return segment, 0
 
 
-def _remove(path):
+def _remove(path: str) -> None:
     with contextlib.suppress(OSError):  # it is gone already, or could not be made
         os.unlink(path)

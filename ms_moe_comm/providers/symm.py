@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import mindspore as ms
+from mindspore import Tensor
 
 from ms_moe_comm.group import join_ranks
 from ms_moe_comm.providers.npu import PAGE_BYTES, NpuProvider
@@ -17,7 +18,7 @@ _DEFAULT_HEAP_BYTES = 1 << 30
 _STORE_PORT_OFFSET, _STORE_PORT = 13, 8769  # where rank 0 listens: from MS_SCHED_PORT on, or without it
 _LEAST_DRIVER = (100, 1, 18, 0, 100)  # V100R001C18B100
 
-_held = []  # (tensor, bytes): symmetric memory of this process
+_held: list[tuple[Tensor, int]] = []  # (tensor, bytes): symmetric memory of this process
 
 
 class SymmetricMemoryProvider(NpuProvider):
@@ -27,7 +28,7 @@ class SymmetricMemoryProvider(NpuProvider):
     ranks must create their windows in the same order.
     """
 
-    def allocate(self, window_bytes):
+    def allocate(self, window_bytes: int) -> None:
         size = -(-window_bytes // PAGE_BYTES) * PAGE_BYTES
         self._agree(self._refusal(size))
         from mindspore.ops.auto_generate import create_symmetric_memory
@@ -50,7 +51,7 @@ class SymmetricMemoryProvider(NpuProvider):
         self._agree(refusal)
         self._try_kernels()
 
-    def _refusal(self, size):
+    def _refusal(self, size: int) -> Exception | None:
         world_size = os.environ.get("RANK_SIZE")
         if world_size is None or "RANK_ID" not in os.environ:
             return RuntimeError("no window: symmetric memory needs RANK_ID and RANK_SIZE, which msrun sets: start the "
@@ -67,8 +68,8 @@ class SymmetricMemoryProvider(NpuProvider):
         return None if symmetric_memory_runs() else store_refusal() or driver_refusal()
 
 
-def symmetric_address(address, world_rank):
-    """Where the symmetric memory at `address` lies for `world_rank`, as this process sees it; None if out of reach.
+def symmetric_address(address: int, world_rank: int) -> int:
+    """Where the symmetric memory at `address` lies for `world_rank`, as this process sees it; 0 if out of reach.
 
     Of the copy of shmem that MindSpore has loaded and initialised: a second one would have another state.
 
@@ -77,10 +78,10 @@ def symmetric_address(address, world_rank):
     """
     shmem = ctypes.CDLL("libshmem.so", mode=os.RTLD_NOW | os.RTLD_NOLOAD)
     shmem.shmem_ptr.restype, shmem.shmem_ptr.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int)
-    return shmem.shmem_ptr(address, world_rank)
+    return shmem.shmem_ptr(address, world_rank) or 0
 
 
-def symmetric_memory_runs():
+def symmetric_memory_runs() -> bool:
     """Whether this process has symmetric memory already."""
     try:
         return ctypes.CDLL("libshmem.so", mode=os.RTLD_NOW | os.RTLD_NOLOAD).shmem_init_status() != 0
@@ -88,7 +89,7 @@ def symmetric_memory_runs():
         return False
 
 
-def store_refusal():
+def store_refusal() -> Exception | None:
     """Why rank 0 cannot listen where symmetric memory has the ranks find each other; None on the others."""
     if os.environ["RANK_ID"] != "0":
         return None
@@ -105,7 +106,7 @@ def store_refusal():
     return None
 
 
-def driver_refusal():
+def driver_refusal() -> Exception | None:
     """What symmetric memory finds wrong with the driver, whose version it reads beside a folder of LD_LIBRARY_PATH."""
     advice = "Set MS_MOE_COMM_WINDOW=vmm on all ranks."
     folders = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if "/driver/lib64" in f"{folder}/"]
@@ -115,8 +116,8 @@ def driver_refusal():
     file = Path(folders[0].split("/driver/lib64")[0], "driver", "version.info")
     try:
         [version] = re.findall(r"^Innerversion=(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
-        numbers = re.fullmatch(r"V(\d+)R(\d+)C(\d+)(?:SPC(\d+))?(?:B(\d+))?", version).groups()
-    except (OSError, ValueError, AttributeError) as error:
+        [numbers] = re.findall(r"^V(\d+)R(\d+)C(\d+)(?:SPC(\d+))?(?:B(\d+))?$", version)
+    except (OSError, ValueError) as error:
         return RuntimeError(f"no window: symmetric memory needs the driver's version, but {file} does not tell it "
                             f"({error}). {advice}")
     if tuple(int(number or 0) for number in numbers) < _LEAST_DRIVER:

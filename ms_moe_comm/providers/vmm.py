@@ -13,7 +13,7 @@ _HANDLE_KINDS = ("fabric", "server", "processes")
 class VirtualMemoryProvider(NpuProvider):
     """CANN's virtual memory calls: any group on one server; across the servers of a super-node on Ascend 910_93."""
 
-    def allocate(self, window_bytes):
+    def allocate(self, window_bytes: int) -> None:
         rank = self.group.rank
         device, pid = _ascend.device()
         table = self.group.all_gather([device, pid, server_word()]).tolist()
@@ -21,7 +21,7 @@ class VirtualMemoryProvider(NpuProvider):
         self._agree(self._reach(table, same_server))
         page = max(_ascend.granularity(), PAGE_BYTES)
         region_bytes = -(-window_bytes // page) * page
-        base, refusal = None, None
+        base, refusal = 0, None
         try:
             base = _ascend.reserve(region_bytes)
         except RuntimeError as error:
@@ -31,8 +31,9 @@ class VirtualMemoryProvider(NpuProvider):
         servers = len({row[2] for row in table})
         causes = []
         for kind in range(len(_HANDLE_KINDS) if servers == 1 else 1):
-            self._bases, cause = self._share(base, region_bytes, kind, [row[1] for row in table])
-            if self._bases:
+            bases, cause = self._share(base, region_bytes, kind, [row[1] for row in table])
+            if bases is not None:
+                self._bases = bases
                 break
             causes.append(f"{_HANDLE_KINDS[kind]}: {cause}")
         else:
@@ -41,7 +42,8 @@ class VirtualMemoryProvider(NpuProvider):
                                "MS_MOE_COMM_WINDOW=symm on all ranks.")
         self._try_kernels()
 
-    def _share(self, base, region_bytes, kind, pids):
+    def _share(self, base: int, region_bytes: int, kind: int,
+               pids: list[int]) -> tuple[list[int], None] | tuple[None, str]:
         """Every rank's region by handles of one kind: (addresses, None), or (None, cause) on all ranks."""
         handle, cause = [0] * 32, None
         try:
@@ -60,15 +62,15 @@ class VirtualMemoryProvider(NpuProvider):
             except RuntimeError as error:
                 cause = f"the memory of rank {peer} cannot be mapped: {error}"
                 break
-        failed = self.group.all_gather([int(cause is not None)])[:, 0].nonzero()[0]
-        if not failed.size:
+        without = self.group.all_gather([int(cause is not None)])[:, 0].nonzero()[0]
+        if not without.size:
             return bases, None
         for address in bases:
             if address != base:
                 _ascend.release_region(address)
-        return None, cause or f"rank {join_ranks(failed)} cannot map the memory of others"
+        return None, cause or f"rank {join_ranks(without)} cannot map the memory of others"
 
-    def _reach(self, table, same_server):
+    def _reach(self, table: list[list[int]], same_server: list[bool]) -> Exception | None:
         """Peer access to every device of this server."""
         for peer, (device, _, _) in enumerate(table):
             if not same_server[peer] or peer == self.group.rank:
@@ -84,7 +86,7 @@ class VirtualMemoryProvider(NpuProvider):
         return None
 
 
-def server_word():
+def server_word() -> int:
     """63 bits that differ between servers: of the kernel's boot id, which containers of a server share."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")
     return int(boot_id, 16) & (1 << 63) - 1

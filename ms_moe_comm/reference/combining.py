@@ -1,12 +1,14 @@
 """What combine gives."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ms_moe_comm.reference.rounding import round_to
 from ms_moe_comm.reference.routing import SPECIAL_EXPERT, Group
 
 
-def constant_coefficients(x, alpha_1, alpha_2):
+def constant_coefficients(x: NDArray[np.float32], alpha_1: NDArray[np.float32],
+                          alpha_2: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
     """The coefficients of one constant expert for one token.
 
     Args:
@@ -21,15 +23,17 @@ def constant_coefficients(x, alpha_1, alpha_2):
         return np.float32(alpha_1), np.float32(alpha_2)
     dots = np.array([np.dot(x.astype(np.float64), alpha.astype(np.float64)) for alpha in (alpha_1, alpha_2)])
     weights = np.exp(dots - dots.max())
-    return tuple((weights / weights.sum()).astype(np.float32))
+    a1, a2 = (weights / weights.sum()).astype(np.float32)
+    return a1, a2
 
 
-def special_term(special, x, alpha_1, alpha_2, v, zero_expert_num, copy_expert_num):
+def special_term(special: int, x: NDArray | None, alpha_1: NDArray | None, alpha_2: NDArray | None,
+                 v: NDArray | None, zero_expert_num: int, copy_expert_num: int) -> NDArray[np.float32] | None:
     """What a special expert gives for the token `x`, unweighted.
 
     Args:
         special (int): its id, counted from E.
-        x (numpy.ndarray): [H].
+        x (numpy.ndarray): [H], or None for a zero expert.
         alpha_1, alpha_2 (numpy.ndarray): [V] or [V, H], or None.
         v (numpy.ndarray): [V, H], or None.
         zero_expert_num, copy_expert_num (int): Z and C.
@@ -41,14 +45,18 @@ def special_term(special, x, alpha_1, alpha_2, v, zero_expert_num, copy_expert_n
         return None
     if special < zero_expert_num + copy_expert_num:
         return x
+    assert x is not None and alpha_1 is not None and alpha_2 is not None and v is not None
     constant = special - zero_expert_num - copy_expert_num
     a1, a2 = constant_coefficients(x, alpha_1[constant], alpha_2[constant])
     return a1 * x + a2 * v[constant]
 
 
-def combine(outputs, expert_ids, expert_scales, expand_idx, moe_expert_num, dtype, shared_expert_x=None,
-            residual_x=None, ori_x=None, const_expert_alpha_1=None, const_expert_alpha_2=None, const_expert_v=None,
-            zero_expert_num=0, copy_expert_num=0, group=None, rank=0):
+def combine(outputs: list[NDArray], expert_ids: NDArray, expert_scales: NDArray | None, expand_idx: NDArray,
+            moe_expert_num: int, dtype: str, shared_expert_x: NDArray | None = None, residual_x: NDArray | None = None,
+            ori_x: NDArray | None = None, const_expert_alpha_1: NDArray | None = None,
+            const_expert_alpha_2: NDArray | None = None, const_expert_v: NDArray | None = None,
+            zero_expert_num: int = 0, copy_expert_num: int = 0, group: Group | None = None,
+            rank: int = 0) -> NDArray[np.float32]:
     """The weighted sum of one rank's expert outputs, in fp32 and in k order, rounded once.
 
     Args:

@@ -1,11 +1,13 @@
 """int8 rows: their quantisation and their matmul."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ms_moe_comm.reference.rounding import round_to
 
 
-def quantise_rows(x, smooth=None):
+def quantise_rows(x: NDArray[np.float32],
+                  smooth: NDArray[np.float32] | None = None) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Each row as int8 with a scale of its own: the largest magnitude m becomes 127.
 
     Every operation is rounded to fp32, the quotient to an integer half to even. A row with a NaN or an infinity gives
@@ -29,7 +31,9 @@ def quantise_rows(x, smooth=None):
     return steps.astype(np.int8), scale
 
 
-def grouped_matmul_int8(x, weight, groups, scale, per_token_scale, dtype, bias=None):
+def grouped_matmul_int8(x: NDArray[np.int8], weight: NDArray[np.int8], groups: list[int], scale: NDArray[np.float32],
+                        per_token_scale: NDArray[np.float32], dtype: str,
+                        bias: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
     """The W8A8 matmul of :func:`ms_moe_comm.moe_grouped_matmul_quant`, group by group.
 
     Args:

@@ -1,9 +1,10 @@
 """Values of the rows' dtypes, as float32."""
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 
-def round_to(values, dtype):
+def round_to(values: ArrayLike, dtype: str) -> NDArray[np.float32]:
     """Rounds to "float32", "float16" or "bfloat16", half to even; the result is float32 again.
 
     Args:

@@ -1,8 +1,10 @@
 """Where every row of a group goes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 NOT_ROUTED, DROPPED, SPECIAL_EXPERT = -1, -2, -3
 
@@ -27,30 +29,30 @@ class Group:
     shared_expert_num: int = 0
     shared_expert_rank_num: int = 0
     special_expert_num: int = 0
-    logical_to_physical_map: object = None
-    logical_replica_count: object = None
+    logical_to_physical_map: NDArray | None = None
+    logical_replica_count: NDArray | None = None
     replica_policy: str = "spread"
-    live: tuple = None
+    live: tuple[bool, ...] | None = None
 
     @property
-    def local_expert_num(self):
+    def local_expert_num(self) -> int:
         """Experts of a rank that holds routed ones."""
         return self.moe_expert_num // (self.world_size - self.shared_expert_rank_num)
 
-    def owner(self, expert):
+    def owner(self, expert: int) -> int:
         """The rank of a physical expert."""
         return self.shared_expert_rank_num + int(expert) // self.local_expert_num
 
-    def shared_owner(self, index, rank):
+    def shared_owner(self, index: int, rank: int) -> int:
         """The rank to which `rank` sends its tokens for shared expert `index`."""
         instances = self.shared_expert_rank_num // self.shared_expert_num
         return rank % instances + index * instances
 
-    def physical(self, expert, token, rank):
+    def physical(self, expert: int, token: int, rank: int) -> int:
         """The physical expert that an id means for `token` of `rank`; special experts from E on."""
         if expert < 0:
             return NOT_ROUTED
-        if self.logical_to_physical_map is None:
+        if self.logical_to_physical_map is None or self.logical_replica_count is None:
             return int(expert)
         logical = len(self.logical_replica_count)
         if expert >= logical:
@@ -61,7 +63,7 @@ class Group:
         replicas = [int(self.logical_to_physical_map[expert, (replica + i) % copies]) for i in range(copies)]
         return next((physical for physical in replicas if self.is_live(self.owner(physical))), replicas[0])
 
-    def is_live(self, rank):
+    def is_live(self, rank: int) -> bool:
         """Whether `rank` takes part."""
         return self.live is None or bool(self.live[rank])
 
@@ -79,15 +81,16 @@ class Routed:
         lost: how many pairs have lost their expert with its rank.
     """
 
-    rows: list
-    expand_idx: list
-    physical_expert_ids: list
-    expert_token_nums: list
-    dropped: np.ndarray
-    lost: list
+    rows: list[list[tuple[int, int, int]]]
+    expand_idx: list[NDArray[np.int32]]
+    physical_expert_ids: list[NDArray[np.int32]]
+    expert_token_nums: list[NDArray[np.int64]]
+    dropped: NDArray[np.int64]
+    lost: list[int]
 
 
-def route(group, expert_ids, x_active_mask=None, capacity=None):
+def route(group: Group, expert_ids: list[NDArray], x_active_mask: Sequence[NDArray | None] | None = None,
+          capacity: int | None = None) -> Routed:
     """Rows in the order of (local expert, source rank, source token and column).
 
     Args:
@@ -136,7 +139,7 @@ def route(group, expert_ids, x_active_mask=None, capacity=None):
         index[:, :ids.shape[1]][ids >= group.moe_expert_num] = SPECIAL_EXPERT
     for _, _, rank, token, column in lost_pairs:
         expand_idx[rank][token, column] = DROPPED
-    rows = [[] for _ in range(group.world_size)]
+    rows: list[list[tuple[int, int, int]]] = [[] for _ in range(group.world_size)]
     nums = [np.zeros(1 if rank < group.shared_expert_rank_num else group.local_expert_num, np.int64)
             for rank in range(group.world_size)]
     for owner, place, source, token, column in sorted(pairs):
@@ -150,7 +153,9 @@ def route(group, expert_ids, x_active_mask=None, capacity=None):
     return Routed(rows, expand_idx, physical, nums, dropped, lost)
 
 
-def dispatch(x, expert_ids, moe_expert_num, x_active_mask=None):
+def dispatch(x: list[NDArray], expert_ids: list[NDArray], moe_expert_num: int,
+             x_active_mask: Sequence[NDArray | None] | None = None,
+             ) -> tuple[list[NDArray[np.float32]], list[NDArray[np.int32]], list[NDArray[np.int64]]]:
     """The plain case of :func:`route`, with the rows themselves.
 
     Args:

@@ -16,10 +16,10 @@ from ms_moe_comm import MoEDispatcher
 ROOT = Path(__file__).resolve().parents[2]
 DEFINITIONS = {name: definition for path in (ROOT / "ops_yaml").glob("moe_*.yaml")
                for name, definition in yaml.safe_load(path.read_text()).items()}
-SHARED = ("X(x), ExpertIds(x), XActiveMask(x), Scales(x), LogicalToPhysicalMap(x), LogicalReplicaCount(x), RankMask(x), "
-          "Window(x), ExpandIdx(x), ExpertTokenNums(x), Plan(x), PhysicalExpertIds(x), TokenNum(1), TopK(2), IdBytes(4), "
-          "MaskKind(0), QuantMode(0), SmoothKind(0), LogicalExpertNum(0), MaxReplicas(0), ReplicaPolicy(0), "
-          "SpecialExpertNum(0), ExpertTokenNumsType(1), RowBufferBytes(64)")
+SHARED = ("X(x), ExpertIds(x), XActiveMask(x), Scales(x), LogicalToPhysicalMap(x), LogicalReplicaCount(x), "
+          "RankMask(x), Window(x), ExpandIdx(x), ExpertTokenNums(x), Plan(x), PhysicalExpertIds(x), TokenNum(1), "
+          "TopK(2), IdBytes(4), MaskKind(0), QuantMode(0), SmoothKind(0), LogicalExpertNum(0), MaxReplicas(0), "
+          "ReplicaPolicy(0), SpecialExpertNum(0), ExpertTokenNumsType(1), RowBufferBytes(64)")
 
 
 @pytest.fixture(name="generated", scope="module")
