@@ -42,9 +42,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"check-kernels did nothing: {problem}")
         return 1
     with tempfile.TemporaryDirectory() as folder:
-        ascend = _ask_setup(options.source, Path(folder))
-        own = [f"-I{sources}", f"-I{folder}"]
-        results = [_check(path, [compiler, *flags, *own], sources) for path, flags in _jobs(home, sources, *ascend)]
+        generated = Path(folder)
+        ascend = _ask_setup(options.source, generated)
+        own = [f"-I{sources}", f"-I{generated}"]
+        results = [_check(path, [compiler, *flags, *own]) for path, flags in _jobs(home, generated, *ascend)]
     print(f"{results.count(True)} of {len(results)} files pass")
     return int(not all(results))
 
@@ -73,24 +74,24 @@ import setuptools
 setuptools.setup = lambda **_: None
 sys.path.insert(0, sys.argv[1])
 import mindspore, setup
-setup.write_signatures(setup.read_definitions(), pathlib.Path(sys.argv[2]))
+setup.BuildLibrary.call([sys.executable, setup.YAML_FOLDER / "generate.py", sys.argv[2]])
 flags = setup.mindspore_flags(pathlib.Path(mindspore.__file__).resolve().parent, "_ascend")
 print(json.dumps([[*flags, *setup.cann_flags()], [str(path) for path in setup.mindspore_sources()[1]]]))
 """
 
 
 def _ask_setup(tree: Path, folder: Path) -> tuple[list[str], list[Path]]:
-    """By the build's own code: writes the header that it makes of the operators' definitions into `folder`.
+    """By the build's own code: writes what it generates from the operators' definitions into `folder`.
 
     Returns the compiler flags for the files of the Ascend part, and these files.
     """
-    result = subprocess.run([sys.executable, "-c", _ASK_SETUP, tree, folder / "op_signatures.h"], check=True,
+    result = subprocess.run([sys.executable, "-c", _ASK_SETUP, tree, folder], check=True,
                             stdout=subprocess.PIPE, text=True)
     flags, files = json.loads(result.stdout.splitlines()[-1])
     return flags, [Path(file) for file in files]
 
 
-def _jobs(home: Path, sources: Path, ascend_flags: list[str],
+def _jobs(home: Path, generated: Path, ascend_flags: list[str],
           ascend_sources: list[Path]) -> Iterator[tuple[Path, list[str]]]:
     """(file, compiler flags) of each check."""
     api, cpu = _folder(home, _API_HEADERS), _folder(home, _CPU_HEADERS)
@@ -99,14 +100,13 @@ def _jobs(home: Path, sources: Path, ascend_flags: list[str],
              "../highlevel_api/impl", "../highlevel_api/lib/matmul"]
     kernel = [*_KERNEL_FLAGS, f"-isystem{cpu}", *(f"-isystem{api / part}" for part in parts),
               f"-isystem{home / 'include'}"]
-    yield from ((path, kernel) for path in sorted(sources.glob("*/op_kernel/*.cpp")))
+    yield from ((path, kernel) for path in sorted((generated / "kernels").glob("*.cpp")))
     yield from ((path, [*_HOST_FLAGS, *ascend_flags]) for path in ascend_sources)
 
 
-def _check(path: Path, command: list[str], sources: Path) -> bool:
+def _check(path: Path, command: list[str]) -> bool:
     result = subprocess.run([*command, path], capture_output=True, text=True, check=False)
-    name = path.resolve().relative_to(sources.resolve())
-    print(f"{'pass' if result.returncode == 0 else 'FAIL':<5}{name}", flush=True)
+    print(f"{'pass' if result.returncode == 0 else 'FAIL':<5}{path.name}", flush=True)
     if result.returncode:
         print("\n".join(line for line in result.stderr.splitlines() if "error" in line), file=sys.stderr)
     return result.returncode == 0
