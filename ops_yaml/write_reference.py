@@ -59,13 +59,13 @@ def cell(text):
 
 def sections(document):
     """{heading: text} of a document; what stands before the first heading is under ''."""
-    parts = re.split(r"^(Args|Returns|Raises|Supported Platforms):\n", document, flags=re.MULTILINE)
+    parts = re.split(r"^(Args|Returns|Raises|Supported Platforms):\n", document, flags=re.M)
     return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
 
 
 def entries(section):
     """(name, kind, text) of each 'x (Tensor, optional): ...' or 'ValueError: ...', with the lines that continue it."""
-    found = re.findall(r"^    (\w+)(?: \(([^)]*)\))?: (.*(?:\n(?:     .*)?)*)", section, flags=re.MULTILINE)
+    found = re.findall(r"^    (\w+)(?: \(([^)]*)\))?: (.*(?:\n(?:     .*)?)*)", section, flags=re.M)
     return [(name, kind, " ".join(text.split())) for name, kind, text in found]
 
 

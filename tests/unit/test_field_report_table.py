@@ -1,4 +1,4 @@
-"""No field report is lost: the table of tests/README.md has every row; tests that it cites for a row name the row."""
+"""No field report is lost: the table of tests/README.md has every row, and the tests that a row cites name it."""
 
 import ast
 import re
