@@ -19,9 +19,12 @@ Handle = tuple[Tensor, Tensor, Tensor, Tensor]  # physical expert ids, expand_id
 
 def checked_handle(name: str, handle: Handle) -> Handle:
     """`handle`, the argument `name`, if it may be one that dispatch has returned."""
-    if not isinstance(handle, tuple) or len(handle) != 4:
+    if not isinstance(handle, tuple):
         raise TypeError(f"For 'MoEDispatcher', '{name}' must be what dispatch returned last, a tuple of 4 tensors, but "
-                        f"got {handle}.")
+                        f"got {type(handle)}.")
+    if len(handle) != 4:
+        raise TypeError(f"For 'MoEDispatcher', '{name}' must be what dispatch returned last, a tuple of 4 tensors, but "
+                        f"got one of {len(handle)}.")
     return handle
 
 

@@ -104,10 +104,12 @@ def dtype_code(op: str, name: str, dtype: Type | None, default: int) -> int:
     """The number by which a primitive knows `dtype`, the argument `name` of `op`; `default` if it is None."""
     if dtype is None:
         return default
-    if dtype == ms.float32:
-        return FLOAT32
-    if dtype == ms.float16:
-        return FLOAT16
-    if dtype == ms.bfloat16:
-        return BFLOAT16
-    raise TypeError(f"For '{op}', '{name}' must be float32, float16 or bfloat16, but got {dtype}.")
+    if isinstance(dtype, Type):  # else `==` may be an array's
+        if dtype == ms.float32:
+            return FLOAT32
+        if dtype == ms.float16:
+            return FLOAT16
+        if dtype == ms.bfloat16:
+            return BFLOAT16
+    given = dtype if isinstance(dtype, (Type, type)) else type(dtype)
+    raise TypeError(f"For '{op}', '{name}' must be float32, float16 or bfloat16, but got {given}.")

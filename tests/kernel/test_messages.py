@@ -192,8 +192,18 @@ def test_a_closed_window_is_refused():
 def test_an_unknown_out_dtype_is_refused(window):
     dispatcher = MoEDispatcher(window)
     _, _, handle = dispatcher.dispatch(x_of(), ids_of())
-    with pytest.raises(TypeError, match="'out_dtype' must be float32, float16 or bfloat16, but got Int32"):
-        dispatcher.combine(window.outputs, None, handle, out_dtype=ms.int32)
+    for given, shown in ((ms.int32, "Int32"), (np.float32, "<class 'numpy.float32'>"),
+                         (np.ones(2), "<class 'numpy.ndarray'>")):
+        with pytest.raises(TypeError, match=f"'out_dtype' must be float32, float16 or bfloat16, but got {shown}"):
+            dispatcher.combine(window.outputs, None, handle, out_dtype=given)
+
+
+@pytest.mark.parametrize("length, shown", [(0, "<class 'list'>"), (3, "one of 3")])
+def test_a_handle_of_another_kind_is_refused_in_short(window, length, shown):
+    dispatcher = MoEDispatcher(window)
+    handle = dispatcher.dispatch(x_of(), ids_of())[2]
+    with pytest.raises(TypeError, match=rf"'handle' must be what dispatch returned last, .* but got {shown}\.$"):
+        dispatcher.combine(window.outputs, None, handle[:length] if length else list(handle))
 
 
 def test_an_unknown_phase_is_refused(window):
