@@ -247,4 +247,18 @@ std::string Describe(const Options &o, uint64_t capacity, const std::string &ste
   return text;
 }
 
+std::string DescribeMore(const Options &o) {
+  std::string text = Number("combine cores=", o.combine_cores);
+  if (!o.rules.map.empty()) text += Number(" replica policy=", o.rules.replica_policy);
+  if (Total(o.special) > 0) {
+    text += Number(" zero=", o.special.zero) + Number(" copy=", o.special.copy) +
+            Number(" constant=", o.special.constant);
+  }
+  if (o.cumulative) text += " cumulative counts";
+  if (o.asynchronous) text += " asynchronous host";
+  if (o.many_ranks) text += " many ranks";
+  if (o.unplanted) text += std::string(", could not be planted: ") + o.unplanted->Description();
+  return text;
+}
+
 }  // namespace simulation

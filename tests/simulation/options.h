@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "contract/quant_mode.h"
 #include "contract/mask_kind.h"
+#include "contract/quant_mode.h"
 #include "contract/special_experts.h"
 #include "draw.h"
 #include "operators/moe_prefill_dispatch/op_host/moe_prefill_dispatch_tiling.h"
@@ -93,8 +93,10 @@ Options DrawOptions(Draw &draw);
 // Of a given size, without faults and features.
 Options OptionsOf(const Size &size);
 
-// All options, in two parts; `steps` describes the workload.
+// One line; `steps` describes the workload.
 std::string Describe(const Options &options, uint64_t capacity, const std::string &steps);
+// The options that it leaves out.
+std::string DescribeMore(const Options &options);
 
 }  // namespace simulation
 

@@ -14,6 +14,7 @@
 #include "checkers/verdict.h"
 #include "checkers/witness.h"
 #include "faults/fault.h"
+#include "faults/faults.h"
 #include "host/resume_protocol.h"
 #include "kernel_calls.h"
 #include "memory.h"
@@ -52,6 +53,7 @@ class Scenario {
     }
     result_.scheduler_steps = simulator_.Steps();
     result_.configuration = Describe(options_, workload_);
+    result_.more = DescribeMore(options_);
     if (options_.fault) result_.fault = options_.fault->Description();
     if (options_.unplanted) result_.unplanted_fault = options_.unplanted->Description();
     return result_;
@@ -297,6 +299,12 @@ class Scenario {
 };
 
 }  // namespace
+
+std::vector<std::string> KnownFaults() {
+  std::vector<std::string> known;
+  for (const auto &fault : AllFaults()) known.push_back(fault->Description());
+  return known;
+}
 
 Result RunScenario(uint64_t seed, const Watch &watch) { return Scenario(seed, watch).Run(); }
 Result RunScenario(const Size &size, Observer &observer) { return Scenario(size, observer).Run(); }

@@ -15,6 +15,7 @@ enum Kernel : uint32_t { kDecodeDispatch, kDecodeCombine, kPrefillDispatch, kPre
 
 struct Result {
   std::string configuration;
+  std::string more;    // options that it leaves out, or none
   std::string report;  // of what went wrong, or empty
   uint64_t rank_steps = 0;  // dispatches and combines, summed over the ranks
   uint64_t kernels[kKernelCount] = {};  // how often each ran
@@ -28,6 +29,9 @@ struct Watch {
   std::string trace;     // the file for a trace of it (host_twin/check/trace.h), or none
   bool goes_on = false;  // to its end, also after a race or a wrong result
 };
+
+// What `fault` and `unplanted_fault` can be.
+std::vector<std::string> KnownFaults();
 
 // A configuration drawn from the seed.
 Result RunScenario(uint64_t seed, const Watch &watch = Watch());

@@ -1,4 +1,4 @@
-// Who looks at the results of a rank's step and reports what is wrong.
+// Who looks at the results of a rank's step and reports what is wrong. A race that it finds is at the checker's line.
 #ifndef MOE_COMM_TESTS_SIMULATION_CHECKERS_WITNESS_H
 #define MOE_COMM_TESTS_SIMULATION_CHECKERS_WITNESS_H
 
@@ -13,6 +13,8 @@
 namespace simulation {
 
 struct Witness {
+  using Site = AscendC::backend::Site;
+
   AscendC::backend::Simulator &simulator;
   uint32_t rank;
   uint64_t step;
@@ -26,20 +28,23 @@ struct Witness {
     if (got == expected) return;
     Fail(std::string(what) + " is " + std::to_string(got) + ", expected " + std::to_string(expected));
   }
-  void CompareBytes(const char *what, const void *got, const void *expected, uint64_t bytes) const {
-    Touch(got, bytes);
+  void CompareBytes(const char *what, const void *got, const void *expected, uint64_t bytes,
+                    Site site = Site::Here()) const {
+    Touch(got, bytes, site);
     if (std::memcmp(got, expected, bytes) != 0) Fail(std::string(what) + " differ from the reference");
   }
   template <typename T>
-  void CompareAll(const char *what, const void *got, const std::vector<T> &expected) const {
-    CompareBytes(what, got, expected.data(), expected.size() * sizeof(T));
+  void CompareAll(const char *what, const void *got, const std::vector<T> &expected, Site site = Site::Here()) const {
+    CompareBytes(what, got, expected.data(), expected.size() * sizeof(T), site);
   }
-  const uint64_t *Header() const {
-    Touch(window, moe_comm::kFieldCount * sizeof(uint64_t));
+  const uint64_t *Header(Site site = Site::Here()) const {
+    Touch(window, moe_comm::kFieldCount * sizeof(uint64_t), site);
     return reinterpret_cast<const uint64_t *>(window);
   }
   // The host reads.
-  void Touch(const void *address, uint64_t bytes) const { simulator.Touch(rank, address, bytes, false); }
+  void Touch(const void *address, uint64_t bytes, Site site = Site::Here()) const {
+    simulator.Touch(rank, address, bytes, false, false, site);
+  }
 };
 
 }  // namespace simulation

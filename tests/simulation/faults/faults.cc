@@ -53,4 +53,10 @@ std::shared_ptr<Fault> DrawFault(const Options &options, Draw &draw) {
   return kFaults[draw.Below(std::size(kFaults))]();
 }
 
+std::vector<std::shared_ptr<Fault>> AllFaults() {
+  std::vector<std::shared_ptr<Fault>> all;
+  for (const Maker make : kFaults) all.push_back(make());
+  return all;
+}
+
 }  // namespace simulation

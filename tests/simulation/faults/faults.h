@@ -3,6 +3,7 @@
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_FAULTS_H
 
 #include <memory>
+#include <vector>
 
 #include "fault.h"
 
@@ -10,6 +11,9 @@ namespace simulation {
 
 // Of a third of the runs with peers; else none. It has not been planted yet.
 std::shared_ptr<Fault> DrawFault(const Options &options, Draw &draw);
+
+// One of each.
+std::vector<std::shared_ptr<Fault>> AllFaults();
 
 }  // namespace simulation
 
