@@ -11,7 +11,6 @@ repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
 source "$repository/tests/simulation/compile.sh"
-compile "$generated"/kernels/moe_*.cpp "$simulator" "${scenarios[@]}" \
-    "$repository/tests/simulation/growth.cc"
+compile "${kernels[@]}" "$simulator" "${scenarios[@]}" "$repository/tests/simulation/growth.cc"
 link growth growth.cc
 "$build/growth" "$@"

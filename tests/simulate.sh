@@ -27,9 +27,7 @@ if [[ ${1:-} == --plant ]]; then
 fi
 
 start=$SECONDS
-compile "$generated"/kernels/moe_*.cpp &
-compile "$simulator" "${scenarios[@]}" "$repository"/tests/simulation/{main,twin_rules}.cc
-wait $!
+compile "${kernels[@]}" "$simulator" "${scenarios[@]}" "$repository"/tests/simulation/{main,twin_rules}.cc
 "$cxx" "$build"/{simulator,twin_rules}.cc.o -o "$build/twin_rules"
 link simulate main.cc
 echo "compiled in $((SECONDS - start)) s"

@@ -1,5 +1,5 @@
 # Sourced by tests/simulate.sh, tests/growth.sh and tests/mutate.sh, which have set `repository` and the folder `build`:
-#   compile SOURCE..  puts the object file of each, named after it, into `build`
+#   compile SOURCE..  puts the object file of each, named after it, into `build`; two at a time
 #   link PROGRAM SOURCE..  links `build`/PROGRAM from the object files of these, of scenarios, simulator and kernels
 #   build_woven COPY  builds `build`/simulate from a copy of op_impl in which MUTANT of the environment picks a change
 
@@ -11,14 +11,14 @@ generate "$generated"
 # The fibers jump between stacks, which the checked longjmp of _FORTIFY_SOURCE takes for an error.
 flags=(-std=c++17 -O2 -ffp-contract=off -Wall -U_FORTIFY_SOURCE -I"$repository/op_impl"
        -I"$repository/op_impl/host_twin" -I"$repository/op_impl/host_twin/check" -I"$generated")
+kernels=("$generated"/kernels/moe_*.cpp)
 simulator=$repository/op_impl/host_twin/check/simulator.cc
 scenarios=("$repository"/tests/simulation/{options,workload,arguments,windows,faults/faults,scenario}.cc)
 
 compile() {
     local source
-    for source in "$@"; do
-        "$cxx" "${flags[@]}" -c "$source" -o "$build/$(basename "$source").o"
-    done
+    for source in "$@"; do printf '%s\0-o\0%s\0' "$source" "$build/$(basename "$source").o"; done |
+        xargs -0 -n 3 -P 2 "$cxx" "${flags[@]}" -c
 }
 
 link() {
@@ -30,12 +30,8 @@ link() {
 
 build_woven() {
     local woven=$1
-    local plain=("${flags[@]}")
     flags=(-include "$woven/mutant.h" "${flags[@]//$repository\/op_impl/$woven}")
-    compile "$generated"/kernels/moe_*.cpp "$woven/mutant.cc" &
-    compile "${scenarios[@]}" "$repository/tests/simulation/main.cc"
-    flags=("${plain[@]}")
-    compile "$simulator"
-    wait $!
+    compile "${kernels[@]}" "$woven/mutant.cc" "$simulator" "${scenarios[@]}" \
+        "$repository/tests/simulation/main.cc"
     link simulate main.cc mutant.cc
 }
