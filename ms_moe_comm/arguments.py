@@ -9,7 +9,8 @@ import mindspore as ms
 import numpy as np
 from mindspore.common.dtype import Type
 
-FLOATS = (ms.float32, ms.float16, ms.bfloat16)
+from ms_moe_comm.dtypes import ALL_NAMES, code_of
+
 MAX_INT32 = 2**31 - 1
 _SHOWN = (type(None), bool, int, float, str, list, tuple, dict, np.generic)
 _Choice = TypeVar("_Choice", str, int)
@@ -101,5 +102,5 @@ def checked_choice(owner: str, name: str, given: object, allowed: Sequence[_Choi
 
 def check_dtype(owner: str, name: str, given: object) -> None:
     """Raises TypeError if `given` is none of the dtypes that rows may have."""
-    if not isinstance(given, Type) or given not in FLOATS:
-        raise TypeError(f"For '{owner}', '{name}' must be float32, float16 or bfloat16, but got {shown(given)}.")
+    if not isinstance(given, Type) or code_of(given) < 0:
+        raise TypeError(f"For '{owner}', '{name}' must be {ALL_NAMES}, but got {shown(given)}.")

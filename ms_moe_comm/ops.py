@@ -17,8 +17,8 @@ from ms_moe_comm._generated.gen_ops_def import moe_grouped_matmul as _grouped_ma
 from ms_moe_comm._generated.gen_ops_def import moe_grouped_matmul_out as _grouped_matmul_out
 from ms_moe_comm._generated.gen_ops_def import moe_grouped_matmul_quant as _grouped_matmul_quant
 from ms_moe_comm._generated.gen_ops_def import moe_grouped_matmul_quant_out as _grouped_matmul_quant_out
+from ms_moe_comm.dtypes import ALL_NAMES, code_of
 
-FLOAT32, FLOAT16, BFLOAT16 = 0, 1, 2  # as the primitives know dtypes
 SAME_DTYPE = -1  # that of the tensor it follows
 
 _lib.set_sgemm(cython_blas.__pyx_capi__["sgemm"])
@@ -96,7 +96,7 @@ def moe_grouped_matmul_quant(x: Tensor, weight: Tensor, group_list: Tensor, scal
             raise ValueError("For 'moe_grouped_matmul_quant', 'output_dtype' must be None with 'out', whose dtype the "
                              f"result has, but got {output_dtype}.")
         return _grouped_matmul_quant_out(x, weight, group_list, scale, per_token_scale, out, bias, group_list_type)
-    code = dtype_code("moe_grouped_matmul_quant", "output_dtype", output_dtype, BFLOAT16)
+    code = dtype_code("moe_grouped_matmul_quant", "output_dtype", output_dtype, code_of(ms.bfloat16))
     return _grouped_matmul_quant(x, weight, group_list, scale, per_token_scale, bias, code, group_list_type)
 
 
@@ -104,12 +104,8 @@ def dtype_code(op: str, name: str, dtype: Type | None, default: int) -> int:
     """The number by which a primitive knows `dtype`, the argument `name` of `op`; `default` if it is None."""
     if dtype is None:
         return default
-    if isinstance(dtype, Type):  # else `==` may be an array's
-        if dtype == ms.float32:
-            return FLOAT32
-        if dtype == ms.float16:
-            return FLOAT16
-        if dtype == ms.bfloat16:
-            return BFLOAT16
+    code = code_of(dtype) if isinstance(dtype, Type) else -1  # else `==` may be an array's
+    if code >= 0:
+        return code
     given = dtype if isinstance(dtype, (Type, type)) else type(dtype)
-    raise TypeError(f"For '{op}', '{name}' must be float32, float16 or bfloat16, but got {given}.")
+    raise TypeError(f"For '{op}', '{name}' must be {ALL_NAMES}, but got {given}.")

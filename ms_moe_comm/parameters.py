@@ -3,7 +3,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import mindspore as ms
 import numpy as np
 from mindspore.common.dtype import Type
 from numpy.typing import NDArray
@@ -17,12 +16,10 @@ from ms_moe_comm.arguments import (
     checked_integer,
     checked_seconds,
 )
+from ms_moe_comm.dtypes import ROW_DTYPES, bytes_of, code_of
 from ms_moe_comm.group import RankGroup, join_ranks
 from ms_moe_comm.providers.choice import default_block_dim
 
-# dtype of a row -> the code that kernels know it by, and its bytes
-_DTYPE_CODES = {ms.float32: 0, ms.float16: 1, ms.bfloat16: 2}
-_DTYPE_BYTES = {ms.float32: 4, ms.float16: 2, ms.bfloat16: 2}
 _MAX_ROWS = MAX_INT32  # expand_idx is int32
 OVERFLOWS = ("error", "drop")
 _MAX_BYTES = 2**62  # offsets are 64-bit; no machine comes near, a typing slip does
@@ -101,7 +98,7 @@ class WindowParameters:
         for name in ("keep_stats", "balanced_prefill"):
             check_type("ExpertWindow", name, getattr(self, name), bool, "True or False")
         row_align = limits["row_align"]
-        self._check_multiple("hidden_size", row_align // _DTYPE_BYTES[self.dtype],
+        self._check_multiple("hidden_size", row_align // bytes_of(self.dtype),
                              f"a row of {self.dtype} is a whole number of {row_align} bytes, and this one has "
                              f"{self.row_bytes}")
         seconds = checked_seconds("ExpertWindow", "timeout", self.timeout, 1e-6, 1e9,
@@ -126,12 +123,12 @@ class WindowParameters:
     @property
     def row_bytes(self) -> int:
         """Bytes of one row."""
-        return self.hidden_size * _DTYPE_BYTES[self.dtype]
+        return self.hidden_size * bytes_of(self.dtype)
 
     @property
     def dtype_code(self) -> int:
         """The number that kernels know the dtype by."""
-        return _DTYPE_CODES[self.dtype]
+        return code_of(self.dtype)
 
     @property
     def timeout_us(self) -> int:
@@ -222,7 +219,7 @@ _AGREED: tuple[tuple[str, Callable[[WindowParameters], int], Callable[[int], str
     ("hidden_size", lambda parameters: parameters.hidden_size, str),
     ("top_k", lambda parameters: parameters.top_k, str),
     ("max_tokens_per_rank", lambda parameters: parameters.max_tokens_per_rank, str),
-    ("dtype", lambda parameters: parameters.dtype_code, lambda word: str(list(_DTYPE_CODES)[word])),
+    ("dtype", lambda parameters: parameters.dtype_code, lambda word: str(ROW_DTYPES[word][0])),
     ("capacity", lambda parameters: parameters.capacity, str),
     ("timeout", lambda parameters: parameters.timeout_us, lambda word: f"{word / 1e6:g} s"),
     ("block_dim", lambda parameters: parameters.block_dim, str),

@@ -65,7 +65,9 @@ void CheckSpecialExperts(const Checker &check, int64_t token_num, int64_t hidden
 }
 
 DataType OutType(const Checker &check) {
-  check.ScalarOneOf(combine::out_dtype, {kSameDtype, kFloat32, kFloat16, kBfloat16});
+  std::vector<int64_t> codes = {kSameDtype};
+  for (int64_t code = 0; code < kDtypeCount; ++code) codes.push_back(code);
+  check.ScalarOneOf(combine::out_dtype, codes);
   const int64_t code = check[combine::out_dtype].scalar;
   return code == kSameDtype ? check[combine::expand_x].dtype : RowType(code);
 }
@@ -101,7 +103,7 @@ void CheckCombine(const Checker &check, const WindowLaunch &launch) {
 }
 
 std::vector<Output> InferCombine(const Checker &check, PlanWordsOf plan_words) {
-  check.Dtype(combine::expand_x, {DataType::kBfloat16, DataType::kFloat16, DataType::kFloat32});
+  check.Dtype(combine::expand_x, RowTypes());
   check.Dtype(combine::expert_ids, {DataType::kInt32, DataType::kInt64});
   check.Dtype(combine::expand_idx, {DataType::kInt32});
   check.Dtype(combine::plan, {DataType::kInt32});

@@ -165,7 +165,7 @@ void CheckDispatch(const Checker &check, const WindowLaunch &launch) {
 }
 
 std::vector<Output> InferDispatch(const Checker &check, PlanWordsOf plan_words) {
-  check.Dtype(dispatch::x, {DataType::kBfloat16, DataType::kFloat16, DataType::kFloat32});
+  check.Dtype(dispatch::x, RowTypes());
   check.Dtype(dispatch::expert_ids, {DataType::kInt32, DataType::kInt64});
   check.Dtype(dispatch::window_control, {DataType::kInt32});
   check.Rank(dispatch::x, 2);

@@ -7,7 +7,7 @@
 
 namespace moe_comm {
 
-struct Interrupted : std::runtime_error {
+struct InterruptedError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 

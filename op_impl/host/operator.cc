@@ -2,25 +2,45 @@
 
 #include <algorithm>
 
-#include "contract/dtype.h"
 #include "host/standard_arithmetic.h"
 
 namespace moe_comm {
 
 const char *Name(DataType dtype) {
-  static const char *const names[] = {"bool",    "int8",    "int32",    "int64",
-                                      "float32", "float16", "bfloat16", "another dtype"};
+  static const char *const names[] = {"bool",  "int8", "int32", "int64",
+#define MOE_COMM_DTYPE(constant, code, type, bytes, name) name,
+                                      MOE_COMM_DTYPES(MOE_COMM_DTYPE)
+#undef MOE_COMM_DTYPE
+                                      "another dtype"};
   return names[static_cast<size_t>(dtype)];
 }
 
 size_t ElementBytes(DataType dtype) {
-  static const size_t bytes[] = {1, 1, 4, 8, 4, 2, 2, 0};
-  return bytes[static_cast<size_t>(dtype)];
+  static const size_t sizes[] = {1, 1, 4, 8,
+#define MOE_COMM_DTYPE(constant, code, type, bytes, name) bytes,
+                                 MOE_COMM_DTYPES(MOE_COMM_DTYPE)
+#undef MOE_COMM_DTYPE
+                                 0};
+  return sizes[static_cast<size_t>(dtype)];
 }
 
 DataType RowType(uint64_t dtype) {
-  static const DataType types[kDtypeCount] = {DataType::kFloat32, DataType::kFloat16, DataType::kBfloat16};
-  return types[dtype];
+  switch (dtype) {
+#define MOE_COMM_DTYPE(constant, code, type, bytes, name) \
+  case code: return DataType::constant;
+    MOE_COMM_DTYPES(MOE_COMM_DTYPE)
+#undef MOE_COMM_DTYPE
+    default: return DataType::kOther;
+  }
+}
+
+const std::vector<DataType> &RowTypes() {
+  static const std::vector<DataType> types = {
+#define MOE_COMM_DTYPE(constant, code, type, bytes, name) DataType::constant,
+      MOE_COMM_DTYPES(MOE_COMM_DTYPE)
+#undef MOE_COMM_DTYPE
+  };
+  return types;
 }
 
 std::string ToString(const Shape &shape) {

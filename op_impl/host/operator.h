@@ -8,15 +8,28 @@
 #include <string>
 #include <vector>
 
+#include "contract/dtype.h"
+
 namespace moe_comm {
 
-enum class DataType { kBool, kInt8, kInt32, kInt64, kFloat32, kFloat16, kBfloat16, kOther };
+// Rows have those of the table in contract/dtype.h.
+enum class DataType {
+  kBool,
+  kInt8,
+  kInt32,
+  kInt64,
+#define MOE_COMM_DTYPE(constant, code, type, bytes, name) constant,
+  MOE_COMM_DTYPES(MOE_COMM_DTYPE)
+#undef MOE_COMM_DTYPE
+  kOther
+};
 
 const char *Name(DataType dtype);
 size_t ElementBytes(DataType dtype);
 
-// Of a code of contract/dtype.h.
+// Of a code of the table; kOther if it has none such.
 DataType RowType(uint64_t dtype);
+const std::vector<DataType> &RowTypes();
 
 using Shape = std::vector<int64_t>;
 constexpr int64_t kUnknown = -1;  // a dimension that the graph does not know yet

@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "host/errors.h"
 #include "host/resume_protocol.h"
 #include "host/window_host.h"
 

@@ -11,7 +11,7 @@
 #include <cstring>
 #include <vector>
 
-#include "contract/records.h"
+#include "contract/errors.h"
 #include "contract/window_schema.h"
 
 namespace moe_comm {
@@ -61,7 +61,7 @@ class ResumeProtocol {
     // above any that is in use: a dispatch that failed has used the next one
     SetField(kEpoch, epoch + 1);
     SetField(kExchange, exchange + 1);
-    SetField(kVerdictCode, kOk);
+    SetField(kVerdictCode, kNoError);
     Clear(layout_.aborted, shape_.world_size);
     host_.Writes(base_ + layout_.live.offset, live_.size());
     std::copy(live_.begin(), live_.end(), base_ + layout_.live.offset);

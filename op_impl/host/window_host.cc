@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 
+#include "host/errors.h"
 #include "host/npu.h"
 
 namespace moe_comm {
@@ -45,198 +46,23 @@ class Memory {
 const int64_t *FindRecord(const uint8_t *header, const WindowInfo &window) {
   for (uint64_t block = 0; block < window.shape.block_dim; ++block) {
     const int64_t *record = reinterpret_cast<const int64_t *>(header + window.layout.records(block));
-    if (record[kCode] != kOk) return record;
+    if (record[kCode] != kNoError) return record;
   }
   return nullptr;
 }
 
 }  // namespace
 
-std::string Seconds(uint64_t microseconds) {
-  std::string text = std::to_string(microseconds / 1e6);
-  text.erase(text.find_last_not_of('0') + 1);
-  if (text.back() == '.') text.pop_back();
-  return text + " s";
-}
-
 namespace {
 
-std::string AwaitedThing(int64_t phase) {
-  switch (phase) {
-    case kWaitCounts: return "the counts (phase 'counts')";
-    case kWaitArrived: return "the rows (phase 'arrived')";
-    case kWaitReady: return "the expert outputs (phase 'ready')";
-    case kWaitHanded: return "the rows that it hands over (phase 'handed')";
-    default: return "nothing (phase 'input')";
-  }
-}
-
-std::string Cause(int64_t code, int64_t phase, int64_t missed) {
-  switch (code) {
-    case kTimedOut: return "it waited in vain for " + AwaitedThing(phase) + " of rank " + std::to_string(missed);
-    case kPeerAborted: return "rank " + std::to_string(missed) + " had given up";
-    case kExpertIdRange: return "an expert id was out of range there";
-    case kRowIndexRange: return "an expand_idx was out of range there";
-    case kNoDispatch: return "it called combine without a dispatch of its own";
-    case kDisagree: return "its arguments were not those of rank " + std::to_string(missed);
-    case kBadMap: return "its placement map was not valid";
-    case kPlanMismatch: return "its plan was of another dispatch";
-    case kKeptPlan: return "its kept plan did not hold any more";
-    case kBadRankMask: return "its rank_mask could not be";
-    case kInterrupted: return "it was interrupted";
-    default: return "error code " + std::to_string(code);
-  }
-}
-
-std::string Ranks(const int64_t *detail, int64_t count) {
-  std::string text = count == 1 ? "rank " : "ranks ";
-  for (int64_t i = 0; i < count && i < kDetailWords; ++i) text += (i ? ", " : "") + std::to_string(detail[i]);
-  if (count > kDetailWords) text += " and " + std::to_string(count - kDetailWords) + " more";
-  return text;
-}
-
-// `detail`: the first rank that was given something else, its agreement word, the own one.
-std::string Disagreement(int64_t count, const int64_t *detail) {
-  const int64_t there = detail[1];
-  const int64_t here = detail[2];
-  const auto field = [](int64_t word, uint32_t shift, uint32_t bits) { return (word >> shift) & ((1 << bits) - 1); };
-  const auto differs = [=](uint32_t shift, uint32_t bits) { return field(there ^ here, shift, bits) != 0; };
-  std::string text = "was given other arguments than rank " + std::to_string(detail[0]) +
-                     (count > 1 ? " and " + std::to_string(count - 1) + " more" : "") + ": ";
-  if (((there ^ here) & kKeepsPlan) != 0) {
-    text += "that one keeps its plan, this one does not ('kept_plan', the kept_handle of MoEDispatcher)";
-  } else if (differs(kQuantModeShift, kQuantModeBits)) {
-    text += "quant_mode is " + std::to_string(field(here, kQuantModeShift, kQuantModeBits)) + " here and " +
-            std::to_string(field(there, kQuantModeShift, kQuantModeBits)) + " there";
-  } else if (differs(kSmoothKindShift, kSmoothKindBits)) {
-    text += "scales (smooth factors) are of different shapes, or given to one alone, and balanced prefill needs them alike";
-  } else if (differs(kMapHashBits, kMaskHashBits)) {
-    text += "rank_mask differs";
-  } else {
-    text += "logical_to_physical_map or logical_replica_count differ";
-  }
-  return text + ". Give all ranks the same, from the same step on.";
-}
-
-// `detail`: logical expert, MapFault, the value, its limit.
-std::string BadMap(const int64_t *detail) {
-  const std::string expert = "logical expert " + std::to_string(detail[0]);
-  const std::string value = std::to_string(detail[2]);
-  if (detail[1] == kReplicaCount) {
-    return "'logical_replica_count' gives " + expert + " " + value + " replicas, but the map has room for 1 to " +
-           std::to_string(detail[3]) + ". Give each logical expert one replica at least, and the map a column for each.";
-  }
-  if (detail[1] == kOwnedTwice) {
-    return "'logical_to_physical_map' gives physical expert " + value + " to " + expert + ", but it serves another "
-           "already. Give each physical expert to one logical expert at most.";
-  }
-  return "'logical_to_physical_map' gives " + expert + " the physical expert " + value + ", but the window has 0 to " +
-         std::to_string(detail[3] - 1) + ". Give physical ids; -1 only behind the replicas that count.";
-}
-
-// `detail`: PlanFault, what the plan says, what is so.
-std::string KeptPlan(const int64_t *detail) {
-  const std::string plan = std::to_string(detail[1]);
-  const std::string here = std::to_string(detail[2]);
-  switch (detail[0]) {
-    case kOtherExchange:
-      return "'kept_plan' is of the window's exchange of counts number " + plan + ", but the last one is number " + here +
-             ". Keep the plan of the dispatch before, on the same window, or pass None to exchange anew.";
-    case kNotCombined:
-      return "a dispatch with 'kept_plan' needs the combine of the one before, but dispatch number " + here +
-             (detail[1] == 0 ? " has none" : " has none yet (the last combined is number " + plan + ")") +
-             ". Combine first, or pass None to exchange anew.";
-    case kOtherTokenNum: return "'kept_plan' is for T = " + plan + ", but T is " + here + ".";
-    case kOtherColumns: return "'kept_plan' is for " + plan + " experts per token, but there are " + here + ".";
-    case kOtherQuantMode: return "'kept_plan' is for quant_mode " + plan + ", but quant_mode is " + here + ".";
-    case kOtherRanks: return "'rank_mask' is not that of the dispatch before, so its plan does not hold. Exchange anew.";
-    default:
-      return "'kept_plan' was made for other expert_ids, x_active_mask or placement map. Pass those of that dispatch, or "
-             "None to exchange anew.";
-  }
-}
-
-// `detail`: RankFault, the rank.
-std::string BadRankMask(const int64_t *detail) {
-  const std::string rank = std::to_string(detail[1]);
-  switch (detail[0]) {
-    case kCameBack:
-      return "'rank_mask' has rank " + rank + ", which took no part in the dispatch before. A rank that has left does not "
-             "come back: create a new window.";
-    case kSelfLeft:
-      return "rank " + rank + " has left this window by a 'rank_mask' without it. Create a new one to come back.";
-    default:
-      return "'rank_mask' leaves no rank that holds routed experts. Keep one at least.";
-  }
-}
-
-// The error that made ranks give up one after the other: its rank, code, phase, and the first rank that was missed.
-struct Origin {
-  int64_t rank, code, phase, missed;
-};
-
-// From what a rank has adopted. `aborted`: the lines of all ranks, in which each tells its own error to every peer.
-Origin FindOrigin(const int64_t *detail, const uint8_t *aborted, uint64_t world_size) {
-  Origin origin = {detail[0], detail[1], detail[2], detail[3]};
-  for (uint64_t i = 0; i < world_size && origin.code == kPeerAborted; ++i) {
-    const int64_t *record = reinterpret_cast<const int64_t *>(aborted + origin.missed * kLineBytes);
-    if (record[kCode] == kOk) break;  // on its way
-    origin = {origin.missed, record[kCode], record[kPhase], record[kDetail]};
-  }
-  return origin;
-}
-
-// `limit`: the first id that names nothing. Under a placement map ids are logical.
-std::string KnownExperts(int64_t limit, const WindowInfo &w) {
-  const std::string range = " 0 to " + std::to_string(limit - 1);
-  if (limit == static_cast<int64_t>(w.shape.expert_num)) return "the window has the experts" + range;
-  return "the logical and special experts are" + range;
-}
-
-std::string Describe(const int64_t *record, const WindowInfo &w, const uint8_t *base) {
-  const int64_t *detail = record + kDetail;
-  const std::string where = "token " + std::to_string(detail[2]) + ", k " + std::to_string(detail[3]);
-  switch (record[kCode]) {
-    case kTimedOut:
-      return "waited " + Seconds(w[kTimeoutUs]) + " in vain for " + AwaitedThing(record[kPhase]) + " of " +
-             Ranks(detail, record[kCount]) + ". A rank named here is dead, more than the window's timeout late, waits "
-             "in vain for another itself, or did not call the same operators in the same order.";
-    case kInterrupted:
-      return "was interrupted while it waited for " + AwaitedThing(record[kPhase]) + " of " +
-             Ranks(detail, record[kCount]) + ".";
-    case kPeerAborted: {
-      const Memory aborted(base + w.layout.aborted.offset, w.shape.world_size * kLineBytes, w.on_npu);
-      const Origin origin = FindOrigin(detail, aborted.Bytes(), w.shape.world_size);
-      return "was waiting for " + AwaitedThing(record[kPhase]) + " of rank " + std::to_string(record[kCount]) +
-             " when rank " + std::to_string(origin.rank) + " gave up: " +
-             Cause(origin.code, origin.phase, origin.missed) + ".";
-    }
-    case kExpertIdRange:
-      return "'expert_ids' holds " + std::to_string(detail[0]) + " (" + where + "), but " + KnownExperts(detail[1], w) +
-             ". Pass a negative id for a (token, k) that goes to no expert.";
-    case kRowIndexRange:
-      return "'expand_idx' holds " + std::to_string(detail[0]) + " (" + where + "), but " +
-             (detail[0] < detail[1] ? "the expert id there has another place"
-                                    : "the window has " + std::to_string(detail[1]) + " rows") +
-             ". Pass expert_ids and expand_idx of the last dispatch unchanged.";
-    case kNoDispatch:
-      if (detail[0] != 0 && detail[0] == detail[2]) {
-        return "dispatch number " + std::to_string(detail[0]) + " was combined already, and peers may have gone on. "
-               "Dispatch again first.";
-      }
-      return "found no rows to combine: the window's last dispatch is number " + std::to_string(detail[0]) +
-             ", the last that placed its rows number " + std::to_string(detail[1]) + ". Dispatch first.";
-    case kPlanMismatch:
-      return "got the plan of dispatch " + std::to_string(detail[0]) + " for T = " + std::to_string(detail[1]) +
-             " and K = " + std::to_string(detail[2]) + ", but the window's last dispatch is number " +
-             std::to_string(detail[3]) + ". Pass 'plan' and 'expert_ids' of the last dispatch unchanged.";
-    case kDisagree: return Disagreement(record[kCount], detail);
-    case kBadMap: return BadMap(detail);
-    case kKeptPlan: return KeptPlan(detail);
-    case kBadRankMask: return BadRankMask(detail);
-    default:
-      return "failed with code " + std::to_string(record[kCode]) + ".";
-  }
+// The sentence of a record of the window at `base`.
+std::string Describe(const int64_t *record, const WindowInfo &window, const uint8_t *base) {
+  const auto aborted = [&] {
+    const Memory lines(base + window.layout.aborted.offset, window.shape.world_size * kLineBytes, window.on_npu);
+    const int64_t *words = reinterpret_cast<const int64_t *>(lines.Bytes());
+    return std::vector<int64_t>(words, words + window.shape.world_size * kLineBytes / sizeof(int64_t));
+  };
+  return Sentence(record, {window[kTimeoutUs], static_cast<int64_t>(window.shape.expert_num), aborted});
 }
 
 constexpr char kDead[] = " The window cannot be used any more: create a new one on all ranks, or resume without the dead.";
@@ -393,7 +219,7 @@ std::string TakeError(uint8_t *base, const char *op) {
         std::to_string(shape.capacity) + " (most come from rank " + std::to_string(words[kVerdictSource]) +
         "). No row was moved on any rank, and the window stays usable. Create it with a larger capacity, or "
         "dispatch fewer tokens at a time.";
-    const uint64_t told = kOk;
+    const uint64_t told = kNoError;
     if (window.on_npu) {
       npu::CopyToDevice(base + FieldOffset(kVerdictCode), &told, sizeof(told));
     } else {

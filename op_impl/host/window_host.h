@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "contract/records.h"
+#include "contract/errors.h"
 #include "contract/window_schema.h"
 #include "host/operator.h"
 
@@ -34,9 +34,6 @@ struct WindowInfo {
 // Writes header and peers into zeroed memory (on an NPU it zeroes the control itself), and registers the window under
 // its base, the address of its control. Throws std::invalid_argument if `words` are not just those of the schema.
 void InitWindow(uint8_t *base, const HeaderWords &words, const std::vector<uint64_t> &peer_bases, bool on_npu);
-
-// "2.5 s"
-std::string Seconds(uint64_t microseconds);
 
 // An open window of this process.
 struct OpenWindow {

@@ -81,7 +81,7 @@ void WindowLaunch::Finish() {
   calls[1] += std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count();
   const bool interrupted = interruptible_->Happened() && MarkInterrupted(base_, Window());
   const std::string error = TakeError(base_, op_);
-  if (interrupted) throw Interrupted(error);
+  if (interrupted) throw InterruptedError(error);
   if (!error.empty()) throw std::runtime_error(error);
   finished_ = true;
 }

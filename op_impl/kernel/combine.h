@@ -9,6 +9,21 @@
 
 namespace moe_comm {
 
+// Instead of a combine whose dtype no row of the table has.
+__aicore__ inline void RefuseDtype(const CombineArguments &arguments) {
+  AscendC::TPipe pipe;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> header;
+  AscendC::TBuf<AscendC::TPosition::VECCALC> record;
+  pipe.InitBuffer(header, Window::kBufferWords * sizeof(uint64_t));
+  pipe.InitBuffer(record, Failure::kBufferWords * sizeof(int64_t));
+  Window window;
+  window.Init(arguments.window, header.Get<uint64_t>());
+  Failure failure;
+  failure.Init(&window, record.Get<int64_t>());
+  failure.Record(kReadInput, window.epoch, UnknownDtype{arguments.dtype});
+  AscendC::PipeBarrier<PIPE_ALL>();
+}
+
 template <typename T>
 class Combine {
  public:
@@ -75,8 +90,9 @@ class Combine {
     const bool placed = window.epoch != 0 && window.placed_epoch == window.epoch;
     no_rows_ = !placed && window.untold_verdict;
     if (Idle() || (placed && window.combined_epoch != window.epoch)) return;
-    failure.Record(kNoDispatch, kReadInput, window.epoch, 1, static_cast<int64_t>(window.epoch),
-                   static_cast<int64_t>(window.placed_epoch), static_cast<int64_t>(window.combined_epoch), 0);
+    const NoDispatch error = {static_cast<int64_t>(window.epoch), static_cast<int64_t>(window.placed_epoch),
+                              static_cast<int64_t>(window.combined_epoch)};
+    failure.Record(kReadInput, window.epoch, error);
   }
 
   __aicore__ inline void CheckPlan(uint32_t plan_words) {
@@ -86,8 +102,8 @@ class Combine {
     const uint32_t tokens = static_cast<uint32_t>(plan.GetValue(kPlanTokens));
     const uint32_t top_k = static_cast<uint32_t>(plan.GetValue(kPlanTopK));
     if (epoch == window.epoch && tokens == arguments_.token_num && top_k == arguments_.top_k) return;
-    failure.Record(kPlanMismatch, kReadInput, window.epoch, 1, static_cast<int64_t>(epoch), tokens, top_k,
-                   static_cast<int64_t>(window.epoch));
+    const PlanMismatch error = {static_cast<int64_t>(epoch), tokens, top_k, static_cast<int64_t>(window.epoch)};
+    failure.Record(kReadInput, window.epoch, error);
   }
 
   __aicore__ inline GM_ADDR Outputs() const { return window.Own(window.layout.outputs); }

@@ -26,6 +26,7 @@ class Dispatch {
     window.Init(arguments.window, header_buffer_.Get<uint64_t>());
     failure.Init(&window, failure_buffer_.Get<int64_t>());
     flags.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
+    if (BytesOf(window.dtype) == 0) failure.Record(kReadInput, window.epoch, UnknownDtype{window.dtype});
     stopwatch_.Init(&window);
     live_.Init(&window, arguments.rank_mask, pipe);
     routes.Init(&window, &failure, &live_, arguments, pipe);
@@ -53,7 +54,7 @@ class Dispatch {
     const bool counted = failure.Barrier();
     stopwatch_.Lap(kCountCycles);
     if (counted && keeps) {
-      CheckKept(kOtherRouting, kPlanRouting, static_cast<int32_t>(counting.Routing()));
+      CheckKept(PlanFault::kOtherRouting, kPlanRouting, static_cast<int32_t>(counting.Routing()));
       exchange.Announce();
       if (block == 0) exchange.ReportKept(arguments_.expert_token_nums, Cumulative());
     } else if (counted) {
@@ -151,20 +152,20 @@ class Dispatch {
     for (uint32_t i = 0; i < kPlanFields; ++i) kept_[i] = indices.GetValue(i);
     const uint64_t exchange_number = static_cast<uint32_t>(kept_[kPlanExchangeLow]) |
                                      static_cast<uint64_t>(static_cast<uint32_t>(kept_[kPlanExchangeHigh])) << 32;
-    if (exchange_number != window.exchange) RecordKept(kOtherExchange, exchange_number, window.exchange);
+    if (exchange_number != window.exchange) RecordKept(PlanFault::kOtherExchange, exchange_number, window.exchange);
     const bool combined = window.placed_epoch == window.epoch && window.combined_epoch == window.epoch;
-    if (!combined) RecordKept(kNotCombined, window.combined_epoch, window.epoch);
-    CheckKept(kOtherTokenNum, kPlanTokens, static_cast<int32_t>(routes.TokenNum()));
-    CheckKept(kOtherColumns, kPlanColumns, static_cast<int32_t>(routes.Columns()));
-    CheckKept(kOtherQuantMode, kPlanQuantMode, static_cast<int32_t>(arguments_.quant_mode));
-    if (live_.Changed()) RecordKept(kOtherRanks, 0, 0);
+    if (!combined) RecordKept(PlanFault::kNotCombined, window.combined_epoch, window.epoch);
+    CheckKept(PlanFault::kOtherTokenNum, kPlanTokens, static_cast<int32_t>(routes.TokenNum()));
+    CheckKept(PlanFault::kOtherColumns, kPlanColumns, static_cast<int32_t>(routes.Columns()));
+    CheckKept(PlanFault::kOtherQuantMode, kPlanQuantMode, static_cast<int32_t>(arguments_.quant_mode));
+    if (live_.Changed()) RecordKept(PlanFault::kOtherRanks, 0, 0);
   }
   __aicore__ inline void CheckKept(PlanFault fault, uint32_t field, int32_t value) {
     if (kept_[field] != value) RecordKept(fault, static_cast<uint64_t>(kept_[field]), static_cast<uint64_t>(value));
   }
   __aicore__ inline void RecordKept(PlanFault fault, uint64_t kept, uint64_t value) {
-    failure.Record(kKeptPlan, kReadInput, exchange.Epoch(), 1, fault, static_cast<int64_t>(kept),
-                   static_cast<int64_t>(value), 0);
+    const KeptPlanBroken error = {fault, static_cast<int64_t>(kept), static_cast<int64_t>(value)};
+    failure.Record(kReadInput, exchange.Epoch(), error);
   }
 
   __aicore__ inline void StorePlanHeader() {

@@ -101,7 +101,7 @@ class Exchange {
     const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
     for (uint32_t block = 0; block < blocks; ++block) {  // in order of the destination: the first one is reported
       Load(line_, Note(block), kVerdictWords);
-      if (line_.GetValue(kNoteCode) == kOk) continue;
+      if (line_.GetValue(kNoteCode) == kNoError) continue;
       for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = line_.GetValue(i);
       return false;
     }
@@ -188,7 +188,8 @@ class Exchange {
       }
     }
     if (differing == 0) return true;
-    failure_->Record(kDisagree, kWaitCounts, epoch_, differing, first_rank, first_word, agreement_, 0);
+    const Disagreement error = {differing, first_rank, first_word, agreement_};
+    failure_->Record(kWaitCounts, epoch_, error);
     return false;
   }
 
@@ -255,7 +256,7 @@ class Exchange {
     if (cut.source < window_->world_size) {
       need = PlaceSlots(destination, cut, own ? expert_token_nums : nullptr, cumulative, wait);
     }
-    if (need > capacity && verdict_[kNoteCode] == kOk) SetVerdict(destination, static_cast<uint64_t>(need));
+    if (need > capacity && verdict_[kNoteCode] == kNoError) SetVerdict(destination, static_cast<uint64_t>(need));
     if (own) {
       Store(window_->Own(window_->layout.sources), per_source_, window_->world_size);
       window_->SetField(kReceivedRows, static_cast<uint64_t>(need));

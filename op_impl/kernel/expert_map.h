@@ -49,7 +49,8 @@ class ExpertMap {
     for (uint32_t expert = 0; expert < arguments_.logical_expert_num; ++expert) {
       const int32_t count = replica_counts_.GetValue(expert);
       if (count < 1 || count > static_cast<int32_t>(arguments_.max_replicas)) {
-        failure.Record(kBadMap, kReadInput, epoch, 1, expert, kReplicaCount, count, arguments_.max_replicas);
+        const InvalidMap error = {MapFault::kReplicaCount, expert, count, arguments_.max_replicas};
+        failure.Record(kReadInput, epoch, error);
         return 0;
       }
       hash = hash * kHashFactor + static_cast<uint32_t>(count);
@@ -57,8 +58,8 @@ class ExpertMap {
         const int32_t physical = ReplicaAt(static_cast<int32_t>(expert), static_cast<uint32_t>(replica));
         const bool known = Known(physical);
         if (!known || (owned.Has(physical) && owned.Get(physical) != 0)) {
-          failure.Record(kBadMap, kReadInput, epoch, 1, expert, known ? kOwnedTwice : kPhysicalId, physical,
-                         window_->expert_num);
+          const MapFault fault = known ? MapFault::kOwnedTwice : MapFault::kPhysicalId;
+          failure.Record(kReadInput, epoch, InvalidMap{fault, expert, physical, window_->expert_num});
           return 0;
         }
         if (owned.Has(physical)) owned.Set(physical, 1);

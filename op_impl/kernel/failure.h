@@ -21,18 +21,16 @@ class Failure {
   __aicore__ inline bool Failed() const { return failed_; }
 
   // The first error of a block counts. Peers learn it at once, and not only one deadline later.
-  __aicore__ inline void Record(int64_t code, int64_t phase, uint64_t epoch, int64_t count, int64_t detail0,
-                                int64_t detail1, int64_t detail2, int64_t detail3) {
+  template <typename Error>
+  __aicore__ inline void Record(Phase phase, uint64_t epoch, const Error &error) {
     if (failed_) return;
     failed_ = true;
-    buffer_.SetValue(kCode, code);
-    buffer_.SetValue(kPhase, phase);
+    buffer_.SetValue(kCode, CodeOf<Error>::kValue);
+    buffer_.SetValue(kPhase, static_cast<int64_t>(phase));
     buffer_.SetValue(kRecordEpoch, static_cast<int64_t>(epoch));
-    buffer_.SetValue(kCount, count);
-    buffer_.SetValue(kDetail, detail0);
-    buffer_.SetValue(kDetail + 1, detail1);
-    buffer_.SetValue(kDetail + 2, detail2);
-    buffer_.SetValue(kDetail + 3, detail3);
+    const int64_t *fields = reinterpret_cast<const int64_t *>(&error);
+    constexpr uint32_t kFields = sizeof(Error) / sizeof(int64_t);
+    for (uint32_t i = 0; i < kMaxErrorFields; ++i) buffer_.SetValue(kErrorFields + i, i < kFields ? fields[i] : 0);
     Store(window_->Own(window_->layout.records, AscendC::GetBlockIdx()), buffer_, kRecordWords);
     const uint64_t line = window_->layout.aborted(window_->rank);
     for (uint32_t peer = 0; peer < window_->world_size; ++peer) {
@@ -41,12 +39,12 @@ class Failure {
   }
 
   // Adopts the error of a peer that has given up, if there is one. `missing`: a rank that this one waits for.
-  __aicore__ inline void CheckPeers(int64_t phase, uint64_t epoch, uint32_t missing) {
+  __aicore__ inline void CheckPeers(Phase phase, uint64_t epoch, uint32_t missing) {
     for (uint32_t first = 0; first < window_->world_size && !failed_; first += kMaxBlocks) {
       const uint32_t lines = Min(kMaxBlocks, window_->world_size - first);
       LoadStrided(buffer_, window_->Own(window_->layout.aborted, first), 1, lines, kLineBytes);
       for (uint32_t i = 0; i < lines && !failed_; ++i) {
-        if (buffer_.GetValue(i * kWordPitch) != kOk && window_->TookPart(first + i)) Adopt(first + i, phase, epoch, missing);
+        if (buffer_.GetValue(i * kWordPitch) != kNoError && window_->TookPart(first + i)) Adopt(first + i, phase, epoch, missing);
       }
     }
   }
@@ -64,21 +62,20 @@ class Failure {
     const uint32_t blocks = static_cast<uint32_t>(window_->shape.block_dim);  // those of earlier launches, too
     LoadStrided(buffer_, window_->Own(window_->layout.records), 1, blocks, kLineBytes);
     for (uint32_t block = 0; block < blocks; ++block) {
-      if (buffer_.GetValue(block * kWordPitch) != kOk) return true;
+      if (buffer_.GetValue(block * kWordPitch) != kNoError) return true;
     }
     return false;
   }
 
-  __aicore__ inline void Adopt(uint32_t peer, int64_t phase, uint64_t epoch, uint32_t missing) {
+  __aicore__ inline void Adopt(uint32_t peer, Phase phase, uint64_t epoch, uint32_t missing) {
     if (peer == window_->rank) {  // another block of this rank, whose record says what happened
       failed_ = true;
       return;
     }
     Load(buffer_, window_->Own(window_->layout.aborted, peer), kRecordWords);
-    const int64_t code = buffer_.GetValue(kCode);
-    const int64_t peer_phase = buffer_.GetValue(kPhase);
-    const int64_t missed = buffer_.GetValue(kDetail);
-    Record(kPeerAborted, phase, epoch, missing, peer, code, peer_phase, missed);
+    const PeerAborted error = {missing, peer, buffer_.GetValue(kCode), buffer_.GetValue(kPhase),
+                               buffer_.GetValue(kBlamedRank)};
+    Record(phase, epoch, error);
   }
 
   const Window *window_;

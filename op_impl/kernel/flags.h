@@ -34,7 +34,7 @@ class Flags {
   }
 
   // Waits until the lines at `flags` of this rank hold `epoch` for each rank that `table` names.
-  __aicore__ inline void Await(const PartPlace &flags, const PartPlace &table, uint64_t epoch, int64_t phase) {
+  __aicore__ inline void Await(const PartPlace &flags, const PartPlace &table, uint64_t epoch, Phase phase) {
     const uint32_t begin = First();
     const uint32_t end = Last();
     MissingRanks missing;

@@ -38,13 +38,13 @@ class LiveRanks {
 
   // Recorded, if the mask cannot be.
   __aicore__ inline void Check(uint64_t epoch, Failure &failure) const {
-    if (!window_->TookPart(window_->rank)) RecordBad(kSelfLeft, window_->rank, epoch, failure);
+    if (!window_->TookPart(window_->rank)) RecordBad(RankFault::kSelfLeft, window_->rank, epoch, failure);
     uint32_t experts = 0;
     for (uint32_t rank = 0; rank < window_->world_size; ++rank) {
-      if (Has(rank) && !window_->TookPart(rank)) RecordBad(kCameBack, rank, epoch, failure);
+      if (Has(rank) && !window_->TookPart(rank)) RecordBad(RankFault::kCameBack, rank, epoch, failure);
       experts += Has(rank) && rank >= window_->shared_rank_num;
     }
-    if (experts == 0) RecordBad(kNobodyLeft, window_->rank, epoch, failure);
+    if (experts == 0) RecordBad(RankFault::kNobodyLeft, window_->rank, epoch, failure);
   }
 
   // By which the ranks find that they were given the same one; 0 if all take part.
@@ -67,7 +67,7 @@ class LiveRanks {
 
  private:
   __aicore__ inline void RecordBad(RankFault fault, uint32_t rank, uint64_t epoch, Failure &failure) const {
-    failure.Record(kBadRankMask, kReadInput, epoch, 1, fault, rank, 0, 0);
+    failure.Record(kReadInput, epoch, InvalidRankMask{fault, rank});
   }
 
   const Window *window_;

@@ -4,8 +4,10 @@
 #ifndef MOE_COMM_KERNEL_QUANTISE_H
 #define MOE_COMM_KERNEL_QUANTISE_H
 
-#include "contract/dtype.h"
+#include <type_traits>
+
 #include "kernel/moves.h"
+#include "kernel/visit_dtype.h"
 
 namespace moe_comm {
 
@@ -121,15 +123,7 @@ class Quantiser {
   // values_ = the elements in fp32, smoothed.
   __aicore__ inline void LoadValues(uint32_t offset, uint32_t count) {
     const uint64_t at = row_ * hidden_size_ + offset;
-    if (dtype_ == kFloat32) {
-      AscendC::LocalTensor<float> piece = Fetch<float>(in_, x_ + at * sizeof(float), count);
-      AscendC::Muls(values_, piece, 1.0f, static_cast<int32_t>(count));
-      in_.FreeTensor(piece);
-    } else if (dtype_ == kFloat16) {
-      LoadNarrow<half>(at, count);
-    } else {
-      LoadNarrow<bfloat16_t>(at, count);
-    }
+    VisitDtype(dtype_, LoadOf{this, at, count});  // the dispatch has refused an unknown one
     AscendC::PipeBarrier<PIPE_V>();
     if (smooth_ == nullptr) return;
     AscendC::LocalTensor<float> factors = Fetch<float>(smooth_in_, smooth_ + offset * sizeof(float), count);
@@ -138,10 +132,24 @@ class Quantiser {
     AscendC::PipeBarrier<PIPE_V>();
   }
 
+  struct LoadOf {
+    Quantiser *quantiser;
+    uint64_t at;
+    uint32_t count;
+    template <typename T>
+    __aicore__ inline void Visit() const {
+      quantiser->LoadAs<T>(at, count);
+    }
+  };
+
   template <typename T>
-  __aicore__ inline void LoadNarrow(uint64_t at, uint32_t count) {
+  __aicore__ inline void LoadAs(uint64_t at, uint32_t count) {
     AscendC::LocalTensor<T> piece = Fetch<T>(in_, x_ + at * sizeof(T), count);
-    AscendC::Cast(values_, piece, AscendC::RoundMode::CAST_NONE, count);
+    if constexpr (std::is_same<T, float>::value) {
+      AscendC::Muls(values_, piece, 1.0f, static_cast<int32_t>(count));
+    } else {
+      AscendC::Cast(values_, piece, AscendC::RoundMode::CAST_NONE, count);
+    }
     in_.FreeTensor(piece);
   }
 

@@ -2,10 +2,10 @@
 #ifndef MOE_COMM_KERNEL_REDUCTION_H
 #define MOE_COMM_KERNEL_REDUCTION_H
 
-#include "contract/dtype.h"
 #include "contract/special_experts.h"
 #include "kernel/constant_experts.h"
 #include "kernel/routing.h"
+#include "kernel/visit_dtype.h"
 #include "kernel_arguments.h"
 
 namespace moe_comm {
@@ -41,8 +41,7 @@ class Reduction {
     pipe->InitBuffer(blend_buffer_, arguments.tile_elements * sizeof(float));
     pipe->InitBuffer(lanes_buffer_, ConstantExperts<T>::kBufferBytes);
     pipe->InitBuffer(coefficients_buffer_, 2 * kMaxTopK * sizeof(float));
-    const uint32_t out_bytes = arguments.result_dtype == kFloat32 ? sizeof(float) : sizeof(half);
-    pipe->InitBuffer(out_, 2, arguments.tile_elements * out_bytes);
+    pipe->InitBuffer(out_, 2, arguments.tile_elements * BytesOf(arguments.result_dtype));
     pieces_.Init(arguments.tile_elements, pipe);
     routing_.Init(input, window->expert_num + Total(special_), routing_buffer_.Get<uint8_t>());
     indices_ = indices_buffer_.Get<int32_t>();
@@ -111,8 +110,8 @@ class Reduction {
   }
 
   __aicore__ inline void RecordRow(uint32_t first, uint32_t token, uint32_t k) {
-    failure_->Record(kRowIndexRange, kReadInput, window_->epoch, 1, Row(token, k),
-                     static_cast<int64_t>(window_->shape.capacity), first + token, k);
+    const RowIndexRange error = {Row(token, k), static_cast<int64_t>(window_->shape.capacity), first + token, k};
+    failure_->Record(kReadInput, window_->epoch, error);
   }
 
   // expand_idx; the columns from K on are the shared experts on ranks of their own.
@@ -222,10 +221,18 @@ class Reduction {
     AscendC::PipeBarrier<PIPE_V>();
   }
 
+  struct StoreSumOf {
+    Reduction *reduction;
+    uint64_t at;
+    uint32_t elements;
+    template <typename Out>
+    __aicore__ inline void Visit() const {
+      reduction->template StoreSumAs<Out>(at, elements);
+    }
+  };
   __aicore__ inline void StoreSum(uint64_t at, uint32_t elements) {
-    if (arguments_.result_dtype == kFloat32) StoreSumAs<float>(at, elements);
-    if (arguments_.result_dtype == kFloat16) StoreSumAs<half>(at, elements);
-    if (arguments_.result_dtype == kBfloat16) StoreSumAs<bfloat16_t>(at, elements);
+    if (VisitDtype(arguments_.result_dtype, StoreSumOf{this, at, elements})) return;
+    failure_->Record(kReadInput, window_->epoch, UnknownDtype{arguments_.result_dtype});
   }
 
   template <typename Out>

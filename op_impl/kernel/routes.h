@@ -90,9 +90,9 @@ class Routes {
     const int64_t id = routing_.GivenId(token, k);
     const int64_t limit = map_.IdLimit() + special_expert_num_;
     if (id >= limit) {
-      failure_->Record(kExpertIdRange, kReadInput, epoch, 1, id, limit, first + token, k);
+      failure_->Record(kReadInput, epoch, ExpertIdRange{id, limit, first + token, k});
     } else {  // block 0 looks at the whole map and says what is wrong, if it is the first to record
-      failure_->Record(kBadMap, kReadInput, epoch, 1, id, kPhysicalId, -1, window_->expert_num);
+      failure_->Record(kReadInput, epoch, InvalidMap{MapFault::kPhysicalId, id, -1, window_->expert_num});
     }
     return false;
   }

@@ -64,7 +64,7 @@ class Routing {
   __aicore__ inline bool Check(uint32_t first, uint32_t token, uint32_t k, uint64_t epoch, Failure &failure) const {
     const int64_t id = GivenId(token, k);
     if (id < expert_num_) return true;
-    failure.Record(kExpertIdRange, kReadInput, epoch, 1, id, expert_num_, first + token, k);
+    failure.Record(kReadInput, epoch, ExpertIdRange{id, expert_num_, first + token, k});
     return false;
   }
 

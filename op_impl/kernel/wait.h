@@ -9,7 +9,7 @@ namespace moe_comm {
 // One wait: call Expired() after each look that found something of a rank missing, until it says true.
 class Wait {
  public:
-  __aicore__ inline Wait(const Window &window, Failure &failure, int64_t phase, uint64_t epoch)
+  __aicore__ inline Wait(const Window &window, Failure &failure, Phase phase, uint64_t epoch)
       : window_(window), failure_(failure), phase_(phase), epoch_(epoch) {
     end_ = AscendC::GetSystemCycle() + window.timeout_us * kCyclesPerMicrosecond;
   }
@@ -48,7 +48,7 @@ class Wait {
 
   const Window &window_;
   Failure &failure_;
-  int64_t phase_;
+  Phase phase_;
   uint64_t epoch_;
   int64_t end_;
   uint32_t looks_ = 0;
@@ -61,17 +61,16 @@ class Wait {
 class MissingRanks {
  public:
   __aicore__ inline void Add(uint32_t rank) {
-    if (count_ < kDetailWords) first_[count_] = rank;
-    ++count_;
+    if (error_.missing < TimedOut::kNamed) error_.ranks[error_.missing] = rank;
+    ++error_.missing;
   }
-  __aicore__ inline void Record(Failure &failure, int64_t phase, uint64_t epoch) const {
-    failure.Record(kTimedOut, phase, epoch, count_, first_[0], first_[1], first_[2], first_[3]);
+  __aicore__ inline void Record(Failure &failure, Phase phase, uint64_t epoch) const {
+    failure.Record(phase, epoch, error_);
   }
-  __aicore__ inline bool None() const { return count_ == 0; }
+  __aicore__ inline bool None() const { return error_.missing == 0; }
 
  private:
-  int64_t first_[kDetailWords] = {-1, -1, -1, -1};
-  uint32_t count_ = 0;
+  TimedOut error_ = {0, {-1, -1, -1, -1}};
 };
 
 }  // namespace moe_comm

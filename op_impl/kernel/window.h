@@ -3,7 +3,7 @@
 #define MOE_COMM_KERNEL_WINDOW_H
 
 #include "contract/dtype.h"
-#include "contract/records.h"
+#include "contract/errors.h"
 #include "contract/window_schema.h"
 #include "kernel/moves.h"
 
@@ -35,7 +35,7 @@ class Window {
     exchange = buffer.GetValue(kExchange);
     placed_epoch = buffer.GetValue(kPlacedEpoch);
     combined_epoch = buffer.GetValue(kCombinedEpoch);
-    untold_verdict = buffer.GetValue(kVerdictCode) != kOk;
+    untold_verdict = buffer.GetValue(kVerdictCode) != kNoError;
     keeps_stats = buffer.GetValue(kKeepsStats) != 0;
     all_live_ = buffer.GetValue(kLeftRanks) == 0;
     live_ = buffer[kHeaderWords].template ReinterpretCast<uint8_t>();
@@ -68,7 +68,7 @@ class Window {
     return static_cast<int32_t>(rank % instances + index * instances);
   }
   __aicore__ inline uint32_t HiddenSize() const {
-    return static_cast<uint32_t>(shape.row_bytes / (dtype == kFloat32 ? sizeof(float) : sizeof(uint16_t)));
+    return static_cast<uint32_t>(shape.row_bytes / BytesOf(dtype));
   }
 
   // The table of peers never changes after the window's creation, so the scalar cache may keep it.

@@ -41,6 +41,15 @@ pybind11::dict Fields() {
   return fields;
 }
 
+// name in MindSpore -> (code, bytes of an element) of each dtype that rows may have.
+pybind11::dict Dtypes() {
+  pybind11::dict dtypes;
+#define MOE_COMM_DTYPE(constant, code, type, bytes, name) dtypes[name] = pybind11::make_tuple(code, bytes);
+  MOE_COMM_DTYPES(MOE_COMM_DTYPE)
+#undef MOE_COMM_DTYPE
+  return dtypes;
+}
+
 pybind11::dict Limits() {
   pybind11::dict d;
   d["max_blocks"] = kMaxBlocks;
@@ -67,6 +76,7 @@ PYBIND11_MODULE(_lib, m) {
   m.def("window_layout", LayoutOf);
   m.def("window_fields", Fields);
   m.def("limits", Limits);
+  m.def("dtypes", Dtypes);
   m.def("init_window", InitWindowAt);
   m.def("resume_window", [](uint64_t base, const std::vector<bool> &live) {
     pybind11::gil_scoped_release release;

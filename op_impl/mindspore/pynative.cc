@@ -188,7 +188,7 @@ pybind11::object RunOnCpu(OperatorCall call) {
       call.Infer();
       outputs = Run(call);
     });
-  } catch (const Interrupted &) {
+  } catch (const InterruptedError &) {
     if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
     throw;
   }

@@ -136,7 +136,7 @@ def test_rows_that_nobody_wrote_do_not_touch_the_others(undefined):
 def test_what_does_not_fit_is_refused():
     x = Tensor(np.zeros((4, 32), np.float32))
     for error, message, arguments in (
-            (TypeError, "'x' must be one of bfloat16, float16, float32, but got int32", (x.astype(ms.int32),)),
+            (TypeError, "'x' must be one of float32, float16, bfloat16, but got int32", (x.astype(ms.int32),)),
             (ValueError, r"'x' must have 2 dimensions, but its shape is \[128\]", (x.reshape(-1),)),
             (TypeError, "'smooth_scales' must be float32, but got float16", (x, x[0].astype(ms.float16))),
             (ValueError, "'smooth_scales' must have 1 dimensions", (x, x)),

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "../faults/fault.h"
-#include "contract/records.h"
+#include "contract/errors.h"
 #include "contract/window_schema.h"
 #include "witness.h"
 
@@ -17,7 +17,7 @@ inline const int64_t *FindRecord(const Witness &witness, uint32_t cores) {
   for (uint32_t block = 0; block < cores; ++block) {
     const int64_t *record = reinterpret_cast<const int64_t *>(witness.window + witness.layout.records(block));
     witness.Touch(record, moe_comm::kLineBytes);
-    if (record[moe_comm::kCode] != moe_comm::kOk) return record;
+    if (record[moe_comm::kCode] != moe_comm::kNoError) return record;
   }
   return nullptr;
 }

@@ -3,7 +3,7 @@
 #define MOE_COMM_TESTS_SIMULATION_CHECKERS_HEADER_H
 
 #include "../past.h"
-#include "contract/records.h"
+#include "contract/errors.h"
 #include "contract/window_schema.h"
 #include "witness.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "../reference.h"
-#include "contract/records.h"
+#include "contract/errors.h"
 #include "contract/window_schema.h"
 #include "witness.h"
 
@@ -28,7 +28,7 @@ class VerdictChecker {
     if (!taken) return;
     untold_ = nullptr;
     uint64_t *code = reinterpret_cast<uint64_t *>(witness.window) + moe_comm::kVerdictCode;
-    *code = moe_comm::kOk;
+    *code = moe_comm::kNoError;
     witness.simulator.Touch(witness.rank, code, sizeof(*code), true);
   }
   // The window was resumed.

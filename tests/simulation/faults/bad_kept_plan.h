@@ -13,7 +13,7 @@ namespace simulation {
 
 class BadKeptPlan : public OwnError {
  public:
-  BadKeptPlan() : OwnError(moe_comm::kKeptPlan) {}
+  BadKeptPlan() : OwnError(moe_comm::kKeptPlanBroken) {}
   const char *Description() const override { return "a kept plan that does not hold"; }
   void Need(Needs &needs) const override { needs.kept_plan = true; }
   bool Plant(const Options &options, Workload &workload, Draw &draw) override {

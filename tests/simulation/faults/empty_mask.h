@@ -8,7 +8,7 @@ namespace simulation {
 
 class EmptyMask : public OwnError {
  public:
-  EmptyMask() : OwnError(moe_comm::kBadRankMask) {}
+  EmptyMask() : OwnError(moe_comm::kInvalidRankMask) {}
   const char *Description() const override { return "a rank_mask without any rank"; }
   void ChangeAgreed(const Moment &at, Agreed &agreed, Draw &) const override {
     if (at.Here()) agreed.rank_mask.assign(at.options.world_size, 0);

@@ -8,8 +8,8 @@ namespace simulation {
 
 // Whether the rank has given up since another one had, for `code`, or for one that had given up.
 inline bool AbortedFor(const int64_t *record, int64_t code) {
-  const int64_t its_code = record[moe_comm::kDetail + 1];
-  return record[moe_comm::kCode] == moe_comm::kPeerAborted && (its_code == code || its_code == moe_comm::kPeerAborted);
+  const auto *aborted = moe_comm::As<moe_comm::PeerAborted>(record);
+  return aborted && (aborted->its_code == code || aborted->its_code == moe_comm::kPeerAborted);
 }
 
 // The faulty rank finds the fault, records `code` and tells the others.
@@ -18,9 +18,9 @@ class OwnError : public Fault {
   explicit OwnError(int64_t code) : code_(code) {}
   bool Explains(const Moment &at, const int64_t *record) const override {
     if (at.OnFaultRank()) return record[moe_comm::kCode] == code_;
-    if (record[moe_comm::kCode] != moe_comm::kPeerAborted) return false;
-    const int64_t *detail = record + moe_comm::kDetail;
-    return detail[1] == (detail[0] == at.options.fault_rank ? code_ : moe_comm::kPeerAborted + int64_t{0});
+    const auto *aborted = moe_comm::As<moe_comm::PeerAborted>(record);
+    const int64_t of_others = moe_comm::kPeerAborted;
+    return aborted && aborted->its_code == (aborted->peer == at.options.fault_rank ? code_ : of_others);
   }
 
  private:
@@ -43,9 +43,9 @@ class Disagreement : public Fault {
  public:
   bool MustFail(const Moment &at, bool) const override { return at.InFaultStep(); }
   bool Explains(const Moment &at, const int64_t *record) const override {
-    if (record[moe_comm::kCode] != moe_comm::kDisagree) return AbortedFor(record, moe_comm::kDisagree);
-    const bool names_it = record[moe_comm::kCount] == 1 && record[moe_comm::kDetail] == at.options.fault_rank;
-    return at.OnFaultRank() || names_it;
+    const auto *error = moe_comm::As<moe_comm::Disagreement>(record);
+    if (error == nullptr) return AbortedFor(record, moe_comm::kDisagreement);
+    return at.OnFaultRank() || (error->ranks == 1 && error->first_rank == at.options.fault_rank);
   }
 };
 
@@ -55,15 +55,15 @@ class Absence : public Fault {
   bool Ends(const Options &options, uint32_t rank) const override { return IsMissing(options, rank); }
   bool Explains(const Moment &at, const int64_t *record) const override {
     const Options &o = at.options;
-    const int64_t *detail = record + moe_comm::kDetail;
     if (at.OnFaultRank()) return false;
-    if (record[moe_comm::kCode] == moe_comm::kTimedOut) {
-      const bool both = detail[0] + detail[1] == o.fault_rank + o.world_size - 1;  // in either order
-      return record[moe_comm::kCount] == 1 + two_ && IsMissing(o, static_cast<uint32_t>(detail[0])) && (!two_ || both);
+    if (const auto *error = moe_comm::As<moe_comm::TimedOut>(record)) {
+      const bool both = error->ranks[0] + error->ranks[1] == o.fault_rank + o.world_size - 1;  // in either order
+      return error->missing == 1 + two_ && IsMissing(o, static_cast<uint32_t>(error->ranks[0])) && (!two_ || both);
     }
-    if (record[moe_comm::kCode] != moe_comm::kPeerAborted || detail[0] == o.fault_rank) return false;
-    return detail[1] == moe_comm::kPeerAborted ||
-           (detail[1] == moe_comm::kTimedOut && IsMissing(o, static_cast<uint32_t>(detail[3])));
+    const auto *aborted = moe_comm::As<moe_comm::PeerAborted>(record);
+    if (aborted == nullptr || aborted->peer == o.fault_rank) return false;
+    return aborted->its_code == moe_comm::kPeerAborted ||
+           (aborted->its_code == moe_comm::kTimedOut && IsMissing(o, static_cast<uint32_t>(aborted->its_blamed)));
   }
 
  protected:

@@ -13,7 +13,7 @@
 #include "../draw.h"
 #include "../options.h"
 #include "../workload.h"
-#include "contract/records.h"
+#include "contract/errors.h"
 #include "contract/window_schema.h"
 #include "host_twin/check/simulator.h"
 

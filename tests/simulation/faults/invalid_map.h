@@ -8,7 +8,7 @@ namespace simulation {
 
 class InvalidMap : public OwnError {
  public:
-  InvalidMap() : OwnError(moe_comm::kBadMap) {}
+  InvalidMap() : OwnError(moe_comm::kInvalidMap) {}
   const char *Description() const override { return "a placement map that is not valid"; }
   void Need(Needs &needs) const override { needs.map = true; }
   bool Plant(const Options &options, Workload &, Draw &) override { return options.rules.map.size() > 1; }

@@ -23,8 +23,8 @@ class Killed : public Fault {
   bool MustFail(const Moment &, bool) const override { return false; }
   // A wait ends for the killed rank, or for one that has given up for it.
   bool Explains(const Moment &at, const int64_t *record) const override {
-    if (record[moe_comm::kCode] == moe_comm::kTimedOut) return true;
-    return record[moe_comm::kDetail] != at.options.fault_rank && AbortedFor(record, moe_comm::kTimedOut);
+    if (moe_comm::As<moe_comm::TimedOut>(record)) return true;
+    return record[moe_comm::kBlamedRank] != at.options.fault_rank && AbortedFor(record, moe_comm::kTimedOut);
   }
 };
 

@@ -16,7 +16,7 @@ class Uncombined : public Fault {
   }
   bool MustFail(const Moment &at, bool) const override { return at.InFaultStep(); }
   bool Explains(const Moment &, const int64_t *record) const override {
-    return record[moe_comm::kCode] == moe_comm::kKeptPlan || AbortedFor(record, moe_comm::kKeptPlan);
+    return record[moe_comm::kCode] == moe_comm::kKeptPlanBroken || AbortedFor(record, moe_comm::kKeptPlanBroken);
   }
 };
 

@@ -2,8 +2,8 @@
 #ifndef MOE_COMM_MOE_DECODE_COMBINE_H
 #define MOE_COMM_MOE_DECODE_COMBINE_H
 
-#include "contract/dtype.h"
 #include "kernel/combine.h"
+#include "kernel/visit_dtype.h"
 
 namespace moe_comm {
 
@@ -21,10 +21,16 @@ __aicore__ inline void DecodeCombine(const CombineArguments &arguments) {
   combine.Close();
 }
 
+struct DecodeCombineOf {
+  const CombineArguments &arguments;
+  template <typename T>
+  __aicore__ inline void Visit() const {
+    DecodeCombine<T>(arguments);
+  }
+};
+
 __aicore__ inline void MoeDecodeCombine(const MoeDecodeCombineArguments &arguments) {
-  if (arguments.dtype == kFloat32) DecodeCombine<float>(arguments);
-  if (arguments.dtype == kFloat16) DecodeCombine<half>(arguments);
-  if (arguments.dtype == kBfloat16) DecodeCombine<bfloat16_t>(arguments);
+  if (!VisitDtype(arguments.dtype, DecodeCombineOf{arguments})) RefuseDtype(arguments);
 }
 
 }  // namespace moe_comm

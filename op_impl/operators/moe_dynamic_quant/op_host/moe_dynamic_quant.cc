@@ -2,10 +2,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "checks/checker.h"
 #include "host/operators.h"
-#include "host_twin/numerics.h"
+#include "host/visit_row_type.h"
 
 namespace moe_comm {
 
@@ -17,12 +18,15 @@ constexpr float kSmallest = 0x1p-119f;  // of a row that does not count as zero:
 constexpr float kSteps = 127.0f;
 
 void Widen(const Argument &x, int64_t at, int64_t count, float *values) {
-  const uint32_t elements = static_cast<uint32_t>(count);
-  if (x.dtype == DataType::kFloat32) std::copy_n(reinterpret_cast<const float *>(x.data) + at, count, values);
-  if (x.dtype == DataType::kFloat16) numerics::Convert(values, reinterpret_cast<const half *>(x.data) + at, elements);
-  if (x.dtype == DataType::kBfloat16) {
-    numerics::Convert(values, reinterpret_cast<const bfloat16_t *>(x.data) + at, elements);
-  }
+  VisitRowType(x.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T *from = reinterpret_cast<const T *>(x.data) + at;
+    if constexpr (std::is_same_v<T, float>) {
+      std::copy_n(from, count, values);
+    } else {
+      numerics::Convert(values, from, static_cast<uint32_t>(count));
+    }
+  });
 }
 
 // The scale.
@@ -43,7 +47,7 @@ float QuantiseRow(const std::vector<float> &values, int8_t *y) {
 
 std::vector<Output> InferMoeDynamicQuant(const Arguments &in) {
   const Checker check(sig::kName, in, sig::kArgumentNames);
-  check.Dtype(sig::x, {DataType::kBfloat16, DataType::kFloat16, DataType::kFloat32});
+  check.Dtype(sig::x, RowTypes());
   check.Rank(sig::x, 2);
   if (in[sig::smooth_scales].given) {
     check.Dtype(sig::smooth_scales, {DataType::kFloat32});

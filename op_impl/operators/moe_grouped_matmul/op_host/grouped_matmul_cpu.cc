@@ -4,7 +4,7 @@
 #include <cstring>
 #include <vector>
 
-#include "host_twin/numerics.h"
+#include "host/visit_row_type.h"
 
 namespace moe_comm {
 namespace {
@@ -67,11 +67,7 @@ void RunGroupedMatmul(const GroupedMatmul &p) {
   int64_t begin = 0;
   for (size_t group = 0; group < p.group_ends.size(); ++group) {
     const int64_t end = p.group_ends[group];
-    if (begin < end) {
-      if (p.dtype == DataType::kFloat32) MultiplyGroup<float>(p, group, begin, end);
-      if (p.dtype == DataType::kFloat16) MultiplyGroup<half>(p, group, begin, end);
-      if (p.dtype == DataType::kBfloat16) MultiplyGroup<bfloat16_t>(p, group, begin, end);
-    }
+    if (begin < end) VisitRowType(p.dtype, [&](auto zero) { MultiplyGroup<decltype(zero)>(p, group, begin, end); });
     begin = end;
   }
 }

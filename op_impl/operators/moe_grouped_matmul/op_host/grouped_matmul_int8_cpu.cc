@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "host_twin/numerics.h"
+#include "host/visit_row_type.h"
 
 namespace moe_comm {
 namespace {
@@ -66,10 +66,15 @@ void Multiply(const Block &b, float *result) {
 }
 
 void Narrow(const float *source, uint8_t *target, int64_t at, int64_t count, DataType dtype) {
-  const uint32_t elements = static_cast<uint32_t>(count);
-  if (dtype == DataType::kFloat32) std::memcpy(reinterpret_cast<float *>(target) + at, source, count * sizeof(float));
-  if (dtype == DataType::kFloat16) numerics::Convert(reinterpret_cast<half *>(target) + at, source, elements);
-  if (dtype == DataType::kBfloat16) numerics::Convert(reinterpret_cast<bfloat16_t *>(target) + at, source, elements);
+  VisitRowType(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    T *to = reinterpret_cast<T *>(target) + at;
+    if constexpr (std::is_same_v<T, float>) {
+      std::copy_n(source, count, to);
+    } else {
+      numerics::Convert(to, source, static_cast<uint32_t>(count));
+    }
+  });
 }
 
 std::vector<float> ScaleOfGroup(const GroupedMatmulInt8 &p, int64_t group) {

@@ -18,7 +18,7 @@ static_assert(size_t(fresh::x) == size_t(in_place::x) && size_t(fresh::weight) =
 
 Output InferY(const char *op, const char *const *names, size_t type, const Arguments &in) {
   const Checker check(op, in, names);
-  check.Dtype(fresh::x, {DataType::kBfloat16, DataType::kFloat16, DataType::kFloat32});
+  check.Dtype(fresh::x, RowTypes());
   check.SameDtype(fresh::x, fresh::weight);
   check.Dtype(fresh::group_list, {DataType::kInt64});
   check.Rank(fresh::x, 2);

@@ -1,5 +1,8 @@
 // The grouped matmul of int8 rows and int8 weights, into a new tensor and into `out`. These launches serve the CPU
 // alone: for an NPU, grouped_matmul_ascend.cc registers CANN's own GroupedMatmul.
+#include <algorithm>
+#include <numeric>
+
 #include "checks/checker.h"
 #include "contract/dtype.h"
 #include "host/operators.h"
@@ -62,7 +65,7 @@ Shape InferY(const Checker &check, size_t bias, size_t type) {
 
 void CheckResultType(const Checker &check, DataType y) {
   const DataType scale = check[fresh::scale].dtype;
-  const bool float_y = y == DataType::kFloat32 || y == DataType::kFloat16 || y == DataType::kBfloat16;
+  const bool float_y = std::count(RowTypes().begin(), RowTypes().end(), y) > 0;
   if (float_y && (scale == DataType::kFloat32 || y == DataType::kBfloat16)) return;
   check.FailType("a 'scale' of " + check[fresh::scale].dtype_name + " gives a result of " +
                  (scale == DataType::kFloat32 ? "float32, float16 or bfloat16" : "bfloat16") + ", but " + Name(y) +
@@ -93,7 +96,9 @@ void Run(const char *op, const Arguments &in, size_t bias, size_t type, DataType
 std::vector<Output> InferMoeGroupedMatmulQuant(const Arguments &in) {
   const Checker check(fresh::kName, in, fresh::kArgumentNames);
   const Shape y = InferY(check, fresh::bias, fresh::group_list_type);
-  check.ScalarOneOf(fresh::output_dtype, {kFloat32, kFloat16, kBfloat16});
+  std::vector<int64_t> codes(kDtypeCount);
+  std::iota(codes.begin(), codes.end(), 0);
+  check.ScalarOneOf(fresh::output_dtype, codes);
   const DataType dtype = RowType(in[fresh::output_dtype].scalar);
   CheckResultType(check, dtype);
   return {{y, dtype}};

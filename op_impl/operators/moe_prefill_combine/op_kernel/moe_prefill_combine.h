@@ -2,9 +2,9 @@
 #ifndef MOE_COMM_MOE_PREFILL_COMBINE_H
 #define MOE_COMM_MOE_PREFILL_COMBINE_H
 
-#include "contract/dtype.h"
 #include "contract/plan_layout.h"
 #include "kernel/combine.h"
+#include "kernel/visit_dtype.h"
 
 namespace moe_comm {
 
@@ -31,10 +31,16 @@ __aicore__ inline void PrefillCombine(const CombineArguments &arguments) {
   combine.Close();
 }
 
+struct PrefillCombineOf {
+  const CombineArguments &arguments;
+  template <typename T>
+  __aicore__ inline void Visit() const {
+    PrefillCombine<T>(arguments);
+  }
+};
+
 __aicore__ inline void MoePrefillCombine(const MoePrefillCombineArguments &arguments) {
-  if (arguments.dtype == kFloat32) PrefillCombine<float>(arguments);
-  if (arguments.dtype == kFloat16) PrefillCombine<half>(arguments);
-  if (arguments.dtype == kBfloat16) PrefillCombine<bfloat16_t>(arguments);
+  if (!VisitDtype(arguments.dtype, PrefillCombineOf{arguments})) RefuseDtype(arguments);
 }
 
 }  // namespace moe_comm
