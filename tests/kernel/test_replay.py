@@ -57,3 +57,18 @@ def test_replay_of_frozen_launches(phase, block_dim):
             assert stats["epoch"] == 1 + replay and stats["exchange"] == 1 + replay
         assert [output.data_ptr() for output in outputs] == addresses
         assert window.timers()["dispatch_calls"] == calls  # the host code was not called
+
+
+@pytest.mark.parametrize("phase", ["prefill", "decode"])
+def test_a_dtype_that_kernels_do_not_know_is_recorded(phase):
+    """Nothing is read as another dtype, and nothing is left out in silence."""
+    with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T, dtype=ms.float32) as window:
+        dispatcher = MoEDispatcher(window, phase)
+        x, ids, scales = (Tensor(array) for array in new_tokens(np.random.default_rng(1)))
+        _lib.start_recording()
+        rows, _, handle = dispatcher.dispatch(x, ids)
+        dispatcher.combine(rows, scales, handle)
+        _lib.stop_recording()
+        window._provider.words(8 * _lib.window_fields()["dtype"], 1)[0] = 9
+        _lib.replay()
+        assert "got the dtype code 9, which the kernels do not know." in _lib.describe_error(window.control.data_ptr())
