@@ -13,7 +13,7 @@ flags=(-std=c++17 -O2 -ffp-contract=off -Wall -U_FORTIFY_SOURCE -I"$repository/o
        -I"$repository/op_impl/host_twin" -I"$repository/op_impl/host_twin/check" -I"$generated")
 kernels=("$generated"/kernels/moe_*.cpp)
 simulator=$repository/op_impl/host_twin/check/simulator.cc
-scenarios=("$repository"/tests/simulation/{options,workload,arguments,windows,faults/faults,scenario}.cc)
+scenarios=("$repository"/tests/simulation/{options,workload,windows,faults/faults,scenario}.cc)
 
 compile() {
     local source

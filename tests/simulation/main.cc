@@ -79,7 +79,8 @@ class Tally {
 
   void Print(uint64_t first, double seconds) const {
     static const char *const kKernels[] = {"decode dispatch", "decode combine", "prefill dispatch", "prefill combine"};
-    std::printf("seeds %lu to %lu clean: %lu kernel launches on a rank, %lu scheduler steps, %.1f s (%.0f launches/s)\n",
+    std::printf("seeds %lu to %lu clean: %lu kernel launches on a rank, %lu scheduler steps, "
+                "%.1f s (%.0f launches/s)\n",
                 first, first + runs_ - 1, rank_steps_, scheduler_steps_, seconds, rank_steps_ / seconds);
     for (size_t k = 0; k < simulation::kKernelCount; ++k) {
       std::printf("  %-16s in %lu seeds\n", kKernels[k], kernel_seeds_[k]);

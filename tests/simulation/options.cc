@@ -70,7 +70,7 @@ class Swarm {
   void DrawWhatGoesWrong() {
     Options &o = options_;
     o.fault = DrawFault(o, draw_);
-    if (late_tiles_) o.fault = std::make_shared<Absent>(true);
+    if (late_tiles_) o.fault = std::make_unique<Absent>(true);
     o.fault_rank = Random(late_tiles_ ? o.world_size - 1 : o.world_size);
     o.asynchronous = OneIn(3);
     if (o.fault || o.asynchronous) o.combine_cores = o.cores;
@@ -80,7 +80,7 @@ class Swarm {
     Options &o = options_;
     o.many_ranks = true;
     o.world_size = kMaxBlocks + 1 + Random(4);
-    if (OneIn(2)) o.fault = std::make_shared<BadId>();
+    if (OneIn(2)) o.fault = std::make_unique<BadId>();
     o.fault_rank = o.world_size - 1;
     o.cores = o.combine_cores = 1;
     o.rules = Rules();

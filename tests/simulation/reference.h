@@ -42,7 +42,8 @@ struct Rules {
   bool Live(uint32_t rank) const { return live.empty() || live[rank] != 0; }
   // Of a slot: a shared expert's rank, or an expert behind those.
   uint32_t Owner(uint32_t slot, uint32_t world_size) const {
-    return slot < shared_ranks ? slot : shared_ranks + (slot - shared_ranks) / (expert_num / (world_size - shared_ranks));
+    if (slot < shared_ranks) return slot;
+    return shared_ranks + (slot - shared_ranks) / (expert_num / (world_size - shared_ranks));
   }
   uint32_t LogicalNum() const { return map.empty() ? expert_num : static_cast<uint32_t>(map.size()); }
 };

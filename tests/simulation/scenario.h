@@ -1,4 +1,12 @@
 // One run of the simulation: a configuration, a few steps on one window per rank, all results compared.
+//
+//   options.h       what the run is: sizes, rules, features, drawn from its seed (a new feature: a field and its draw)
+//   workload.h      its steps: tokens, routes, experts' outputs and, by reference.h, what must come of them
+//   faults/         what goes wrong on one rank, a file each (to add one: see faults/fault.h)
+//   windows.h       the windows and their parts, as the simulator knows them; past.h: what is in them before
+//   kernel_calls.h  the kernels, called with arguments.h
+//   scenario.cc     the ranks' hosts: they launch the kernels and let the checkers look
+//   checkers/       what must hold after a dispatch or a combine, a file each
 #ifndef MOE_COMM_TESTS_SIMULATION_SCENARIO_H
 #define MOE_COMM_TESTS_SIMULATION_SCENARIO_H
 

@@ -24,11 +24,11 @@
 namespace simulation {
 namespace {
 
-using Maker = std::shared_ptr<Fault> (*)();
+using Maker = std::unique_ptr<Fault> (*)();
 
 template <typename OneFault>
-std::shared_ptr<Fault> Make() {
-  return std::make_shared<OneFault>();
+std::unique_ptr<Fault> Make() {
+  return std::make_unique<OneFault>();
 }
 
 // The order decides only which random number means which fault.
@@ -46,15 +46,15 @@ const Maker kOften[] = {
 
 }  // namespace
 
-std::shared_ptr<Fault> DrawFault(const Options &options, Draw &draw) {
+std::unique_ptr<Fault> DrawFault(const Options &options, Draw &draw) {
   if (options.world_size < 2 || !draw.OneIn(3)) return nullptr;
   if (options.rules.shared_experts > 0 && draw.OneIn(5)) return Make<BadRow>();
   if (!draw.OneIn(3)) return kOften[draw.Below(std::size(kOften))]();
   return kFaults[draw.Below(std::size(kFaults))]();
 }
 
-std::vector<std::shared_ptr<Fault>> AllFaults() {
-  std::vector<std::shared_ptr<Fault>> all;
+std::vector<std::unique_ptr<Fault>> AllFaults() {
+  std::vector<std::unique_ptr<Fault>> all;
   for (const Maker make : kFaults) all.push_back(make());
   return all;
 }

@@ -10,10 +10,10 @@
 namespace simulation {
 
 // Of a third of the runs with peers; else none. It has not been planted yet.
-std::shared_ptr<Fault> DrawFault(const Options &options, Draw &draw);
+std::unique_ptr<Fault> DrawFault(const Options &options, Draw &draw);
 
 // One of each.
-std::vector<std::shared_ptr<Fault>> AllFaults();
+std::vector<std::unique_ptr<Fault>> AllFaults();
 
 }  // namespace simulation
 
