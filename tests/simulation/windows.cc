@@ -11,7 +11,7 @@ using namespace moe_comm;
 namespace {
 
 constexpr uint64_t kEndlessUs = uint64_t{1} << 33;  // the simulator's clock leaps there when nothing can go on
-constexpr uint64_t kMaxTokens = 200;                // of a rank, if prefill is balanced
+constexpr uint64_t kMostTokens = 200;               // of a rank
 
 void FillHeader(const Options &options, const WindowShape &shape, uint32_t rank, uint8_t *window) {
   const std::map<std::string, uint64_t> words = {{"magic", kWindowMagic},
@@ -21,7 +21,7 @@ void FillHeader(const Options &options, const WindowShape &shape, uint32_t rank,
                                                  {"capacity", shape.capacity},
                                                  {"row_bytes", shape.row_bytes},
                                                  {"block_dim", shape.block_dim},
-                                                 {"max_tokens", kMaxTokens},
+                                                 {"max_tokens", kMostTokens},
                                                  {"top_k", options.top_k},
                                                  {"dtype", options.dtype},
                                                  {"timeout_us", kEndlessUs},
@@ -62,7 +62,7 @@ void RegisterParts(const Options &options, const WindowShape &s, const WindowLay
 }  // namespace
 
 WindowShape ShapeOf(const Options &options, uint64_t capacity) {
-  const uint64_t tokens = options.balanced ? kMaxTokens : 0;
+  const uint64_t tokens = options.balanced ? kMostTokens : 0;
   return {options.world_size, options.expert_num, options.cores, capacity, options.row_bytes,
           options.rules.shared_ranks, tokens, tokens * options.rules.Columns()};
 }
