@@ -17,25 +17,22 @@
 #ifndef MOE_COMM_KERNEL_BALANCE_H
 #define MOE_COMM_KERNEL_BALANCE_H
 
-#include "kernel/next_rows.h"
+#include "kernel/delivery.h"
 #include "kernel/placement.h"
+#include "kernel/slot_page.h"
 
 namespace moe_comm {
 
 class Balance {
  public:
-  // `placement`: none in decode.
-  __aicore__ inline void Init(const Window *window, const Routes *routes, const LiveRanks *live, Placement *placement,
-                              AscendC::TPipe *pipe) {
-    window_ = window;
-    routes_ = routes;
-    live_ = live;
-    placement_ = placement;
+  // `helps`: whether this rank may move rows of others, and others its own; in decode it does not.
+  __aicore__ inline void Init(Core &core, bool helps) {
+    window_ = &core.window;
     if (!On()) return;
-    const uint32_t table = static_cast<uint32_t>(TableRowBytes(window->world_size));
-    if (placement != nullptr) page_.Init(window, pipe);
-    pipe->InitBuffer(tables_buffer_, 4 * table);
-    pipe->InitBuffer(words_buffer_, kWords * sizeof(int32_t));
+    const uint32_t table = static_cast<uint32_t>(TableRowBytes(window_->world_size));
+    if (helps) page_.Init(core);
+    core.pipe->InitBuffer(tables_buffer_, 4 * table);
+    core.pipe->InitBuffer(words_buffer_, kWords * sizeof(int32_t));
     loads_ = tables_buffer_.Get<int32_t>();
     table_ = loads_[table / sizeof(int32_t)];
     before_ = loads_[2 * table / sizeof(int32_t)];
@@ -45,9 +42,12 @@ class Balance {
 
   __aicore__ inline bool On() const { return window_->shape.pooled_tokens > 0; }
 
+  // Who brings what to whom, once one block has derived it.
+  __aicore__ inline Delivery Balanced() const { return {window_->layout.moves, window_->layout.bringers}; }
+
   // By one block, after the exchange of this number.
-  __aicore__ inline void Derive(uint64_t exchange) {
-    FindHelpers(exchange);
+  __aicore__ inline void Derive(const LiveRanks &live, uint64_t exchange) {
+    FindHelpers(live, exchange);
     SumLoads();
     FindShare();
     FindBringers();
@@ -56,8 +56,8 @@ class Balance {
   }
 
   // The same for a rank in decode, which moves its own rows.
-  __aicore__ inline void DeriveBringers(uint64_t exchange) {
-    if (FindHelpers(exchange) > 0) {
+  __aicore__ inline void DeriveBringers(const LiveRanks &live, uint64_t exchange) {
+    if (FindHelpers(live, exchange) > 0) {
       SumLoads();
       FindShare();
       FindBringers();
@@ -73,22 +73,24 @@ class Balance {
     FindShare();
   }
 
-  // Hands over the tile's pairs that are surplus.
-  __aicore__ inline void HandOver(uint32_t first, uint32_t tokens, const AscendC::LocalTensor<int32_t> &indices) {
-    WalkSurplus(first, tokens, indices, true);
+  // Hands over the pairs of the tile, which begins at token `first`, that are surplus.
+  __aicore__ inline void HandOver(const Routes &routes, Placement &placement, uint32_t first, uint32_t tokens,
+                                  const AscendC::LocalTensor<int32_t> &indices) {
+    const HandOverPair hand_over = {this, &routes, &placement, first};
+    WalkSurplus(routes, tokens, indices, hand_over);
   }
   // Leaves in `indices` only the pairs that this rank moves itself.
-  __aicore__ inline void TakeOut(uint32_t tokens, const AscendC::LocalTensor<int32_t> &indices) {
-    WalkSurplus(0, tokens, indices, false);
+  __aicore__ inline void TakeOut(const Routes &routes, uint32_t tokens,
+                                 const AscendC::LocalTensor<int32_t> &indices) {
+    WalkSurplus(routes, tokens, indices, TakeOutPair());
   }
 
-  // Moves this block's part of what this rank takes over. `index`: a buffer for one row index.
-  __aicore__ inline void Help(const AscendC::LocalTensor<int32_t> &index) {
+  // Moves this block's part of what this rank takes over.
+  __aicore__ inline void Help(Placement &placement) {
     const Part own = OwnPart();
-    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
-    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    const int64_t begin = own.begin + Share(static_cast<uint64_t>(own.end - own.begin), block, blocks);
-    const int64_t end = own.begin + Share(static_cast<uint64_t>(own.end - own.begin), block + 1, blocks);
+    const Span share = ShareOf(static_cast<uint64_t>(own.end - own.begin));
+    const int64_t begin = own.begin + share.begin;
+    const int64_t end = own.begin + share.end;
     int64_t line = 0;
     for (uint32_t source = 0; source < window_->world_size; ++source) {
       const Part part = Overlap(begin, end, line, line + Surplus(source));
@@ -96,7 +98,7 @@ class Balance {
         const uint32_t entries = static_cast<uint32_t>(part.end - at < kEntries ? part.end - at : kEntries);
         const uint64_t entry = static_cast<uint64_t>(at - line);
         Load(words_, window_->Peer(source, window_->layout.entries(entry)), entries * kEntryWords);
-        for (uint32_t i = 0; i < entries; ++i) MoveEntry(source, i * kEntryWords, index);
+        for (uint32_t i = 0; i < entries; ++i) MoveEntry(placement, source, i * kEntryWords);
       }
       line += Surplus(source);
     }
@@ -142,7 +144,7 @@ class Balance {
   }
 
   // bringers_ = 1 for the ranks that are in prefill and take part; returns how many.
-  __aicore__ inline uint32_t FindHelpers(uint64_t exchange) {
+  __aicore__ inline uint32_t FindHelpers(const LiveRanks &live, uint64_t exchange) {
     constexpr uint32_t kTile = kWords / kPitch;
     const AscendC::LocalTensor<uint64_t> agreements = words_.template ReinterpretCast<uint64_t>();
     uint32_t helpers = 0;
@@ -151,7 +153,7 @@ class Balance {
       const uint64_t word = window_->CountsRow(exchange, first) + kAgreementWord * sizeof(uint64_t);
       LoadStrided(agreements, window_->Own(word), 1, ranks, window_->layout.counts.pitch);
       for (uint32_t i = 0; i < ranks; ++i) {
-        const bool helps = live_->Has(first + i) && (agreements.GetValue(i * kWordPitch) & kInPrefill) != 0;
+        const bool helps = live.Has(first + i) && (agreements.GetValue(i * kWordPitch) & kInPrefill) != 0;
         bringers_.SetValue(first + i, static_cast<int32_t>(helps));
         helpers += helps;
       }
@@ -275,42 +277,65 @@ class Balance {
     }
   }
 
-  __aicore__ inline void WalkSurplus(uint32_t first, uint32_t tokens, const AscendC::LocalTensor<int32_t> &indices,
-                                     bool hand_over) {
+  // What becomes of a surplus pair of the tile, which has the row `row` of its destination and comes `place` in the
+  // surplus.
+  struct TakeOutPair {
+    __aicore__ inline void Take(const AscendC::LocalTensor<int32_t> &indices, uint32_t pair, int32_t, uint64_t) const {
+      indices.SetValue(pair, kDropped);
+    }
+  };
+  struct HandOverPair {
+    Balance *balance;
+    const Routes *routes;
+    Placement *placement;
+    uint32_t first;
+    __aicore__ inline void Take(const AscendC::LocalTensor<int32_t> &, uint32_t pair, int32_t row,
+                                uint64_t place) const {
+      balance->StoreEntry(*routes, *placement, first, pair, row, place);
+    }
+  };
+
+  template <typename Action>
+  __aicore__ inline void WalkSurplus(const Routes &routes, uint32_t tokens,
+                                     const AscendC::LocalTensor<int32_t> &indices, const Action &action) {
     const int64_t kept = Kept(window_->rank);
     if (Surplus(window_->rank) == 0) return;
-    const uint32_t columns = routes_->Columns();
-    uint32_t copied = tokens;  // the last token whose row has been copied
+    copied_ = kNoToken;
     for (uint32_t slot = 0; slot < window_->slot_num; slot += SlotPage::kSlots) {
       page_.Turn(slot);
       page_.LoadFrom(window_->layout.shifts);
-      for (uint32_t pair = 0; pair < tokens * columns; ++pair) {
+      for (uint32_t pair = 0; pair < tokens * routes.Columns(); ++pair) {
         const int32_t row = indices.GetValue(pair);
-        if (row < 0 || !page_.Has(routes_->SlotOfPair(pair))) continue;
-        const int64_t place = static_cast<int64_t>(row) + page_.Get(routes_->SlotOfPair(pair));
+        if (row < 0 || !page_.Has(routes.SlotOfPair(pair))) continue;
+        const int64_t place = static_cast<int64_t>(row) + page_.Get(routes.SlotOfPair(pair));
         if (place < kept) continue;
-        if (!hand_over) {
-          indices.SetValue(pair, kDropped);
-          continue;
-        }
-        const uint32_t token = pair / columns;
-        if (token != copied) placement_->CopyRow(first + token, window_->layout.inputs(first + token));
-        copied = token;
-        words_.SetValue(kEntryToken, static_cast<int32_t>(first + token));
-        words_.SetValue(kEntryRow, row);
-        words_.SetValue(kEntryRank, static_cast<int32_t>(window_->Owner(routes_->SlotOfPair(pair))));
-        words_.SetValue(kEntrySmooth, static_cast<int32_t>(routes_->SmoothRow(token, pair % columns)));
-        Store(window_->Own(window_->layout.entries, static_cast<uint64_t>(place - kept)), words_, kEntryWords);
+        action.Take(indices, pair, row, static_cast<uint64_t>(place - kept));
       }
     }
   }
 
-  __aicore__ inline void MoveEntry(uint32_t source, uint32_t word, const AscendC::LocalTensor<int32_t> &index) {
-    index.SetValue(0, words_.GetValue(word + kEntryRow));
-    placement_->MoveOfOther(window_->Peer(source, window_->layout.inputs.offset),
-                            static_cast<uint32_t>(words_.GetValue(word + kEntryToken)),
-                            static_cast<uint32_t>(words_.GetValue(word + kEntryRank)),
-                            static_cast<uint32_t>(words_.GetValue(word + kEntrySmooth)), index);
+  // A token's row is copied once for the entries of its pairs that follow each other.
+  __aicore__ inline void StoreEntry(const Routes &routes, Placement &placement, uint32_t first, uint32_t pair,
+                                    int32_t row, uint64_t place) {
+    const uint32_t token = pair / routes.Columns();
+    if (token != copied_) {
+      placement.CopyRow(placement.RowOf(first + token), window_->Own(window_->layout.inputs, first + token));
+    }
+    copied_ = token;
+    words_.SetValue(kEntryToken, static_cast<int32_t>(first + token));
+    words_.SetValue(kEntryRow, row);
+    words_.SetValue(kEntryRank, static_cast<int32_t>(window_->Owner(routes.SlotOfPair(pair))));
+    words_.SetValue(kEntrySmooth, static_cast<int32_t>(routes.SmoothRow(token, pair % routes.Columns())));
+    Store(window_->Own(window_->layout.entries, place), words_, kEntryWords);
+  }
+
+  __aicore__ inline void MoveEntry(Placement &placement, uint32_t source, uint32_t word) {
+    GM_ADDR inputs = window_->Peer(source, window_->layout.inputs.offset);
+    const uint32_t token = static_cast<uint32_t>(words_.GetValue(word + kEntryToken));
+    const OnePlace place(static_cast<uint32_t>(words_.GetValue(word + kEntryRank)),
+                         static_cast<uint64_t>(words_.GetValue(word + kEntryRow)),
+                         static_cast<uint64_t>(words_.GetValue(word + kEntrySmooth)));
+    placement.Move(placement.RowOf(inputs, token), place);
   }
 
   // A table [R] of this rank to another place.
@@ -322,12 +347,13 @@ class Balance {
   __aicore__ inline void Count(const AscendC::LocalTensor<int32_t> &table, uint32_t rank, const Part &part) const {
     table.SetValue(rank, table.GetValue(rank) + static_cast<int32_t>(part.end - part.begin));
   }
+
   const Window *window_;
-  const Routes *routes_;
-  const LiveRanks *live_;
+  static constexpr uint32_t kNoToken = ~uint32_t{0};
+
   SlotPage page_;
-  Placement *placement_;
   int64_t share_ = 0;
+  uint32_t copied_ = kNoToken;  // the token of the tile whose row was copied last
   AscendC::TBuf<AscendC::TPosition::VECCALC> tables_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> words_buffer_;
   AscendC::LocalTensor<int32_t> loads_;   // [R]

@@ -12,116 +12,108 @@ namespace moe_comm {
 // Instead of a combine whose dtype no row of the table has.
 __aicore__ inline void RefuseDtype(const CombineArguments &arguments) {
   AscendC::TPipe pipe;
-  AscendC::TBuf<AscendC::TPosition::VECCALC> header;
-  AscendC::TBuf<AscendC::TPosition::VECCALC> record;
-  pipe.InitBuffer(header, Window::kBufferWords * sizeof(uint64_t));
-  pipe.InitBuffer(record, Failure::kBufferWords * sizeof(int64_t));
-  Window window;
-  window.Init(arguments.window, header.Get<uint64_t>());
-  Failure failure;
-  failure.Init(&window, record.Get<int64_t>());
-  failure.Record(kReadInput, window.epoch, UnknownDtype{arguments.dtype});
+  Core core;
+  core.Init(arguments.window, &pipe);
+  core.failure.Record(kReadInput, core.window.epoch, UnknownDtype{arguments.dtype});
   AscendC::PipeBarrier<PIPE_ALL>();
 }
 
+// A combine: bring the outputs, tell that they are there, wait for those of the peers, reduce.
 template <typename T>
 class Combine {
  public:
   // `plan_words`: how much of the plan the kernel uses, the header at least.
   __aicore__ inline void Init(const CombineArguments &arguments, uint32_t plan_words, AscendC::TPipe *pipe) {
     arguments_ = arguments;
-    pipe->InitBuffer(header_buffer_, Window::kBufferWords * sizeof(uint64_t));
-    pipe->InitBuffer(failure_buffer_, Failure::kBufferWords * sizeof(int64_t));
-    pipe->InitBuffer(flags_buffer_, Flags::kBufferBytes);
+    core_.Init(arguments.window, pipe);
     pipe->InitBuffer(plan_buffer_, plan_words * sizeof(int32_t));
     pipe->InitBuffer(copy_, 2, kCopyBytes);
-    header_ = header_buffer_.Get<uint64_t>();
-    window.Init(arguments.window, header_);
-    stopwatch_.Init(&window);
-    received_rows_ = header_.GetValue(kReceivedRows);
-    failure.Init(&window, failure_buffer_.Get<int64_t>());
-    flags_.Init(&window, &failure, flags_buffer_.Get<uint64_t>());
-    reduction.Init(&window, &failure, arguments, pipe);
+    stopwatch_.Init(&core_.window);
+    flags_.Init(core_);
+    reduction_.Init(core_, arguments);
     CheckDispatch();
-    plan = plan_buffer_.Get<int32_t>();
+    plan_ = plan_buffer_.Get<int32_t>();
     if (!Idle()) CheckPlan(plan_words);
   }
 
   // True once the expert outputs of every rank that holds rows of this one may be read.
   __aicore__ inline bool Open() {
+    const Window &window = core_.window;
     if (!Idle()) BringOutputs();
-    const bool brought = failure.Barrier();  // every block's outputs are in place
+    const bool brought = core_.failure.Barrier();  // every block's outputs are in place
     stopwatch_.Lap(kOutputsCycles);
     if (brought && !no_rows_) {
-      if (AscendC::GetBlockIdx() == 0) {  // not before the barrier, where others may still load the header
+      if (IsFirstBlock()) {  // not before the barrier, where others may still load the header
         window.SetField(kCombinedEpoch, window.epoch);
         window.SetField(kCopiedBytes, CopiedBytes());
       }
       flags_.Publish(window.layout.ready, window.layout.sources, window.epoch);
       flags_.Await(window.layout.ready, window.layout.destinations, window.epoch, kWaitReady);
     }
-    const bool ready = failure.Barrier();  // each block has waited for its share of the ranks
+    const bool ready = core_.failure.Barrier();  // each block has waited for its share of the ranks
     stopwatch_.Lap(kReadyCycles);
     return ready && !no_rows_;
   }
 
+  __aicore__ inline uint64_t TilesPerToken() const { return reduction_.TilesPerToken(); }
+  // The tiles begin .. end of all tokens' tiles, in row-major order.
+  __aicore__ inline void Reduce(uint64_t begin, uint64_t end) { reduction_.Reduce(begin, end); }
+  // A word of the plan.
+  __aicore__ inline int32_t Plan(uint32_t word) const { return plan_.GetValue(word); }
+
   // The last step, whether anything was opened or not.
   __aicore__ inline void Close() {
-    if (window.keeps_stats && !Idle()) {
+    if (core_.window.keeps_stats && !Idle()) {
       stopwatch_.Lap(kReduceCycles);
-      stopwatch_.Add(kReadBytes, stopwatch_.RowsAway(plan, kPlanHeaderWords) * window.shape.row_bytes);
+      stopwatch_.Add(kReadBytes, stopwatch_.RowsAway(plan_, kPlanHeaderWords) * core_.window.shape.row_bytes);
     }
     AscendC::PipeBarrier<PIPE_ALL>();
   }
 
-  Window window;
-  Failure failure;
-  Reduction<T> reduction;
-  AscendC::LocalTensor<int32_t> plan;
-
  private:
   static constexpr uint32_t kCopyBytes = 16 * 1024;
 
-  __aicore__ inline bool Idle() const { return no_rows_ || failure.Failed(); }
+  __aicore__ inline bool Idle() const { return no_rows_ || core_.failure.Failed(); }
 
   // First of all: after a dispatch that placed nothing, neither expand_idx nor a plan has content. If it did not fit,
   // the host has not looked yet, or this combine would not have been launched: all ranks pass over it alike.
   __aicore__ inline void CheckDispatch() {
+    const Window &window = core_.window;
     const bool placed = window.epoch != 0 && window.placed_epoch == window.epoch;
     no_rows_ = !placed && window.untold_verdict;
     if (Idle() || (placed && window.combined_epoch != window.epoch)) return;
     const NoDispatch error = {static_cast<int64_t>(window.epoch), static_cast<int64_t>(window.placed_epoch),
                               static_cast<int64_t>(window.combined_epoch)};
-    failure.Record(kReadInput, window.epoch, error);
+    core_.failure.Record(kReadInput, window.epoch, error);
   }
 
   __aicore__ inline void CheckPlan(uint32_t plan_words) {
-    Load(plan, arguments_.plan, plan_words);
-    const uint64_t epoch = static_cast<uint32_t>(plan.GetValue(kPlanEpochLow)) |
-                           static_cast<uint64_t>(static_cast<uint32_t>(plan.GetValue(kPlanEpochHigh))) << 32;
-    const uint32_t tokens = static_cast<uint32_t>(plan.GetValue(kPlanTokens));
-    const uint32_t top_k = static_cast<uint32_t>(plan.GetValue(kPlanTopK));
+    const Window &window = core_.window;
+    Load(plan_, arguments_.plan, plan_words);
+    const uint64_t epoch = static_cast<uint32_t>(plan_.GetValue(kPlanEpochLow)) |
+                           static_cast<uint64_t>(static_cast<uint32_t>(plan_.GetValue(kPlanEpochHigh))) << 32;
+    const uint32_t tokens = static_cast<uint32_t>(plan_.GetValue(kPlanTokens));
+    const uint32_t top_k = static_cast<uint32_t>(plan_.GetValue(kPlanTopK));
     if (epoch == window.epoch && tokens == arguments_.token_num && top_k == arguments_.top_k) return;
     const PlanMismatch error = {static_cast<int64_t>(epoch), tokens, top_k, static_cast<int64_t>(window.epoch)};
-    failure.Record(kReadInput, window.epoch, error);
+    core_.failure.Record(kReadInput, window.epoch, error);
   }
 
-  __aicore__ inline GM_ADDR Outputs() const { return window.Own(window.layout.outputs); }
+  __aicore__ inline GM_ADDR Outputs() const { return core_.window.Own(core_.window.layout.outputs); }
   __aicore__ inline uint64_t CopiedBytes() const {
-    return arguments_.expand_x == Outputs() ? 0 : received_rows_ * window.shape.row_bytes;
+    return arguments_.expand_x == Outputs() ? 0 : core_.window.received_rows * core_.window.shape.row_bytes;
   }
 
   // Expert outputs that a matmul has left elsewhere are copied into the window once.
   __aicore__ inline void BringOutputs() {
     const uint64_t lines = CopiedBytes() / kRowAlign;
-    const uint64_t blocks = static_cast<uint64_t>(AscendC::GetBlockNum());
-    const uint64_t block = static_cast<uint64_t>(AscendC::GetBlockIdx());
-    const uint64_t end = lines * (block + 1) / blocks * kRowAlign;
+    const uint64_t block = Block();
+    const uint64_t end = lines * (block + 1) / Blocks() * kRowAlign;
     AscendC::GlobalTensor<uint16_t> from;
     AscendC::GlobalTensor<uint16_t> to;
     from.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(arguments_.expand_x));
     to.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(Outputs()));
-    for (uint64_t at = lines * block / blocks * kRowAlign; at < end; at += kCopyBytes) {
+    for (uint64_t at = lines * block / Blocks() * kRowAlign; at < end; at += kCopyBytes) {
       const uint32_t piece = end - at < kCopyBytes ? static_cast<uint32_t>(end - at) : kCopyBytes;
       const AscendC::DataCopyExtParams move(1, piece, 0, 0, 0);
       const AscendC::DataCopyPadExtParams<uint16_t> no_padding;
@@ -134,15 +126,13 @@ class Combine {
     }
   }
 
-  Stopwatch stopwatch_;
   CombineArguments arguments_;
-  uint64_t received_rows_;
-  bool no_rows_ = false;
+  Core core_;
+  Stopwatch stopwatch_;
   Flags flags_;
-  AscendC::LocalTensor<uint64_t> header_;
-  AscendC::TBuf<AscendC::TPosition::VECCALC> header_buffer_;
-  AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer_;
-  AscendC::TBuf<AscendC::TPosition::VECCALC> flags_buffer_;
+  Reduction<T> reduction_;
+  bool no_rows_ = false;
+  AscendC::LocalTensor<int32_t> plan_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> plan_buffer_;
   AscendC::TQueBind<AscendC::TPosition::VECIN, AscendC::TPosition::VECOUT, 2> copy_;
 };

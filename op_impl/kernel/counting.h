@@ -8,53 +8,49 @@ namespace moe_comm {
 
 class Counting {
  public:
-  __aicore__ inline void Init(const Window *window, Failure *failure, Routes *routes, SlotPage *page,
-                              AscendC::TPipe *pipe) {
-    window_ = window;
-    failure_ = failure;
-    routes_ = routes;
-    page_ = page;
-    pipe->InitBuffer(words_buffer_, kMaxBlocks * kWordPitch * sizeof(uint64_t));
+  __aicore__ inline void Init(Core &core) {
+    window_ = &core.window;
+    failure_ = &core.failure;
+    core.pipe->InitBuffer(words_buffer_, kMaxBlocks * kWordPitch * sizeof(uint64_t));
     words_ = words_buffer_.Get<uint64_t>();
   }
 
-  // Counts tokens begin .. end of dispatch `epoch`.
-  __aicore__ inline void Count(uint32_t begin, uint32_t end, uint64_t epoch) {
-    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
-    if (block == 0 && routes_->Map().Given()) {
-      words_.SetValue(0, static_cast<uint64_t>(CheckMap(epoch)));
+  // Counts the tokens of `own` in dispatch `epoch`.
+  __aicore__ inline void Count(Routes &routes, SlotPage &page, Span own, uint64_t epoch) {
+    if (IsFirstBlock() && routes.Map().Given()) {
+      words_.SetValue(0, static_cast<uint64_t>(CheckMap(routes, page, epoch)));
       Store(Note(0, kNoteMap), words_, 1);
     }
     uint64_t weight = 0;
     uint32_t routing = 0;
     uint64_t lost = 0;
     for (uint32_t slot = 0; slot < window_->slot_num; slot += SlotPage::kSlots) {
-      page_->Turn(slot);
-      page_->Clear();
-      for (uint32_t first = begin; first < end && !failure_->Failed(); first += Routes::kTileTokens) {
-        const uint32_t tokens = Min(Routes::kTileTokens, end - first);
-        routes_->LoadTile(first, tokens);
+      page.Turn(slot);
+      page.Clear();
+      for (uint32_t first = own.begin; first < own.end && !failure_->Failed(); first += Routes::kTileTokens) {
+        const uint32_t tokens = Min(Routes::kTileTokens, own.end - first);
+        routes.LoadTile(first, tokens);
         for (uint32_t token = 0; token < tokens; ++token) {
           if (slot == 0) {
-            if (!Check(first, token, epoch)) break;
-            weight += Weight(token);
-            routing += Hash(first, token);
-            lost += Lost(token);
+            if (!Check(routes, first, token, epoch)) break;
+            weight += Weight(routes, token);
+            routing += Hash(routes, first, token);
+            lost += Lost(routes, token);
           }
-          page_->AddToken(*routes_, token);
+          page.AddToken(routes, token);
         }
       }
-      page_->StoreTo(window_->layout.histogram, block);
+      page.StoreTo(window_->layout.histogram, Block());
     }
     words_.SetValue(0, weight);
     words_.SetValue(kNoteRouting - kNoteWeight, lost << 32 | routing);
-    Store(Note(block, kNoteWeight), words_, kNoteRouting - kNoteWeight + 1);
+    Store(Note(Block(), kNoteWeight), words_, kNoteRouting - kNoteWeight + 1);
   }
 
-  // Of a token of the tile: one row to load, one to write for each slot.
-  __aicore__ inline uint64_t Weight(uint32_t token) const {
+  // What a token of the tile costs: one row to load, one to write for each slot.
+  static __aicore__ inline uint64_t Weight(const Routes &routes, uint32_t token) {
     uint64_t routed = 0;
-    for (uint32_t column = 0; column < routes_->Columns(); ++column) routed += routes_->Slot(token, column) >= 0;
+    for (uint32_t column = 0; column < routes.Columns(); ++column) routed += routes.Slot(token, column) >= 0;
     return routed == 0 ? 0 : routed + 1;
   }
 
@@ -67,7 +63,7 @@ class Counting {
   __aicore__ inline uint32_t Routing() const {
     LoadNotes(kNoteRouting);
     uint32_t routing = 0;
-    for (uint32_t block = 0; block < static_cast<uint32_t>(AscendC::GetBlockNum()); ++block) {
+    for (uint32_t block = 0; block < Blocks(); ++block) {
       routing += static_cast<uint32_t>(words_.GetValue(block * kWordPitch));
     }
     return routing;
@@ -77,15 +73,15 @@ class Counting {
   __aicore__ inline uint64_t LostPairs() const {
     LoadNotes(kNoteRouting);
     uint64_t lost = 0;
-    for (uint32_t block = 0; block < static_cast<uint32_t>(AscendC::GetBlockNum()); ++block) {
+    for (uint32_t block = 0; block < Blocks(); ++block) {
       lost += words_.GetValue(block * kWordPitch) >> 32;
     }
     return lost;
   }
 
   // After a barrier: a hash of the placement map, 0 without one.
-  __aicore__ inline uint64_t MapHash() const {
-    if (!routes_->Map().Given()) return 0;
+  __aicore__ inline uint64_t MapHash(const Routes &routes) const {
+    if (!routes.Map().Given()) return 0;
     Load(words_, Note(0, kNoteMap), 1);
     return words_.GetValue(0);
   }
@@ -95,37 +91,37 @@ class Counting {
     return window_->Own(window_->layout.notes(block) + field * sizeof(uint64_t));
   }
   __aicore__ inline void LoadNotes(uint32_t field) const {
-    LoadStrided(words_, Note(0, field), 1, static_cast<uint32_t>(AscendC::GetBlockNum()), kLineBytes);
+    LoadStrided(words_, Note(0, field), 1, Blocks(), kLineBytes);
   }
 
-  __aicore__ inline uint32_t CheckMap(uint64_t epoch) const {
+  __aicore__ inline uint32_t CheckMap(const Routes &routes, SlotPage &page, uint64_t epoch) const {
     uint32_t hash = 0;
     for (uint32_t slot = 0; slot < window_->slot_num && !failure_->Failed(); slot += SlotPage::kSlots) {
-      page_->Turn(slot);
-      page_->Clear();
-      hash = routes_->Map().Check(*page_, epoch, *failure_);
+      page.Turn(slot);
+      page.Clear();
+      hash = routes.Map().Check(page, epoch, *failure_);
     }
     return hash;
   }
 
-  __aicore__ inline bool Check(uint32_t first, uint32_t token, uint64_t epoch) const {
-    for (uint32_t k = 0; k < routes_->TopK(); ++k) {
-      if (!routes_->Check(first, token, k, epoch)) return false;
+  __aicore__ inline bool Check(const Routes &routes, uint32_t first, uint32_t token, uint64_t epoch) const {
+    for (uint32_t k = 0; k < routes.TopK(); ++k) {
+      if (!routes.Check(first, token, k, epoch)) return false;
     }
     return true;
   }
 
-  __aicore__ inline uint64_t Lost(uint32_t token) const {
+  __aicore__ inline uint64_t Lost(const Routes &routes, uint32_t token) const {
     uint64_t lost = 0;
-    for (uint32_t column = 0; column < routes_->Columns(); ++column) lost += routes_->Slot(token, column) == kDropped;
+    for (uint32_t column = 0; column < routes.Columns(); ++column) lost += routes.Slot(token, column) == kDropped;
     return lost;
   }
 
-  __aicore__ inline uint32_t Hash(uint32_t first, uint32_t token) const {
+  __aicore__ inline uint32_t Hash(const Routes &routes, uint32_t first, uint32_t token) const {
     uint32_t sum = 0;
-    for (uint32_t column = 0; column < routes_->Columns(); ++column) {
+    for (uint32_t column = 0; column < routes.Columns(); ++column) {
       uint32_t hash = ((first + token) * Routes::kMaxColumns + column) * 0x9e3779b1u;
-      hash = (hash ^ static_cast<uint32_t>(routes_->Slot(token, column))) * 0x85ebca6bu;
+      hash = (hash ^ static_cast<uint32_t>(routes.Slot(token, column))) * 0x85ebca6bu;
       sum += hash ^ (hash >> 15);
     }
     return sum;
@@ -133,8 +129,6 @@ class Counting {
 
   const Window *window_;
   Failure *failure_;
-  Routes *routes_;
-  SlotPage *page_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> words_buffer_;
   AscendC::LocalTensor<uint64_t> words_;
 };

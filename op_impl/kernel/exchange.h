@@ -9,7 +9,7 @@
 #ifndef MOE_COMM_KERNEL_EXCHANGE_H
 #define MOE_COMM_KERNEL_EXCHANGE_H
 
-#include "kernel/counting.h"
+#include "kernel/slot_page.h"
 #include "kernel/wait.h"
 
 namespace moe_comm {
@@ -19,20 +19,15 @@ class Exchange {
   static constexpr uint32_t kStageWords = 2048;
   static constexpr uint32_t kStageExperts = 512;
 
-  __aicore__ inline void Init(const Window *window, Failure *failure, const LiveRanks *live, const Counting *counting,
-                              SlotPage *page, uint32_t arguments, AscendC::TPipe *pipe) {
-    window_ = window;
-    failure_ = failure;
-    live_ = live;
-    counting_ = counting;
-    page_ = page;
-    arguments_ = arguments;
+  __aicore__ inline void Init(Core &core) {
+    const Window *window = window_ = &core.window;
+    failure_ = &core.failure;
     epoch_ = window->epoch + 1;
     exchange_ = window->exchange;
-    pipe->InitBuffer(ranks_buffer_, static_cast<uint32_t>(TableRowBytes(window->world_size)));
-    pipe->InitBuffer(sums_buffer_, 3 * kStageExperts * sizeof(int32_t));
-    pipe->InitBuffer(stage_buffer_, kStageWords * sizeof(uint64_t));
-    pipe->InitBuffer(line_buffer_, static_cast<uint32_t>(kLineBytes));
+    core.pipe->InitBuffer(ranks_buffer_, static_cast<uint32_t>(TableRowBytes(window->world_size)));
+    core.pipe->InitBuffer(sums_buffer_, 3 * kStageExperts * sizeof(int32_t));
+    core.pipe->InitBuffer(stage_buffer_, kStageWords * sizeof(uint64_t));
+    core.pipe->InitBuffer(line_buffer_, static_cast<uint32_t>(kLineBytes));
     per_source_ = ranks_buffer_.Get<int32_t>();
     total_ = sums_buffer_.Get<int32_t>();
     before_ = total_[kStageExperts];
@@ -45,61 +40,57 @@ class Exchange {
   __aicore__ inline uint64_t Epoch() const { return epoch_; }
   __aicore__ inline uint64_t Number() const { return exchange_; }
 
-  // This rank's counts, summed over its blocks, go to every rank.
-  __aicore__ inline void Publish() {
+  // This rank's counts, summed over its blocks, go to every rank, behind its word of agreement.
+  __aicore__ inline void Publish(SlotPage &page, uint32_t agreement) {
     ++exchange_;
-    agreement_ = Agreement();
-    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    const uint32_t begin = FirstRank();
-    const uint32_t end = LastRank();
+    const Span own = ShareOf(window_->world_size);
     const uint64_t row = window_->CountsRow(exchange_, window_->rank);
     const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
-    uint64_t word = tag | agreement_;
-    for (uint32_t first = 0; first < window_->slot_num && begin < end; first += SlotPage::kSlots) {
-      page_->Turn(first);
-      page_->LoadFrom(window_->layout.histogram);
-      for (uint32_t block = 1; block < blocks; ++block) page_->AddHistogram(block);
+    uint64_t word = tag | agreement;
+    for (uint32_t first = 0; first < window_->slot_num && own.begin < own.end; first += SlotPage::kSlots) {
+      page.Turn(first);
+      page.LoadFrom(window_->layout.histogram);
+      for (uint32_t block = 1; block < Blocks(); ++block) page.AddHistogram(block);
       stage_.SetValue(0, word);  // the one before those of the page, once more
-      for (uint32_t i = 0; i < page_->Count(); ++i) {
-        word = tag | static_cast<uint32_t>(page_->Word(i));
+      for (uint32_t i = 0; i < page.Count(); ++i) {
+        word = tag | static_cast<uint32_t>(page.Word(i));
         stage_.SetValue(i + 1, word);
       }
       const uint64_t at = row + first * sizeof(uint64_t);
-      for (uint32_t peer = begin; peer < end; ++peer) {
-        if (window_->TookPart(peer)) Store(window_->Peer(peer, at), stage_, page_->Count() + 1);
+      for (uint32_t peer = own.begin; peer < own.end; ++peer) {
+        if (window_->TookPart(peer)) Store(window_->Peer(peer, at), stage_, page.Count() + 1);
       }
     }
   }
 
   // Instead of counts, if this rank keeps its plan: a rank that waits for them learns that there are none. Nobody reads
   // the other parity any more: all counts of the last exchange have come.
-  __aicore__ inline void Announce() {
+  __aicore__ inline void Announce(uint32_t agreement) {
     const uint64_t row = window_->CountsRow(exchange_ + 1, window_->rank);
-    stage_.SetValue(0, epoch_ << 32 | Agreement());
-    for (uint32_t peer = FirstRank(); peer < LastRank(); ++peer) {
+    stage_.SetValue(0, epoch_ << 32 | agreement);
+    const Span own = ShareOf(window_->world_size);
+    for (uint32_t peer = own.begin; peer < own.end; ++peer) {
       if (window_->TookPart(peer)) Store(window_->Peer(peer, row + kAgreementWord * sizeof(uint64_t)), stage_, 1);
     }
   }
 
-  // Reads every rank's counts of this epoch. `expert_token_nums`: int64 counts of this
-  // rank's slots, or cumulative sums.
-  __aicore__ inline void Collect(GM_ADDR expert_token_nums, bool cumulative) {
-    const uint32_t begin = FirstRank();
-    const uint32_t end = LastRank();
+  // Reads every rank's counts of this epoch, of which each was given the same if its word of agreement is `agreement`.
+  // `expert_token_nums`: int64 counts of this rank's slots, or cumulative sums.
+  __aicore__ inline void Collect(uint32_t agreement, GM_ADDR expert_token_nums, bool cumulative) {
+    const Span own = ShareOf(window_->world_size);
     Wait wait(*window_, *failure_, kWaitCounts, epoch_);
-    if (!CheckAgreement(begin, end, wait)) return;
-    for (uint32_t destination = begin; destination < end; ++destination) {
+    if (!CheckAgreement(agreement, own, wait)) return;
+    for (uint32_t destination = own.begin; destination < own.end; ++destination) {
       if (!CollectDestination(destination, expert_token_nums, cumulative, wait)) return;
     }
     wait.End();
     for (uint32_t i = 0; i < kVerdictWords; ++i) line_.SetValue(i, verdict_[i]);
-    Store(Note(AscendC::GetBlockIdx()), line_, kVerdictWords);
+    Store(Note(Block()), line_, kVerdictWords);
   }
 
   // After the second barrier: false if some rank would get more rows than its window has. All ranks find the same.
   __aicore__ inline bool Fits() {
-    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    for (uint32_t block = 0; block < blocks; ++block) {  // in order of the destination: the first one is reported
+    for (uint32_t block = 0; block < Blocks(); ++block) {  // in order of the destination: the first one is reported
       Load(line_, Note(block), kVerdictWords);
       if (line_.GetValue(kNoteCode) == kNoError) continue;
       for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = line_.GetValue(i);
@@ -153,34 +144,18 @@ class Exchange {
  private:
   __aicore__ inline GM_ADDR Note(uint64_t block) const { return window_->Own(window_->layout.notes, block); }
 
-  // This block's share of the ranks.
-  __aicore__ inline uint32_t FirstRank() const {
-    return Share(window_->world_size, AscendC::GetBlockIdx(), AscendC::GetBlockNum());
-  }
-  __aicore__ inline uint32_t LastRank() const {
-    return Share(window_->world_size, AscendC::GetBlockIdx() + 1, AscendC::GetBlockNum());
-  }
-
-  // What all ranks must have been given alike: a difference would place rows that others read as something else. And
-  // the phase.
-  __aicore__ inline uint32_t Agreement() {
-    const uint64_t map_hash = counting_->MapHash();
-    const uint32_t map_bits = static_cast<uint32_t>((map_hash ^ (map_hash >> kMapHashBits)) & ((1u << kMapHashBits) - 1));
-    return map_bits | live_->Hash() << kMapHashBits | arguments_;
-  }
-
-  // False if a rank of begin .. end was given something else; recorded.
-  __aicore__ inline bool CheckAgreement(uint32_t begin, uint32_t end, Wait &wait) {
+  // False, and recorded, if a rank of `ranks` was given something else.
+  __aicore__ inline bool CheckAgreement(uint32_t agreement, Span ranks, Wait &wait) {
     constexpr uint32_t kTile = kStageWords / kWordPitch;
     uint32_t differing = 0;
     uint32_t first_rank = 0;
     uint32_t first_word = 0;
-    for (uint32_t first = begin; first < end; first += kTile) {
-      const uint32_t ranks = Min(kTile, end - first);
-      if (!AwaitTile(kAgreementWord, 1, first, ranks, kWordPitch, wait)) return false;
-      for (uint32_t i = 0; i < ranks; ++i) {
+    for (uint32_t first = ranks.begin; first < ranks.end; first += kTile) {
+      const uint32_t tile = Min(kTile, ranks.end - first);
+      if (!AwaitTile(kAgreementWord, 1, first, tile, kWordPitch, wait)) return false;
+      for (uint32_t i = 0; i < tile; ++i) {
         const uint32_t word = static_cast<uint32_t>(stage_.GetValue(i * kWordPitch));
-        if (((word ^ agreement_) & ~kInPrefill) == 0 || !window_->TookPart(first + i)) continue;
+        if (((word ^ agreement) & ~kInPrefill) == 0 || !window_->TookPart(first + i)) continue;
         if (differing++ == 0) {
           first_rank = first + i;
           first_word = word;
@@ -188,7 +163,7 @@ class Exchange {
       }
     }
     if (differing == 0) return true;
-    const Disagreement error = {differing, first_rank, first_word, agreement_};
+    const Disagreement error = {differing, first_rank, first_word, agreement};
     failure_->Record(kWaitCounts, epoch_, error);
     return false;
   }
@@ -382,11 +357,6 @@ class Exchange {
 
   const Window *window_;
   Failure *failure_;
-  const LiveRanks *live_;
-  const Counting *counting_;
-  SlotPage *page_;
-  uint32_t arguments_;  // above the hashes of the agreement word
-  uint32_t agreement_ = 0;
   uint64_t epoch_;
   uint64_t exchange_;
   uint64_t verdict_[kVerdictWords];

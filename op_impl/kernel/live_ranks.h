@@ -7,20 +7,20 @@
 #ifndef MOE_COMM_KERNEL_LIVE_RANKS_H
 #define MOE_COMM_KERNEL_LIVE_RANKS_H
 
-#include "kernel/failure.h"
+#include "kernel/core.h"
 
 namespace moe_comm {
 
 class LiveRanks {
  public:
   // `rank_mask`: [R] bool, or none: as in the dispatch before.
-  __aicore__ inline void Init(const Window *window, GM_ADDR rank_mask, AscendC::TPipe *pipe) {
-    window_ = window;
+  __aicore__ inline void Init(Core &core, GM_ADDR rank_mask) {
+    window_ = &core.window;
     given_ = rank_mask != nullptr;
     if (!given_) return;
-    pipe->InitBuffer(mask_buffer_, static_cast<uint32_t>(RoundUp(window->world_size, kRowAlign)));
+    core.pipe->InitBuffer(mask_buffer_, static_cast<uint32_t>(RoundUp(window_->world_size, kRowAlign)));
     mask_ = mask_buffer_.Get<uint8_t>();
-    Load(mask_, rank_mask, window->world_size);
+    Load(mask_, rank_mask, window_->world_size);
   }
 
   // Whether `rank` gets and sends rows in this dispatch.

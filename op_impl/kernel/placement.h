@@ -1,4 +1,4 @@
-// Direct placement: a token's row is loaded once and written to its final place in each destination's window.
+// Direct placement: a row is loaded once and written to each of its final places in the destinations' windows.
 #ifndef MOE_COMM_KERNEL_PLACEMENT_H
 #define MOE_COMM_KERNEL_PLACEMENT_H
 
@@ -9,87 +9,124 @@
 
 namespace moe_comm {
 
+// The places of a token of the tile, one for each column that has a row.
+class TokenPlaces {
+ public:
+  __aicore__ inline TokenPlaces(const Window *window, const Routes *routes, uint32_t token,
+                                const AscendC::LocalTensor<int32_t> &indices)
+      : window_(window), routes_(routes), token_(token), indices_(indices) {}
+
+  __aicore__ inline uint32_t Count() const { return routes_->Columns(); }
+  __aicore__ inline bool Has(uint32_t column) const { return indices_.GetValue(Pair(column)) >= 0; }
+  __aicore__ inline uint64_t Row(uint32_t column) const {
+    return static_cast<uint64_t>(indices_.GetValue(Pair(column)));
+  }
+  __aicore__ inline uint32_t Rank(uint32_t column) const { return window_->Owner(routes_->SlotOfPair(Pair(column))); }
+  __aicore__ inline uint64_t SmoothRow(uint32_t column) const { return routes_->SmoothRow(token_, column); }
+
+ private:
+  __aicore__ inline uint32_t Pair(uint32_t column) const { return token_ * routes_->Columns() + column; }
+
+  const Window *window_;
+  const Routes *routes_;
+  uint32_t token_;
+  const AscendC::LocalTensor<int32_t> &indices_;
+};
+
+// One place, of a row that this rank moves for another.
+class OnePlace {
+ public:
+  __aicore__ inline OnePlace(uint32_t rank, uint64_t row, uint64_t smooth_row)
+      : rank_(rank), row_(row), smooth_row_(smooth_row) {}
+
+  __aicore__ inline uint32_t Count() const { return 1; }
+  __aicore__ inline bool Has(uint32_t) const { return true; }
+  __aicore__ inline uint64_t Row(uint32_t) const { return row_; }
+  __aicore__ inline uint32_t Rank(uint32_t) const { return rank_; }
+  __aicore__ inline uint64_t SmoothRow(uint32_t) const { return smooth_row_; }
+
+ private:
+  uint32_t rank_;
+  uint64_t row_;
+  uint64_t smooth_row_;
+};
+
 class Placement {
  public:
-  __aicore__ inline void Init(const Window *window, const Routes *routes, const DispatchArguments &arguments,
-                              AscendC::TPipe *pipe) {
-    window_ = window;
-    routes_ = routes;
-    arguments_ = arguments;
-    x_.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(arguments.x));
-    columns_ = routes->Columns();
-    row_bytes_ = static_cast<uint32_t>(window->shape.row_bytes);
+  __aicore__ inline void Init(Core &core, const DispatchArguments &arguments) {
+    window_ = &core.window;
+    x_ = arguments.x;
+    smooth_ = arguments.scales;
+    smooth_kind_ = arguments.smooth_kind;
+    quantised_ = arguments.quant_mode == kDynamicInt8;
+    row_bytes_ = static_cast<uint32_t>(window_->shape.row_bytes);
     buffer_bytes_ = arguments.row_buffer_bytes;
-    if (Quantised()) {
+    if (quantised_) {
       buffer_bytes_ = Min(buffer_bytes_, kCopyBytes);
-      hidden_size_ = window->HiddenSize();
-      quantiser_.Init(arguments.x, hidden_size_, window->dtype, arguments.smooth_kind != kNoSmooth, pipe);
-      pipe->InitBuffer(scale_buffer_, kRowAlign);
+      hidden_size_ = window_->HiddenSize();
+      quantiser_.Init(hidden_size_, window_->dtype, smooth_kind_ != kNoSmooth, core.pipe);
+      core.pipe->InitBuffer(scale_buffer_, kRowAlign);
       scale_ = scale_buffer_.Get<float>();
     }
-    if (!Quantised() || window->shape.pooled_tokens > 0) pipe->InitBuffer(queue_, 2, buffer_bytes_);
+    if (!quantised_ || window_->shape.pooled_tokens > 0) core.pipe->InitBuffer(queue_, 2, buffer_bytes_);
   }
 
-  __aicore__ inline bool Quantised() const { return arguments_.quant_mode == kDynamicInt8; }
+  __aicore__ inline bool Quantised() const { return quantised_; }
 
   // That a row takes on its way, with its scale.
   __aicore__ inline uint64_t RowBytes() const {
-    return Quantised() ? QuantisedRowBytes(hidden_size_) + sizeof(float) : static_cast<uint64_t>(row_bytes_);
+    return quantised_ ? QuantisedRowBytes(hidden_size_) + sizeof(float) : static_cast<uint64_t>(row_bytes_);
   }
 
-  // Copies row `token` to `offset` of this rank's region.
-  __aicore__ inline void CopyRow(uint32_t token, uint64_t offset) {
+  // Row `token` of this rank's x.
+  __aicore__ inline GM_ADDR RowOf(uint32_t token) const { return RowOf(x_, token); }
+  // Row `token` of a tensor or a part [.., H] of the window's dtype.
+  __aicore__ inline GM_ADDR RowOf(GM_ADDR rows, uint32_t token) const {
+    return rows + static_cast<uint64_t>(token) * row_bytes_;
+  }
+
+  // Copies a row, as it is.
+  __aicore__ inline void CopyRow(GM_ADDR row, GM_ADDR target) {
     for (uint32_t at = 0; at < row_bytes_; at += buffer_bytes_) {
       const uint32_t bytes = Min(buffer_bytes_, row_bytes_ - at);
-      AscendC::LocalTensor<uint16_t> piece = LoadRows(token, 1, at, bytes);
-      Write(piece, window_->Own(offset) + at, bytes);
+      AscendC::LocalTensor<uint16_t> piece = LoadPiece(row + at, bytes);
+      Write(piece, target + at, bytes);
       queue_.FreeTensor(piece);
     }
   }
 
-  // Moves row `token` of another rank's `x` to its row of `rank`, given at `index`. No own token is moved after it.
-  __aicore__ inline void MoveOfOther(GM_ADDR x, uint32_t token, uint32_t rank, uint32_t smooth_row,
-                                     const AscendC::LocalTensor<int32_t> &index) {
-    of_other_ = true;
-    rank_ = rank;
-    smooth_row_ = smooth_row;
-    columns_ = 1;
-    x_.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(x));
-    if (Quantised()) quantiser_.SetSource(x);
-    MoveToken(token, 0, index);
-  }
-
-  // Moves one token's row to all its places.
-  __aicore__ inline void MoveToken(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &indices) {
-    bool placed = false;
-    for (uint32_t column = 0; column < columns_; ++column) placed = placed || indices.GetValue(token * columns_ + column) >= 0;
-    if (!placed) return;
-    if (!Quantised()) {
-      MoveWhole(first, token, indices);
-    } else if (arguments_.smooth_kind != kSmoothPerExpert) {  // once per token, whatever K
-      MoveQuantised(first, token, indices, 0, columns_, arguments_.scales);
+  // Moves the row at `row` to all its places.
+  template <typename Places>
+  __aicore__ inline void Move(GM_ADDR row, const Places &places) {
+    if (!Any(places, 0, places.Count())) return;
+    if (!quantised_) {
+      MoveWhole(row, places);
+    } else if (smooth_kind_ != kSmoothPerExpert) {  // once per token, whatever K
+      MoveQuantised(row, places, 0, places.Count(), smooth_);
     } else {
-      for (uint32_t column = 0; column < columns_; ++column) {
-        const uint64_t row = of_other_ ? smooth_row_ : routes_->SmoothRow(token, column);
-        MoveQuantised(first, token, indices, column, column + 1,
-                      arguments_.scales + row * hidden_size_ * sizeof(float));
+      for (uint32_t column = 0; column < places.Count(); ++column) {
+        MoveQuantised(row, places, column, column + 1,
+                      smooth_ + places.SmoothRow(column) * hidden_size_ * sizeof(float));
       }
     }
   }
 
-  // Moves whole rows of `tokens` tokens of the tile, in the order of `order` [tokens * columns]: pairs of the tile, or
-  // -1.
-  __aicore__ inline void MoveBatch(uint32_t first, uint32_t token, uint32_t tokens,
+  // Moves whole rows of `tokens` tokens of the tile, which begins at token `first` of x, in the order of `order`
+  // [tokens * columns]: pairs of the tile, or -1.
+  __aicore__ inline void MoveBatch(const Routes &routes, uint32_t first, uint32_t token, uint32_t tokens,
                                    const AscendC::LocalTensor<int32_t> &indices,
                                    const AscendC::LocalTensor<int32_t> &order, uint32_t order_begin) {
+    const uint32_t columns = routes.Columns();
     if (order.GetValue(order_begin) < 0) return;  // the pairs with a row come first: there is none
-    AscendC::LocalTensor<uint16_t> rows = LoadRows(first + token, tokens, 0, row_bytes_);
-    for (uint32_t i = 0; i < tokens * columns_; ++i) {
+    AscendC::LocalTensor<uint16_t> rows = LoadPiece(RowOf(first + token), tokens * row_bytes_);
+    for (uint32_t i = 0; i < tokens * columns; ++i) {
       const int32_t pair = order.GetValue(order_begin + i);
       if (pair < 0) break;
-      const uint32_t of_token = static_cast<uint32_t>(pair) / columns_;
+      const uint32_t of_token = static_cast<uint32_t>(pair) / columns;
+      const uint32_t rank = window_->Owner(routes.SlotOfPair(static_cast<uint32_t>(pair)));
+      const uint64_t row = static_cast<uint64_t>(indices.GetValue(static_cast<uint32_t>(pair)));
       Write(rows[(of_token - token) * (row_bytes_ / sizeof(uint16_t))],
-            RowAddress(static_cast<uint32_t>(pair), indices), row_bytes_);
+            window_->Peer(rank, window_->layout.rows(row)), row_bytes_);
     }
     queue_.FreeTensor(rows);
   }
@@ -97,61 +134,62 @@ class Placement {
  private:
   static constexpr uint32_t kCopyBytes = 8 * 1024;  // beside the buffers of the quantiser
 
-  // In pieces where a buffer is smaller than a row. Rows move as 16-bit words whatever their dtype.
-  __aicore__ inline void MoveWhole(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &indices) {
+  template <typename Places>
+  __aicore__ inline bool Any(const Places &places, uint32_t begin, uint32_t end) const {
+    bool any = false;
+    for (uint32_t column = begin; column < end; ++column) any = any || places.Has(column);
+    return any;
+  }
+
+  // In pieces where a buffer is smaller than a row.
+  template <typename Places>
+  __aicore__ inline void MoveWhole(GM_ADDR row, const Places &places) {
     for (uint32_t offset = 0; offset < row_bytes_; offset += buffer_bytes_) {
       const uint32_t bytes = Min(buffer_bytes_, row_bytes_ - offset);
-      AscendC::LocalTensor<uint16_t> piece = LoadRows(first + token, 1, offset, bytes);
-      for (uint32_t pair = token * columns_; pair < (token + 1) * columns_; ++pair) {
-        if (indices.GetValue(pair) >= 0) Write(piece, RowAddress(pair, indices) + offset, bytes);
+      AscendC::LocalTensor<uint16_t> piece = LoadPiece(row + offset, bytes);
+      for (uint32_t column = 0; column < places.Count(); ++column) {
+        if (!places.Has(column)) continue;
+        const uint64_t at = window_->layout.rows(places.Row(column));
+        Write(piece, window_->Peer(places.Rank(column), at) + offset, bytes);
       }
       queue_.FreeTensor(piece);
     }
   }
 
-  // Quantises one token's row and writes it, with its scale, to the places of columns begin .. end.
-  __aicore__ inline void MoveQuantised(uint32_t first, uint32_t token, const AscendC::LocalTensor<int32_t> &indices,
-                                       uint32_t begin, uint32_t end, GM_ADDR smooth) {
-    bool placed = false;
-    for (uint32_t c = begin; c < end; ++c) placed = placed || indices.GetValue(token * columns_ + c) >= 0;
-    if (!placed) return;
-    scale_.SetValue(0, quantiser_.Begin(first + token, smooth));
+  // Quantises the row and writes it, with its scale, to the places of columns begin .. end.
+  template <typename Places>
+  __aicore__ inline void MoveQuantised(GM_ADDR row, const Places &places, uint32_t begin, uint32_t end,
+                                       GM_ADDR smooth) {
+    if (!Any(places, begin, end)) return;
+    scale_.SetValue(0, quantiser_.Begin(row, smooth));
     for (uint32_t offset = 0; offset < hidden_size_; offset += Quantiser::kTile) {
       const uint32_t count = Min(Quantiser::kTile, hidden_size_ - offset);
       AscendC::LocalTensor<int8_t> piece = quantiser_.Tile(offset, count);
-      for (uint32_t c = begin; c < end; ++c) {
-        const uint32_t pair = token * columns_ + c;
-        const int32_t row = indices.GetValue(pair);
-        if (row < 0) continue;
-        Write(piece, Peer(pair, QuantisedRow(window_->layout, hidden_size_, static_cast<uint64_t>(row))) + offset,
+      for (uint32_t column = begin; column < end; ++column) {
+        if (!places.Has(column)) continue;
+        const uint64_t at = QuantisedRow(window_->layout, hidden_size_, places.Row(column));
+        Write(piece, window_->Peer(places.Rank(column), at) + offset,
               static_cast<uint32_t>(RoundUp(count, kRowAlign)));
       }
       quantiser_.Free(piece);
     }
     Sync<AscendC::HardEvent::S_MTE3>();
-    for (uint32_t c = begin; c < end; ++c) {
-      const uint32_t pair = token * columns_ + c;
-      const int32_t row = indices.GetValue(pair);
-      if (row >= 0) Write(scale_, Peer(pair, window_->layout.scales(static_cast<uint64_t>(row))), sizeof(float));
+    for (uint32_t column = begin; column < end; ++column) {
+      if (!places.Has(column)) continue;
+      Write(scale_, window_->Peer(places.Rank(column), window_->layout.scales(places.Row(column))), sizeof(float));
     }
     Sync<AscendC::HardEvent::MTE3_S>();
   }
 
-  __aicore__ inline GM_ADDR Peer(uint32_t pair, uint64_t offset) const {
-    return window_->Peer(of_other_ ? rank_ : window_->Owner(routes_->SlotOfPair(pair)), offset);
-  }
-  __aicore__ inline GM_ADDR RowAddress(uint32_t pair, const AscendC::LocalTensor<int32_t> &indices) const {
-    return Peer(pair, window_->layout.rows(static_cast<uint64_t>(indices.GetValue(pair))));
-  }
-
-  __aicore__ inline AscendC::LocalTensor<uint16_t> LoadRows(uint32_t token, uint32_t tokens, uint32_t offset,
-                                                            uint32_t bytes) {
-    AscendC::LocalTensor<uint16_t> rows = queue_.template AllocTensor<uint16_t>();
-    const AscendC::DataCopyExtParams move(1, tokens * bytes, 0, 0, 0);  // a row is whole 32-byte blocks: no gaps
+  // Rows move as 16-bit words whatever their dtype. One is whole 32-byte blocks: there are no gaps between them.
+  __aicore__ inline AscendC::LocalTensor<uint16_t> LoadPiece(GM_ADDR from, uint32_t bytes) {
+    AscendC::GlobalTensor<uint16_t> source;
+    source.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(from));
+    AscendC::LocalTensor<uint16_t> piece = queue_.template AllocTensor<uint16_t>();
+    const AscendC::DataCopyExtParams move(1, bytes, 0, 0, 0);
     const AscendC::DataCopyPadExtParams<uint16_t> no_padding;
-    const uint64_t from = (static_cast<uint64_t>(token) * row_bytes_ + offset) / sizeof(uint16_t);
-    AscendC::DataCopyPad(rows, x_[from], move, no_padding);
-    queue_.EnQue(rows);
+    AscendC::DataCopyPad(piece, source, move, no_padding);
+    queue_.EnQue(piece);
     return queue_.template DeQue<uint16_t>();
   }
 
@@ -164,16 +202,13 @@ class Placement {
   }
 
   const Window *window_;
-  const Routes *routes_;
-  DispatchArguments arguments_;
-  AscendC::GlobalTensor<uint16_t> x_;
-  uint32_t columns_;
+  GM_ADDR x_;
+  GM_ADDR smooth_;
+  uint32_t smooth_kind_;
+  bool quantised_;
   uint32_t row_bytes_;
   uint32_t buffer_bytes_;
   uint32_t hidden_size_ = 0;
-  bool of_other_ = false;  // the row at hand is of another rank, goes to rank_, and has the smooth factors smooth_row_
-  uint32_t rank_ = 0;
-  uint64_t smooth_row_ = 0;
   Quantiser quantiser_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> scale_buffer_;
   AscendC::LocalTensor<float> scale_;

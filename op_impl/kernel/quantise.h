@@ -15,9 +15,7 @@ class Quantiser {
  public:
   static constexpr uint32_t kTile = 2048;  // elements at once; a row of no more is loaded once, a longer one twice
 
-  // `x`: [rows, hidden_size] of `dtype`.
-  __aicore__ inline void Init(GM_ADDR x, uint32_t hidden_size, uint32_t dtype, bool smooth, AscendC::TPipe *pipe) {
-    x_ = x;
+  __aicore__ inline void Init(uint32_t hidden_size, uint32_t dtype, bool smooth, AscendC::TPipe *pipe) {
     hidden_size_ = hidden_size;
     dtype_ = dtype;
     pipe->InitBuffer(in_, 1, kTile * sizeof(float));
@@ -31,11 +29,8 @@ class Quantiser {
     largest_ = largest_buffer_.Get<int32_t>();
   }
 
-  // Of another tensor from now on.
-  __aicore__ inline void SetSource(GM_ADDR x) { x_ = x; }
-
-  // Begins row `row` with the smooth factors at `smooth` ([hidden_size] fp32, or none); returns its scale.
-  __aicore__ inline float Begin(uint64_t row, GM_ADDR smooth) {
+  // Begins the row at `row` with the smooth factors at `smooth` ([hidden_size] fp32, or none); returns its scale.
+  __aicore__ inline float Begin(GM_ADDR row, GM_ADDR smooth) {
     row_ = row;
     smooth_ = smooth;
     const uint32_t bits = LargestMagnitude();
@@ -122,8 +117,7 @@ class Quantiser {
 
   // values_ = the elements in fp32, smoothed.
   __aicore__ inline void LoadValues(uint32_t offset, uint32_t count) {
-    const uint64_t at = row_ * hidden_size_ + offset;
-    VisitDtype(dtype_, LoadOf{this, at, count});  // the dispatch has refused an unknown one
+    VisitDtype(dtype_, LoadOf{this, offset, count});  // the dispatch has refused an unknown one
     AscendC::PipeBarrier<PIPE_V>();
     if (smooth_ == nullptr) return;
     AscendC::LocalTensor<float> factors = Fetch<float>(smooth_in_, smooth_ + offset * sizeof(float), count);
@@ -134,17 +128,17 @@ class Quantiser {
 
   struct LoadOf {
     Quantiser *quantiser;
-    uint64_t at;
+    uint32_t offset;
     uint32_t count;
     template <typename T>
     __aicore__ inline void Visit() const {
-      quantiser->LoadAs<T>(at, count);
+      quantiser->LoadAs<T>(offset, count);
     }
   };
 
   template <typename T>
-  __aicore__ inline void LoadAs(uint64_t at, uint32_t count) {
-    AscendC::LocalTensor<T> piece = Fetch<T>(in_, x_ + at * sizeof(T), count);
+  __aicore__ inline void LoadAs(uint32_t offset, uint32_t count) {
+    AscendC::LocalTensor<T> piece = Fetch<T>(in_, row_ + offset * sizeof(T), count);
     if constexpr (std::is_same<T, float>::value) {
       AscendC::Muls(values_, piece, 1.0f, static_cast<int32_t>(count));
     } else {
@@ -167,9 +161,8 @@ class Quantiser {
     return queue.template DeQue<T>();
   }
 
-  GM_ADDR x_;
   GM_ADDR smooth_;
-  uint64_t row_;
+  GM_ADDR row_;
   uint32_t hidden_size_;
   uint32_t dtype_;
   float factor_;

@@ -4,6 +4,7 @@
 
 #include "contract/special_experts.h"
 #include "kernel/constant_experts.h"
+#include "kernel/core.h"
 #include "kernel/routing.h"
 #include "kernel/visit_dtype.h"
 #include "kernel_arguments.h"
@@ -16,10 +17,10 @@ namespace moe_comm {
 template <typename T>
 class Reduction {
  public:
-  __aicore__ inline void Init(const Window *window, Failure *failure, const CombineArguments &arguments,
-                              AscendC::TPipe *pipe) {
-    window_ = window;
-    failure_ = failure;
+  __aicore__ inline void Init(Core &core, const CombineArguments &arguments) {
+    AscendC::TPipe *const pipe = core.pipe;
+    const Window *const window = window_ = &core.window;
+    failure_ = &core.failure;
     arguments_ = arguments;
     hidden_ = static_cast<uint32_t>(window->shape.row_bytes / sizeof(T));
     columns_ = arguments.top_k + window->shared_expert_num;

@@ -18,14 +18,13 @@ class Routes {
   static constexpr uint32_t kMaxColumns = kMaxTopK + kMaxSharedExperts;
   static constexpr uint32_t kTilePairs = kTileTokens * kMaxColumns;
 
-  __aicore__ inline void Init(const Window *window, Failure *failure, const LiveRanks *live, const DispatchArguments &arguments,
-                              AscendC::TPipe *pipe) {
-    window_ = window;
-    failure_ = failure;
+  __aicore__ inline void Init(Core &core, const LiveRanks *live, const DispatchArguments &arguments) {
+    window_ = &core.window;
+    failure_ = &core.failure;
     live_ = live;
     special_expert_num_ = arguments.special_expert_num;
-    pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
-    pipe->InitBuffer(slots_buffer_, kTilePairs * sizeof(int32_t));
+    core.pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
+    core.pipe->InitBuffer(slots_buffer_, kTilePairs * sizeof(int32_t));
     slots_ = slots_buffer_.Get<int32_t>();
     RoutingInput input;
     input.expert_ids = arguments.expert_ids;
@@ -34,9 +33,9 @@ class Routes {
     input.top_k = arguments.top_k;
     input.id_bytes = arguments.id_bytes;
     input.mask_kind = arguments.mask_kind;
-    routing_.Init(input, window->expert_num, routing_buffer_.Get<uint8_t>());
-    map_.Init(window, live, arguments);
-    columns_ = routing_.TopK() + window->shared_expert_num;
+    routing_.Init(input, window_->expert_num, routing_buffer_.Get<uint8_t>());
+    map_.Init(window_, live, arguments);
+    columns_ = routing_.TopK() + window_->shared_expert_num;
   }
 
   __aicore__ inline uint32_t TokenNum() const { return routing_.TokenNum(); }

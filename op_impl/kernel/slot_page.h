@@ -11,10 +11,10 @@ class SlotPage {
  public:
   static constexpr uint32_t kSlots = 1024;
 
-  __aicore__ inline void Init(const Window *window, AscendC::TPipe *pipe) {
-    window_ = window;
-    pipe->InitBuffer(words_buffer_, kSlots * sizeof(int32_t));
-    pipe->InitBuffer(addend_buffer_, kSlots * sizeof(int32_t));
+  __aicore__ inline void Init(Core &core) {
+    window_ = &core.window;
+    core.pipe->InitBuffer(words_buffer_, kSlots * sizeof(int32_t));
+    core.pipe->InitBuffer(addend_buffer_, kSlots * sizeof(int32_t));
     words_ = words_buffer_.Get<int32_t>();
     addend_ = addend_buffer_.Get<int32_t>();
   }
@@ -25,7 +25,7 @@ class SlotPage {
     count_ = Min(kSlots, window_->slot_num - first);
   }
   __aicore__ inline uint32_t Count() const { return count_; }
-  // Of a slot that is negative, false.
+  // False for negative slots.
   __aicore__ inline bool Has(int32_t slot) const { return slot >= first_ && static_cast<uint32_t>(slot - first_) < count_; }
   __aicore__ inline int32_t Get(int32_t slot) const { return words_.GetValue(slot - first_); }
   __aicore__ inline void Set(int32_t slot, int32_t value) const { words_.SetValue(slot - first_, value); }

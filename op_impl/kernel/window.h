@@ -37,6 +37,7 @@ class Window {
     combined_epoch = buffer.GetValue(kCombinedEpoch);
     untold_verdict = buffer.GetValue(kVerdictCode) != kNoError;
     keeps_stats = buffer.GetValue(kKeepsStats) != 0;
+    received_rows = buffer.GetValue(kReceivedRows);
     all_live_ = buffer.GetValue(kLeftRanks) == 0;
     live_ = buffer[kHeaderWords].template ReinterpretCast<uint8_t>();
     if (!all_live_) Load(live_, Own(layout.live), world_size);
@@ -111,6 +112,7 @@ class Window {
   uint64_t combined_epoch;  // of the last combine
   bool untold_verdict;      // a dispatch did not fit, and the host has not looked yet
   bool keeps_stats;
+  uint64_t received_rows;   // of the last dispatch that placed its rows
 
  private:
   struct Header {

@@ -26,10 +26,9 @@ SEEDS = 800
 EXPLAINED_SEEDS = 100
 SECONDS = 120  # of processor time: a mutant that takes more than the unchanged kernels ever do has hung
 
-# Calls that synchronise, move, or keep the protocol's state; dropped where they stand as a statement.
-CALLS = (r"(?:Sync<[^;]*?>|[\w.>:-]*?\b(?:PipeBarrier<\w+>|SyncAll|Store\w*|Load\w*|Clear|Publish|Await|Collect\w*|"
-         r"EnQue|FreeTensor|Finish|SetField|Record|CheckPeers|Count|Stagger|Assign|Begin|Turn|LoadFrom|StoreTo|AddToken|RecordKept|CheckKept|CheckKeptPlan|ReportKept|Complete|BringOutputs|Adopt|"
-         r"SetVerdict|DataCopyPad|AddHistogram|Announce|Derive\w*|Find\w*|Copy|Duplicate|Add|Muls|Cast))")
+# A call that stands as a statement, whatever its name. Not those that set up buffers, or put a word into one.
+NOT_CALLED = "Init|InitBuffer|SetGlobalBuffer|SetValue|static_assert|return|if|for|while|switch"
+CALLS = rf"[\w.>:-]*?\b(?!(?:{NOT_CALLED})\b)\w+(?:<[\w:]+>)?"
 CONDITIONS = r"epoch|Failed|capacity|Expired|Here|expired|kNote|fits|Check|> 0|>= 0|< 0|none|None|IsCurrent|all\b"
 Mutant = collections.namedtuple("Mutant", "start end text kind")
 

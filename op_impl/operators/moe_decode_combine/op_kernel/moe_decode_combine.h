@@ -13,10 +13,9 @@ __aicore__ inline void DecodeCombine(const CombineArguments &arguments) {
   Combine<T> combine;
   combine.Init(arguments, kPlanHeaderWords, &pipe);
   if (combine.Open()) {
-    const uint64_t tiles = static_cast<uint64_t>(arguments.token_num) * combine.reduction.TilesPerToken();
-    const uint64_t block = static_cast<uint64_t>(AscendC::GetBlockIdx());
-    const uint64_t blocks = static_cast<uint64_t>(AscendC::GetBlockNum());
-    combine.reduction.Reduce(tiles * block / blocks, tiles * (block + 1) / blocks);
+    const uint64_t tiles = arguments.token_num * combine.TilesPerToken();
+    const uint64_t block = Block();
+    combine.Reduce(tiles * block / Blocks(), tiles * (block + 1) / Blocks());
   }
   combine.Close();
 }

@@ -9,12 +9,10 @@
 namespace moe_comm {
 
 // The plan's first token of `block`, or an equal share where the dispatch was launched on other cores.
-__aicore__ inline uint64_t FirstToken(const AscendC::LocalTensor<int32_t> &plan, uint32_t token_num, uint32_t block) {
-  const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-  if (plan.GetValue(kPlanBlocks) != static_cast<int32_t>(blocks)) {
-    return Share(token_num, block, blocks);
-  }
-  return static_cast<uint64_t>(plan.GetValue(kPlanStarts + block));
+template <typename T>
+__aicore__ inline uint64_t FirstToken(const Combine<T> &combine, uint32_t token_num, uint32_t block) {
+  if (combine.Plan(kPlanBlocks) != static_cast<int32_t>(Blocks())) return Share(token_num, block, Blocks());
+  return static_cast<uint64_t>(combine.Plan(kPlanStarts + block));
 }
 
 template <typename T>
@@ -23,10 +21,9 @@ __aicore__ inline void PrefillCombine(const CombineArguments &arguments) {
   Combine<T> combine;
   combine.Init(arguments, kPlanOrder, &pipe);
   if (combine.Open()) {
-    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
-    const uint64_t tiles = combine.reduction.TilesPerToken();
-    combine.reduction.Reduce(FirstToken(combine.plan, arguments.token_num, block) * tiles,
-                             FirstToken(combine.plan, arguments.token_num, block + 1) * tiles);
+    const uint64_t tiles = combine.TilesPerToken();
+    combine.Reduce(FirstToken(combine, arguments.token_num, Block()) * tiles,
+                   FirstToken(combine, arguments.token_num, Block() + 1) * tiles);
   }
   combine.Close();
 }

@@ -3,17 +3,16 @@
 #ifndef MOE_COMM_MOE_PREFILL_DISPATCH_H
 #define MOE_COMM_MOE_PREFILL_DISPATCH_H
 
-#include "kernel/balance.h"
 #include "kernel/dispatch.h"
 
 namespace moe_comm {
 
-class PrefillDispatch : public Dispatch {
+class PrefillDispatch : private Dispatch {
  public:
   __aicore__ inline void Init(const MoePrefillDispatchArguments &arguments, AscendC::TPipe *pipe) {
     Dispatch::Init(arguments, arguments.kept_plan, true, pipe);
-    batch_tokens_ = arguments.batch_tokens;
-    balance_.Init(&window, &routes, &live_, &placement, pipe);
+    batches_ = arguments.batch_tokens > 0 && !placement_.Quantised();  // 0: a row is longer than a buffer
+    batch_ = batches_ ? arguments.batch_tokens : 1;
     pipe->InitBuffer(order_buffer_, Routes::kTilePairs * sizeof(int32_t));
     pipe->InitBuffer(key_buffer_, Routes::kTilePairs * sizeof(int32_t));
     order_ = order_buffer_.Get<int32_t>();
@@ -21,50 +20,51 @@ class PrefillDispatch : public Dispatch {
   }
 
   __aicore__ inline void Process() {
+    const bool counted = Count();
+    const bool fits = Exchange(counted);
     if (balance_.On()) {
-      PlaceBalanced();
-    } else if (Plan()) {
-      Split();
-      Place(begin_, end_, false);
+      const bool placed = PlaceBalanced(fits);
+      Complete(placed, balance_.Balanced());
+      return;
     }
-    Complete();
+    if (fits) {
+      const Span own = Split();
+      Place(own, false);
+    }
+    Complete(fits, OwnDelivery(core_.window.layout));
   }
 
  private:
   // Every block comes to every barrier, whatever has failed.
-  __aicore__ inline void PlaceBalanced() {
-    bool good = Plan();
-    if (good && AscendC::GetBlockIdx() == 0) balance_.Derive(exchange.Number());
-    good = failure.Barrier() && good;
+  __aicore__ inline bool PlaceBalanced(bool fits) {
+    const WindowLayout &layout = core_.window.layout;
+    if (fits && IsFirstBlock()) balance_.Derive(live_, exchange_.Number());
+    bool good = core_.failure.Barrier() && fits;
+    Span own = {0, 0};
     if (good) {
       balance_.Open();
-      Split();
-      Assign(begin_, end_);
+      own = Split();
+      HandOver(own);
     }
-    good = failure.Barrier() && good;
+    good = core_.failure.Barrier() && good;
     if (good) {
-      flags.Publish(window.layout.handed, window.layout.helpers, exchange.Epoch());
-      Place(begin_, end_, true);
-      flags.Await(window.layout.handed, window.layout.helped, exchange.Epoch(),
-                  kWaitHanded);
+      flags_.Publish(layout.handed, layout.helpers, exchange_.Epoch());
+      Place(own, true);
+      flags_.Await(layout.handed, layout.helped, exchange_.Epoch(), kWaitHanded);
     }
-    good = failure.Barrier() && good;
-    if (good) balance_.Help(indices);
-    brings_to = window.layout.moves;
-    brought_by = window.layout.bringers;
+    good = core_.failure.Barrier() && good;
+    if (good) balance_.Help(placement_);
+    return fits;
   }
 
-  // This block's tokens, begin_ .. end_, and the rows from which they go on.
-  __aicore__ inline void Split() {
-    const uint32_t block = static_cast<uint32_t>(AscendC::GetBlockIdx());
-    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    counting.LoadWeights();
-    const Start start = StartOf(block);
-    const uint32_t end = StartOf(block + 1).token;
-    StoreStarts(block, start.token, end);
-    next_rows.Begin(start.counted, Share(routes.TokenNum(), start.counted, blocks), start.token);
-    begin_ = start.token;
-    end_ = end;
+  // The tokens of this block, an equal share of the weight; their rows follow from here on.
+  __aicore__ inline Span Split() {
+    counting_.LoadWeights();
+    const Start start = StartOf(Block());
+    const Span own = {start.token, StartOf(Block() + 1).token};
+    StoreStarts(own);
+    tile_.Begin(page_, start.counted, {Share(TokenNum(), start.counted, Blocks()), own.begin});
+    return own;
   }
 
   // The tokens before `token`: those that the first `counted` blocks counted, and those after them.
@@ -75,85 +75,87 @@ class PrefillDispatch : public Dispatch {
 
   // Where `block` starts if every block gets an equal share of the weight.
   __aicore__ inline Start StartOf(uint32_t block) {
-    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    const uint32_t token_num = routes.TokenNum();
-    if (block == blocks) return {blocks, token_num};
+    if (block == Blocks()) return {Blocks(), TokenNum()};
     uint64_t total = 0;
-    for (uint32_t b = 0; b < blocks; ++b) total += counting.WeightOf(b);
-    const uint64_t target = total * block / blocks;
+    for (uint32_t b = 0; b < Blocks(); ++b) total += counting_.WeightOf(b);
+    const uint64_t target = total * block / Blocks();
     uint64_t passed = 0;
     uint32_t counted = 0;
-    while (counted < blocks && passed + counting.WeightOf(counted) < target) passed += counting.WeightOf(counted++);
-    uint32_t token = Share(token_num, counted, blocks);
-    while (token < token_num && passed < target) {
+    while (counted < Blocks() && passed + counting_.WeightOf(counted) < target) passed += counting_.WeightOf(counted++);
+    Routes &routes = tile_.GetRoutes();
+    uint32_t token = Share(TokenNum(), counted, Blocks());
+    while (token < TokenNum() && passed < target) {
       routes.LoadTile(token, 1);
-      passed += counting.Weight(0);
+      passed += Counting::Weight(routes, 0);
       ++token;
     }
     return {counted, token};
   }
 
-  __aicore__ inline void StoreStarts(uint32_t block, uint32_t begin, uint32_t end) {
-    const uint32_t blocks = static_cast<uint32_t>(AscendC::GetBlockNum());
-    order_.SetValue(0, static_cast<int32_t>(begin));
-    StorePlan(kPlanStarts + block, order_, 1);
-    if (block + 1 == blocks) {
-      order_.SetValue(0, static_cast<int32_t>(end));
-      StorePlan(kPlanStarts + blocks, order_, 1);
+  __aicore__ inline void StoreStarts(Span own) {
+    order_.SetValue(0, static_cast<int32_t>(own.begin));
+    StorePlan(kPlanStarts + Block(), order_, 1);
+    if (Block() + 1 == Blocks()) {
+      order_.SetValue(0, static_cast<int32_t>(own.end));
+      StorePlan(kPlanStarts + Blocks(), order_, 1);
     }
   }
 
-  // The rows of all tokens, and what others move of them.
-  __aicore__ inline void Assign(uint32_t begin, uint32_t end) {
-    for (uint32_t first = begin; first < end; first += Routes::kTileTokens) {
-      const uint32_t tokens = Min(Routes::kTileTokens, end - first);
-      routes.LoadTile(first, tokens);
-      next_rows.Assign(tokens, indices);
-      StoreIndices(first, tokens);
-      balance_.HandOver(first, tokens, indices);
+  // Gives all tokens their rows, and hands over what others move of them.
+  __aicore__ inline void HandOver(Span own) {
+    for (uint32_t first = own.begin; first < own.end; first += Tile::kTokens) {
+      tile_.Assign(page_, first, Min(Tile::kTokens, own.end - first));
+      balance_.HandOver(tile_.GetRoutes(), placement_, first, tile_.Tokens(), tile_.Rows());
     }
   }
 
-  // `assigned`: the rows are in expand_idx, and some are not for this rank to move.
-  __aicore__ inline void Place(uint32_t begin, uint32_t end, bool assigned) {
-    const uint32_t columns = routes.Columns();
-    const bool batches = batch_tokens_ > 0 && !placement.Quantised();  // 0: a row is longer than a buffer
-    const uint32_t batch = batches ? batch_tokens_ : 1;
-    const uint32_t tile = Routes::kTileTokens / batch * batch;
-    for (uint32_t first = begin; first < end; first += tile) {
-      const uint32_t tokens = Min(tile, end - first);
-      routes.LoadTile(first, tokens);
-      if (assigned) {
-        LoadIndices(first, tokens);
-        balance_.TakeOut(tokens, indices);
+  // `handed_over`: the tokens have their rows, and some are not for this rank to move.
+  __aicore__ inline void Place(Span own, bool handed_over) {
+    const uint32_t tile = Tile::kTokens / batch_ * batch_;
+    for (uint32_t first = own.begin; first < own.end; first += tile) {
+      const uint32_t tokens = Min(tile, own.end - first);
+      if (handed_over) {
+        tile_.Reload(first, tokens);
+        balance_.TakeOut(tile_.GetRoutes(), tokens, tile_.Rows());
       } else {
-        next_rows.Assign(tokens, indices);
-        StoreIndices(first, tokens);
+        tile_.Assign(page_, first, tokens);
       }
-      for (uint32_t token = 0; token < tokens; token += batch) {
-        const uint32_t in_batch = Min(batch, tokens - token);
-        Stagger(token, in_batch);
-        if (batches) {
-          placement.MoveBatch(first, token, in_batch, indices, order_, token * columns);
-        } else {
-          placement.MoveToken(first, token, indices);
-        }
-      }
-      for (uint32_t i = 0; i < tokens * columns; ++i) {  // from pairs of the tile to pairs of the tensor
-        const int32_t pair = order_.GetValue(i);
-        if (pair >= 0) order_.SetValue(i, pair + static_cast<int32_t>(first * columns));
-      }
-      StorePlan(kPlanOrder + static_cast<uint64_t>(first) * columns, order_, tokens * columns);
+      for (uint32_t token = 0; token < tokens; token += batch_) PlaceBatch(token, Min(batch_, tokens - token));
+      StoreOrder();
     }
+  }
+
+  // `tokens` tokens of the tile from `token` on.
+  __aicore__ inline void PlaceBatch(uint32_t token, uint32_t tokens) {
+    Stagger(token, tokens);
+    if (batches_) {
+      placement_.MoveBatch(tile_.GetRoutes(), tile_.First(), token, tokens, tile_.Rows(), order_,
+                           token * tile_.GetRoutes().Columns());
+    } else {
+      placement_.Move(placement_.RowOf(tile_.First() + token), tile_.PlacesOf(token));
+    }
+  }
+
+  // The order into the plan: from pairs of the tile to pairs of the tensor.
+  __aicore__ inline void StoreOrder() {
+    const uint32_t columns = tile_.GetRoutes().Columns();
+    const uint32_t before = tile_.First() * columns;
+    for (uint32_t i = 0; i < tile_.Tokens() * columns; ++i) {
+      const int32_t pair = order_.GetValue(i);
+      if (pair >= 0) order_.SetValue(i, pair + static_cast<int32_t>(before));
+    }
+    StorePlan(kPlanOrder + static_cast<uint64_t>(tile_.First()) * columns, order_, tile_.Tokens() * columns);
   }
 
   // Sorts the pairs of a batch by the distance of their destination from this rank, those without a row last.
   __aicore__ inline void Stagger(uint32_t token, uint32_t tokens) {
+    const Routes &routes = tile_.GetRoutes();
+    const Window &window = core_.window;
     const uint32_t begin = token * routes.Columns();
     const uint32_t end = (token + tokens) * routes.Columns();
     uint32_t placed = begin;
     for (uint32_t pair = begin; pair < end; ++pair) {
-      if (indices.GetValue(pair) < 0) continue;
+      if (tile_.Rows().GetValue(pair) < 0) continue;
       const uint32_t destination = window.Owner(routes.SlotOfPair(pair));
       const int32_t distance =
           static_cast<int32_t>((destination + window.world_size - window.rank) % window.world_size);
@@ -168,10 +170,8 @@ class PrefillDispatch : public Dispatch {
     for (; placed < end; ++placed) order_.SetValue(placed, kNotRouted);
   }
 
-  Balance balance_;
-  uint32_t batch_tokens_;
-  uint32_t begin_ = 0;
-  uint32_t end_ = 0;
+  bool batches_;
+  uint32_t batch_;  // tokens whose rows are loaded at once
   AscendC::TBuf<AscendC::TPosition::VECCALC> order_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> key_buffer_;
   AscendC::LocalTensor<int32_t> order_;
