@@ -28,7 +28,7 @@ SECONDS = 120  # of processor time: a mutant that takes more than the unchanged 
 
 # A call that stands as a statement, whatever its name. Not those that set up buffers, or put a word into one.
 NOT_CALLED = "Init|InitBuffer|SetGlobalBuffer|SetValue|static_assert|return|if|for|while|switch"
-CALLS = rf"[\w.>:-]*?\b(?!(?:{NOT_CALLED})\b)\w+(?:<[\w:]+>)?"
+CALLS = rf"(?<![\w.>:)])(?:\w[\w.>:-]*?)?\b(?!(?:{NOT_CALLED})\b)\w+(?:<[\w:]+>)?"
 CONDITIONS = r"epoch|Failed|capacity|Expired|Here|expired|kNote|fits|Check|> 0|>= 0|< 0|none|None|IsCurrent|all\b"
 Mutant = collections.namedtuple("Mutant", "start end text kind")
 
@@ -47,7 +47,7 @@ def dropped_calls(text):
     for match in re.finditer(CALLS + r"\(", text):
         end = closing(text, match.end() - 1)
         before = text[:match.start()].rstrip()
-        if text[end:end + 1] == ";" and before.endswith((";", "{", "}", ")", ":", "else")):
+        if text[end:end + 1] == ";" and re.search(r"(?:[;{})]|\belse|\bcase \w+:|\bdefault:)$", before):
             call = text[match.start():end + 1]
             yield Mutant(match.start(), end + 1, "if (MUTANT != {n}) " + call, "drop")
 
