@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kAbsent = -1;
 
-// Where an operator has what the built-in one takes. All have x, weight and group_list as their first arguments.
+// The positions of what the built-in operator takes. x, weight and group_list are always the first arguments.
 struct Places {
   const char *name;
   int group_list_type;
@@ -41,7 +41,7 @@ static_assert(MOE_COMM_SAME_PLACES(fresh) && MOE_COMM_SAME_PLACES(in_place) && M
               MOE_COMM_SAME_PLACES(quant_out));
 #undef MOE_COMM_SAME_PLACES
 
-// Of what the operators take, CANN has less: it would refuse with a number.
+// CANN takes fewer dtypes and shapes than our operators, and would refuse the others with a number alone.
 void CheckOffered(const Places &op, TypeId scale, TypeId y, int64_t x_columns, int64_t inner) {
   const bool offered = scale == mindspore::kNumberTypeBFloat16 ? y == mindspore::kNumberTypeBFloat16
                                                                : y == mindspore::kNumberTypeFloat16;

@@ -1,8 +1,8 @@
 // The Ascend part's calls to CANN's runtime, among them the launch of our kernels.
 //
-// The launcher is our own: the one that CANN generates allocates and frees device memory on every launch, cannot ask
-// that all cores of a kernel begin together, without which two kernels with SyncAll on two streams may each hold a part
-// of the cores for ever, and returns 0 when the kernels could not be registered.
+// The launcher is our own. The one that CANN generates allocates and frees device memory on every launch, and returns 0
+// when the kernels could not be registered. It also cannot ask that all cores of a kernel begin together. Otherwise two
+// kernels with SyncAll on two streams may each hold a part of the cores for ever.
 #include "ascend/npu_ascend.h"
 
 #include <dlfcn.h>
@@ -73,9 +73,9 @@ void Launch(const char *op, uint64_t blocks, void *stream, const uint8_t *argume
     if (code == ACL_SUCCESS) return;
     Check(code, "launching '" + std::string(op) + "' on " + std::to_string(blocks) + " cores by " + call);
   };
-  // The list of arguments is CANN's, one for each thread. It puts the address by which the cores meet in SyncAll before
-  // ours and the address for overflows behind them, as the kernels' entries expect; it copies ours when they are
-  // appended. In one piece: each piece begins at a multiple of 8 bytes, which is not how the entries have their ints.
+  // CANN keeps one list of arguments per thread. It puts the address for SyncAll before our arguments and the address
+  // for overflows behind them, as the kernels' entries expect, and copies ours when they are appended. We append them
+  // in one piece: each piece begins at a multiple of 8 bytes, but the entries have ints of 4 bytes side by side.
   aclrtArgsHandle list = nullptr;
   aclrtParamHandle piece = nullptr;
   check(aclrtKernelArgsInit(kernel, &list), "aclrtKernelArgsInit");
@@ -94,7 +94,7 @@ void RunAlone(const char *op, uint64_t blocks, const uint8_t *arguments, uint64_
   aclrtStream stream = nullptr;
   Check(aclrtCreateStream(&stream), "aclrtCreateStream");
   Launch(op, blocks, stream, arguments, bytes);
-  // a stream with a kernel that does not end cannot be destroyed either: then it stays
+  // if the kernel does not end, this throws and the stream stays: it could not be destroyed either
   Check(aclrtSynchronizeStreamWithTimeout(stream, kAloneMilliseconds),
         "waiting " + std::to_string(kAloneMilliseconds / 1000) + " s for '" + op + "' on " + std::to_string(blocks) +
             " cores by aclrtSynchronizeStreamWithTimeout");

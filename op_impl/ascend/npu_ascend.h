@@ -8,7 +8,7 @@ namespace moe_comm::npu {
 
 uint64_t VectorCores();
 
-// Kernels that this process has launched; those of a replayed graph are not launched, but run.
+// How many kernels this process has launched. A replayed graph runs its kernels without a launch.
 uint64_t Launches();
 void CopyToHost(void *host, const uint8_t *device, uint64_t bytes);
 

@@ -1,4 +1,4 @@
-// Device memory that other processes map, by CANN's virtual memory calls: what the provider `vmm` is made of. Compiled
+// Device memory that other processes map, through CANN's virtual memory calls. The provider `vmm` uses it. Compiled
 // only with CANN. Each call throws std::runtime_error with CANN's own words.
 #ifndef MOE_COMM_ASCEND_NPU_MEMORY_H
 #define MOE_COMM_ASCEND_NPU_MEMORY_H
@@ -14,27 +14,27 @@ struct Device {
 };
 Device ThisDevice();
 
-// Multiple of which every region must be.
+// The size of every region must be a multiple of this.
 uint64_t Granularity();
 
-// A region of `bytes` on this device, mapped and zeroed. It is held until the process ends: peers may be reading it,
-// and so may operators in flight.
+// Returns the address of a new region of `bytes` on this device, mapped and zeroed. The region stays until the process
+// ends, since peers and operators in flight may still read it.
 uint64_t Reserve(uint64_t bytes);
 
-// Who may map a region by a handle: whoever has it, in the super-node (Ascend 910_93) or on this server, which both take
-// CANN 8.5; or the processes of this server that are listed.
+// Who may map a region by its handle: any process of the super-node (Ascend 910_93), any process of this server, or the
+// listed processes of this server. The first two need CANN 8.5.
 enum HandleKind : int64_t { kFabric = 0, kServer, kProcesses };
 
-// The words by which another process finds the region at `address`. `pids`: for kProcesses.
+// The handle of the region at `address`, as words for another process. `pids`: the listed processes of kProcesses.
 std::vector<int64_t> Export(uint64_t address, int64_t kind, const std::vector<int64_t> &pids);
 constexpr uint64_t kHandleWords = 32;  // of an exported handle, unused ones zero
 
-// Maps a peer's region here; returns its address in this process. Once per region and process.
+// Maps a peer's region and returns its address in this process. Called once per region and process.
 uint64_t Import(const std::vector<int64_t> &handle, int64_t kind, uint64_t bytes);
-// Of a peer's region that is not used.
+// Unmaps a peer's region that is not used.
 void Release(uint64_t address);
 
-// False if this device cannot reach device `peer` of the same server; otherwise it can from now on.
+// Lets this device reach device `peer` of the same server. False if it cannot.
 bool EnablePeer(int64_t peer);
 
 }  // namespace moe_comm::npu

@@ -13,13 +13,13 @@
 namespace moe_comm::npu {
 namespace {
 
-// Calls of CANN 8.5 that older headers do not have. The types are ours, after its documentation; the fabric handle is
-// an opaque structure, for which there is room for twice what is documented.
+// Calls of CANN 8.5 that older headers do not have. The types are ours, after its documentation. The fabric handle is
+// an opaque structure; it gets twice the documented room.
 constexpr uint64_t kNoPidCheck = 1;
 using ExportV2 = aclError (*)(aclrtDrvMemHandle handle, uint64_t flags, int type, void *shareable);
 using ImportV2 = aclError (*)(void *shareable, int type, uint64_t flags, aclrtDrvMemHandle *handle);
 
-// As these calls name the kinds.
+// The number by which these calls know a kind.
 int TypeOf(int64_t kind) { return kind == kFabric ? 2 : 1; }
 
 template <typename Function>
@@ -148,7 +148,7 @@ bool EnablePeer(int64_t peer) {
   Check(aclrtDeviceCanAccessPeer(&reachable, own, static_cast<int32_t>(peer)), "aclrtDeviceCanAccessPeer");
   if (reachable == 0) return false;
   static std::mutex mutex;
-  static std::map<int64_t, bool> enabled;  // enabling twice is an error of CANN's
+  static std::map<int64_t, bool> enabled;  // CANN refuses to enable a peer twice
   std::lock_guard<std::mutex> lock(mutex);
   if (!enabled[peer]) Check(aclrtDeviceEnablePeerAccess(static_cast<int32_t>(peer), 0), "aclrtDeviceEnablePeerAccess");
   enabled[peer] = true;

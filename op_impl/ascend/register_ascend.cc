@@ -1,9 +1,9 @@
 // The Ascend part of the package: registers the operators for graph mode on Ascend, gives _lib.so its calls to CANN,
 // and is the Python module `ms_moe_comm._ascend`. Compiled only with CANN.
 //
-// The framework's macro MS_CUSTOM_OPS_REGISTER would define the infer function again, which register_cpu.cc has already
-// defined for all devices, and its variable's name is the same for every operator of a file. So this calls what the
-// macro calls: the factory's Register.
+// The framework's macro MS_CUSTOM_OPS_REGISTER would define the infer function a second time: register_cpu.cc has
+// defined it for all devices. The macro's variable also has the same name for every operator of a file. So this file
+// calls the factory's Register, as the macro does.
 #include "ascend/grouped_matmul_ascend.h"
 #include "ascend/npu_ascend.h"
 #include "ascend/npu_memory.h"

@@ -8,7 +8,7 @@
 namespace moe_comm {
 namespace {
 
-// Expert outputs that lie elsewhere are copied to the window's: no argument may lie there but the outputs themselves.
+// Expert outputs that lie elsewhere are copied to window.outputs. So no other argument may lie there.
 void CheckOutputs(const Checker &check, const WindowLaunch &launch) {
   const WindowShape &shape = launch.Window().shape;
   const uint8_t *outputs = launch.Base() + launch.Window().layout.outputs.offset;
@@ -78,7 +78,7 @@ void CheckCombine(const Checker &check, const WindowLaunch &launch) {
   const WindowInfo &window = launch.Window();
   CheckRows(check, combine::expand_x, "expand_x", window);
   const int64_t rows = check[combine::expand_x].shape[0];
-  // how many rows came is known only once dispatch has run, so on an NPU `expand_x` must have room for all that can
+  // the number of received rows is known only after dispatch has run, so on an NPU `expand_x` must have all A rows
   const uint64_t *header = reinterpret_cast<const uint64_t *>(launch.Base());
   const uint64_t received = window.on_npu ? window.shape.capacity : header[kReceivedRows];
   if (rows < static_cast<int64_t>(received)) {

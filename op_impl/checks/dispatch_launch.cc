@@ -27,7 +27,7 @@ void CheckMask(const Checker &check, int64_t token_num, int64_t top_k) {
   if (mask.size() == 2) check.Dimension(dispatch::x_active_mask, 1, top_k, "K");
 }
 
-// Rows as they leave: of x's dtype, or int8 in the window's int8 view.
+// Rows are sent in x's dtype, or as int8 into the window's int8 view.
 void CheckQuantisation(const Checker &check) {
   check.ScalarOneOf(dispatch::quant_mode, {kNotQuantised, kDynamicInt8});
   const int64_t hidden = check[dispatch::x].shape[1];

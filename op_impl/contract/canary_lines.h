@@ -1,5 +1,5 @@
-// What the canary kernel writes, and the host expects: a line per core, in its first half a word of its own, in its
-// second half what it read in the next core's line after all had met.
+// What the canary kernel writes and the host expects: a line per core. The first half holds the core's own word, the
+// second half the word that the core read in the next core's line after all cores had met.
 #ifndef MOE_COMM_CONTRACT_CANARY_LINES_H
 #define MOE_COMM_CONTRACT_CANARY_LINES_H
 

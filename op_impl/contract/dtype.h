@@ -26,7 +26,7 @@ enum Dtype : uint32_t {
 constexpr uint32_t kDtypeCount = 0 MOE_COMM_DTYPES(MOE_COMM_DTYPE);
 #undef MOE_COMM_DTYPE
 
-constexpr int64_t kSameDtype = -1;  // of an operator's dtype attribute: that of the tensor it follows
+constexpr int64_t kSameDtype = -1;  // as an operator's dtype attribute: the dtype of the tensor that it follows
 
 // Bytes of an element, 0 if the table has no such code.
 __aicore__ inline uint32_t BytesOf(uint64_t dtype) {

@@ -9,14 +9,14 @@
 
 namespace moe_comm {
 
-// What a rank does when an error comes up: it waits for something of its peers, or reads its input.
+// What a rank does when it finds an error: it waits for its peers, or reads its input.
 enum Phase : int64_t { kNoPhase = 0, kWaitCounts = 1, kWaitArrived = 2, kWaitReady = 3, kWaitHanded = 4, kReadInput = 5 };
 
-// A record is a line of words: code, phase and epoch, then the fields of the error's type. A rank's own are in the part
-// `records`, those of its peers in `aborted`.
+// A record is a line of words: code, phase and epoch, then the fields of the error's type. A rank's own records are in
+// the part `records`, its peers' records in `aborted`.
 enum RecordField : uint32_t { kCode = 0, kPhase, kRecordEpoch, kErrorFields, kRecordWords = 8 };
 constexpr uint32_t kMaxErrorFields = kRecordWords - kErrorFields;
-// Errors that come of another rank have its number in this word: by it the first cause is found.
+// An error that another rank causes has the number of that rank in this word. It leads to the first cause.
 constexpr uint32_t kBlamedRank = kErrorFields + 1;
 
 // ERROR(code, type). A code never changes its meaning.
@@ -42,14 +42,14 @@ enum ErrorCode : int64_t {
   kOverflow = 7,  // in the verdict words alone: the window stays usable
 };
 
-// A wait that ended in vain.
+// A wait that reached its deadline.
 struct TimedOut {
   static constexpr uint32_t kNamed = 4;
   int64_t missing;        // how many ranks
   int64_t ranks[kNamed];  // the first of them
 };
 
-// The same, ended by the host.
+// A wait that the host ended.
 struct Interrupted : TimedOut {};
 
 // A peer has given up while this rank waited.
@@ -68,7 +68,7 @@ struct ExpertIdRange {
   int64_t k;
 };
 
-// An expand_idx that no dispatch of this window has given.
+// An expand_idx that no dispatch of this window returned.
 struct RowIndexRange {
   int64_t row;
   int64_t capacity;
@@ -91,7 +91,7 @@ struct PlanMismatch {
   int64_t epoch;
 };
 
-// Ranks that were given something else than this one.
+// Ranks whose arguments differ from this rank's.
 struct Disagreement {
   int64_t ranks;       // how many
   int64_t first_rank;  // of them
@@ -113,7 +113,7 @@ enum class PlanFault : int64_t {
 struct KeptPlanBroken {
   PlanFault fault;
   int64_t kept;   // what the plan says
-  int64_t found;  // what is so
+  int64_t found;  // what the kernel found
 };
 
 enum class RankFault : int64_t { kCameBack, kSelfLeft, kNobodyLeft };
@@ -122,12 +122,12 @@ struct InvalidRankMask {
   int64_t rank;
 };
 
-// A code that no row of the table of dtypes has: the binary and the host are of two builds.
+// A code that the table of dtypes does not have: kernels and host are of two builds.
 struct UnknownDtype {
   int64_t dtype;
 };
 
-// Code of an error's type.
+// The code of an error's type.
 template <typename Error>
 struct CodeOf;
 #define MOE_COMM_ERROR(code, type)                                                                     \
@@ -149,8 +149,8 @@ const Error *As(const int64_t *record) {
   return record[kCode] == CodeOf<Error>::kValue ? reinterpret_cast<const Error *>(record + kErrorFields) : nullptr;
 }
 
-// The 32 bits behind the epoch in the agreement word, from the lowest on: fields in which the ranks must not differ, and
-// the phase, in which they may.
+// The 32 bits behind the epoch in the agreement word, from the lowest on: fields in which the ranks must not differ,
+// and the phase, in which they may.
 enum AgreementBits : uint32_t { kMapHashBits = 18, kMaskHashBits = 8, kQuantModeBits = 2, kSmoothKindBits = 2 };
 constexpr uint32_t kQuantModeShift = kMapHashBits + kMaskHashBits;
 constexpr uint32_t kSmoothKindShift = kQuantModeShift + kQuantModeBits;  // 0 unless prefill is balanced

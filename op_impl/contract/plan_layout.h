@@ -13,7 +13,7 @@ enum PlanField : uint32_t {
   kPlanTokens,
   kPlanTopK,
   kPlanBlocks,
-  // for a second dispatch that keeps the plan
+  // for a later dispatch that keeps the plan
   kPlanExchangeLow,  // the counts exchange whose tables it needs
   kPlanExchangeHigh,
   kPlanColumns,
@@ -27,7 +27,7 @@ enum PlanField : uint32_t {
   kPlanOrder = kPlanStarts + kMaxBlocks + 16
 };
 
-// Lengths of a plan: of decode, and of prefill.
+// The length of a plan, in decode and in prefill.
 __aicore__ inline uint64_t PlanHeaderWords(uint64_t, uint64_t) { return kPlanHeaderWords; }
 __aicore__ inline uint64_t PlanWords(uint64_t tokens, uint64_t columns) { return kPlanOrder + tokens * columns; }
 

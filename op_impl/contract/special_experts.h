@@ -1,5 +1,5 @@
-// Ids behind those of the experts, in combine always the E physical ones: computed by combine where the token lives,
-// without traffic or a row.
+// Special experts have the ids behind the experts'; in combine these are always the E physical experts. Combine
+// computes special experts on the token's own rank, without traffic or a row.
 //
 //   zero [E, E+Z)    copy [E+Z, E+Z+C)    constant [E+Z+C, E+Z+C+V)
 #ifndef MOE_COMM_CONTRACT_SPECIAL_EXPERTS_H
@@ -19,7 +19,7 @@ struct SpecialExperts {
 
 __aicore__ inline uint32_t Total(const SpecialExperts &s) { return s.zero + s.copy + s.constant; }
 
-// Of an id that is `special` = id - E behind the experts.
+// `special` is the id of a special expert, counted from E.
 __aicore__ inline bool IsCopy(const SpecialExperts &s, uint32_t special) {
   return special >= s.zero && special < s.zero + s.copy;
 }

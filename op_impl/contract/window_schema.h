@@ -27,8 +27,8 @@ constexpr uint32_t kMaxSharedExperts = 4;
 constexpr uint32_t kMaxExperts = 65536;
 constexpr uint32_t kMaxRanks = 1024;
 
-// Who gives a word of the header its first value. Kernels advance words themselves, since under graph capture the host's
-// launch code does not run on replay.
+// Who gives a word of the header its first value. Kernels advance words themselves, since the host's launch code does
+// not run when a captured graph is replayed.
 enum class Given : uint32_t {
   kAtCreation,  // the host, once; it never changes
   kZero,        // zero; the rank's kernels change it, and the host that resumes or looks for errors
@@ -68,16 +68,16 @@ enum class Given : uint32_t {
   FIELD(kLeftRanks, left_ranks, kZero)                /* ranks that take no part any more */                           \
   FIELD(kResumeRounds, resume_rounds, kZero)          /* meetings of the hosts that are over: two for each resume */   \
   FIELD(kLostPairs, lost_pairs, kZero)                /* (token, k) of this rank whose expert was on such a rank */    \
-  FIELD(kCountCycles, count_cycles, kZero)            /* of 50 MHz, sums: dispatch counts its tokens, */               \
+  FIELD(kCountCycles, count_cycles, kZero)            /* sums at 50 MHz: dispatch counts its tokens, */                \
   FIELD(kExchangeCycles, exchange_cycles, kZero)      /*   exchanges counts with all ranks, */                         \
   FIELD(kPlaceCycles, place_cycles, kZero)            /*   places its rows, */                                         \
   FIELD(kArriveCycles, arrive_cycles, kZero)          /*   waits for the rows of its peers; */                         \
   FIELD(kOutputsCycles, outputs_cycles, kZero)        /*   combine brings outputs into the window, */                  \
   FIELD(kReadyCycles, ready_cycles, kZero)            /*   waits for those of its peers, */                            \
   FIELD(kReduceCycles, reduce_cycles, kZero)          /*   reads and adds them */                                      \
-  FIELD(kSentRows, sent_rows, kZero)                  /* to other ranks, a sum */                                      \
-  FIELD(kSentBytes, sent_bytes, kZero)                                                                                 \
-  FIELD(kReadBytes, read_bytes, kZero)                /* from other ranks, by combine */                               \
+  FIELD(kSentRows, sent_rows, kZero)                  /* sums: rows that dispatch sent to other ranks, */              \
+  FIELD(kSentBytes, sent_bytes, kZero)                /*   and their bytes; */                                         \
+  FIELD(kReadBytes, read_bytes, kZero)                /*   bytes that combine read from other ranks */                 \
   FIELD(kDispatchCalls, dispatch_calls, kByHost)                                                                       \
   FIELD(kDispatchNanoseconds, dispatch_nanoseconds, kByHost)                                                           \
   FIELD(kCombineCalls, combine_calls, kByHost)                                                                         \
@@ -125,7 +125,7 @@ struct WindowShape {
   uint64_t pooled_pairs = 0;
 };
 
-// From a header: `read` gives the word of a field.
+// The shape that a header tells. `read` gives the word of a field.
 template <typename Read>
 __aicore__ inline WindowShape ShapeOf(const Read &read) {
   return {read(kWorldSize), read(kExpertNum),     read(kBlockDim),     read(kCapacity),
@@ -157,7 +157,7 @@ enum class PartKind : uint32_t {
   kRows,   // nothing: rows, their scales and outputs; peers write rows and read outputs
 };
 
-// Which windows use a part. In those with balanced prefill alone it takes memory in others none.
+// Which windows use a part. A part of kBalanced takes no memory in other windows; all other parts always take memory.
 enum class PartOf : uint32_t { kAll, kBalanced, kKeepsStats, kDrops };
 
 // PART(name, pieces, bytes of a piece, their alignment, kind, use): what a region consists of, in its order. `s` is the
@@ -254,10 +254,10 @@ struct WindowLayout {
   uint64_t bytes;
 };
 
-// Of the tensor window.control.
+// The size of the tensor window.control.
 __aicore__ inline uint64_t ControlBytes(const WindowLayout &layout) { return layout.rows.offset; }
 
-// A row of counts from `source`: two exchanges in a row never share one.
+// Where the counts row from `source` lies. Two successive exchanges never share one.
 __aicore__ inline uint64_t CountsRow(const WindowLayout &layout, const WindowShape &s, uint64_t exchange,
                                      uint64_t source) {
   return layout.counts((exchange & 1) * s.world_size + source);
@@ -266,7 +266,7 @@ __aicore__ inline uint64_t CountsRow(const WindowLayout &layout, const WindowSha
 // Bytes of an [entries] int32 table in the unified buffer.
 __aicore__ inline uint64_t TableRowBytes(uint64_t entries) { return RoundUp(entries * sizeof(int32_t), kLineBytes); }
 
-// Rows quantised to int8 lie in the bytes of `rows`, closer together: a row is a whole number of 32 bytes again.
+// Rows quantised to int8 lie in the bytes of `rows`, closer together. A row is again a whole number of 32 bytes.
 __aicore__ inline uint64_t QuantisedRowBytes(uint64_t hidden_size) { return RoundUp(hidden_size, kRowAlign); }
 __aicore__ inline uint64_t QuantisedRow(const WindowLayout &layout, uint64_t hidden_size, uint64_t row) {
   return layout.rows.offset + row * QuantisedRowBytes(hidden_size);

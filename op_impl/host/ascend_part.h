@@ -27,8 +27,8 @@ struct AscendPart {
   void (*copy_to_device)(uint8_t *device, const void *host, uint64_t bytes);
   void (*clear)(uint8_t *device, uint64_t bytes);
   void (*copy_to_host)(void *host, const uint8_t *device, uint64_t bytes);
-  // In PyNative: queues `op` if CANN has it built in; false if it is an operator of our own. `tensors`: those among the
-  // arguments.
+  // In PyNative: queues `op` if CANN has it built in; false if it is an operator of our own. `tensors`: the arguments
+  // that are tensors.
   bool (*queue_built_in)(const Operator &op, const Arguments &arguments, const std::vector<ms::Tensor> &tensors,
                          const std::vector<ms::Tensor> &outputs);
 };

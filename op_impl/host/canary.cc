@@ -22,7 +22,7 @@ std::string Hex(uint64_t word) {
   return text;
 }
 
-// The first thing that is not as it must be in the lines of `cores` cores; empty if all is.
+// Names the first wrong word in the lines of `cores` cores; empty if there is none.
 std::string Fault(const std::vector<uint64_t> &lines, uint64_t cores) {
   for (uint64_t core = 0; core < cores; ++core) {
     const uint64_t expected[] = {kCanaryWord + core, kCanaryWord + (core + 1) % cores};

@@ -6,9 +6,9 @@
 
 namespace moe_comm {
 
-// Runs the canary kernel on all vector cores of the NPU, or on `cpu_cores` cores of the host twin if that is not 0, with
-// 4 KiB at `memory` to write to, which are zero afterwards. Throws std::runtime_error that says what did not come back
-// and what to check.
+// Runs the canary kernel on all vector cores of the NPU, or on `cpu_cores` cores of the host twin if that is not 0. The
+// kernel writes to 4 KiB at `memory`, which are zero afterwards. Throws std::runtime_error, which says what did not
+// come back and what to check.
 void TryKernels(uint64_t memory, uint64_t cpu_cores);
 
 }  // namespace moe_comm

@@ -34,7 +34,7 @@ std::string Ranks(const TimedOut &error) {
   return text;
 }
 
-// --- why another rank gave up: by its code alone, its phase and the rank that it blamed ---
+// --- why another rank gave up: a text from its code, its phase and the rank that it blamed ---
 
 std::string Cause(int64_t code, int64_t phase, int64_t blamed) {
   switch (code) {
@@ -54,7 +54,7 @@ std::string Cause(int64_t code, int64_t phase, int64_t blamed) {
   }
 }
 
-// The error that made ranks give up one after the other.
+// The first error, which made other ranks give up one after the other.
 struct Origin {
   int64_t rank, code, phase, blamed;
 };
@@ -64,7 +64,7 @@ Origin FindOrigin(const PeerAborted &error, const std::vector<int64_t> &aborted)
   Origin origin = {error.peer, error.its_code, error.its_phase, error.its_blamed};
   for (uint64_t i = 0; i < aborted.size() / kLineWords && origin.code == kPeerAborted; ++i) {
     const int64_t *record = aborted.data() + origin.blamed * kLineWords;
-    if (record[kCode] == kNoError) break;  // on its way
+    if (record[kCode] == kNoError) break;  // it has not arrived yet
     origin = {origin.blamed, record[kCode], record[kPhase], record[kBlamedRank]};
   }
   return origin;

@@ -11,11 +11,11 @@
 
 namespace moe_comm {
 
-// What sentences need of the window beside the record.
+// What a sentence needs from the window, beside the record.
 struct ErrorContext {
   uint64_t timeout_us;
   int64_t expert_num;
-  // The part `aborted`: in its line each rank tells its own error.
+  // The part `aborted`. Each rank writes its own error to its line.
   std::function<std::vector<int64_t>()> aborted;
 };
 

@@ -24,7 +24,7 @@ void Handle(int number, siginfo_t *info, void *context) {
   }
 }
 
-// A process without a handler ends, or does not care: nothing to do then.
+// Without a handler SIGINT ends the process, or the process ignores it. Then there is nothing to do.
 void SetHandler() {
   std::lock_guard<std::mutex> lock(g_mutex);
   if (g_handles || g_launches == 0 || sigaction(SIGINT, nullptr, &g_previous) != 0) return;
@@ -37,7 +37,7 @@ void SetHandler() {
   g_handles = sigaction(SIGINT, &own, nullptr) == 0;
 }
 
-// Leaves a handler that somebody has set meanwhile.
+// Keeps a handler that somebody else has set meanwhile.
 void ResetHandler() {
   struct sigaction current;
   if (sigaction(SIGINT, nullptr, &current) != 0) return;

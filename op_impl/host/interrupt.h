@@ -1,5 +1,5 @@
-// Ctrl-C while an operator waits for its peers. Python hears of a signal only once the call has returned, so the wait
-// must end: for the kernels it is as if its deadline had passed.
+// Ctrl-C while an operator waits for its peers. Python handles a signal only after the call has returned, so the wait
+// must end. The kernels see a deadline that has passed.
 #ifndef MOE_COMM_HOST_INTERRUPT_H
 #define MOE_COMM_HOST_INTERRUPT_H
 
@@ -11,8 +11,8 @@ struct InterruptedError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// While one lives, SIGINT ends the waits of this process' kernels. Before the first wait that is long enough for anyone
-// to notice it costs nothing: only then a handler is set, in front of that of the process.
+// While an object lives, SIGINT ends the waits of this process's kernels. Only the first long wait sets a handler, in
+// front of the process's own; until then it costs nothing.
 class Interruptible {
  public:
   Interruptible();

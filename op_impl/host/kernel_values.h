@@ -1,4 +1,4 @@
-// What a kernel gets of an operator's argument: the generated kernel_entries.h says of which.
+// The values that a kernel gets from an operator's arguments. The generated kernel_entries.h calls these functions.
 #ifndef MOE_COMM_HOST_KERNEL_VALUES_H
 #define MOE_COMM_HOST_KERNEL_VALUES_H
 

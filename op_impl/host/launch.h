@@ -1,5 +1,5 @@
-// How a kernel is launched: on the CPU by the host twin, before the call returns; on an NPU on the framework's stream,
-// where nothing is allocated, copied or waited for on the way.
+// How a kernel is launched. On the CPU the host twin runs it before the call returns. On an NPU it is queued on the
+// framework's stream, without allocation, copy or wait.
 #ifndef MOE_COMM_HOST_LAUNCH_H
 #define MOE_COMM_HOST_LAUNCH_H
 
@@ -13,8 +13,8 @@
 
 namespace moe_comm {
 
-// Launches on the CPU, kept with their arguments as they were and launched again with nothing of the host code around them:
-// what graph capture and replay on an NPU do with a kernel. For tests.
+// Launches on the CPU that are kept with their arguments and repeated without the host code around them, as graph
+// capture and replay do on an NPU. For tests.
 class Recording {
  public:
   static void Start();

@@ -9,21 +9,22 @@
 
 namespace moe_comm::npu {
 
-// Vector cores of the device that this process uses. A kernel whose blocks wait for each other hangs on fewer.
+// The number of vector cores of this process's device. A kernel hangs if its blocks wait for each other and there are
+// more blocks than cores.
 inline uint64_t VectorCores() { return Ascend().vector_cores(); }
 
-// Queues the kernel `op` on `stream`, to be run by `blocks` cores at once: all begin, or none. `arguments`: the
-// kernel's, as the device's compiler lays them out.
+// Queues the kernel `op` on `stream` for `blocks` cores, which begin together. `arguments`: the kernel's, as the
+// device's compiler lays them out.
 inline void Launch(const char *op, uint64_t blocks, void *stream, const uint8_t *arguments, uint64_t bytes) {
   Ascend().launch(op, blocks, stream, arguments, bytes);
 }
 
-// The same on a stream of its own, and waits for the end, 10 s at most. Never in a launch.
+// Runs the kernel on a stream of its own and waits for its end, 10 s at most. Never called in a launch.
 inline void RunAlone(const char *op, uint64_t blocks, const uint8_t *arguments, uint64_t bytes) {
   Ascend().run_alone(op, blocks, arguments, bytes);
 }
 
-// Synchronous copies, for the creation of a window and for its errors: never in a launch.
+// Synchronous copies, for the creation of a window and for its errors. Never called in a launch.
 inline void CopyToDevice(uint8_t *device, const void *host, uint64_t bytes) {
   Ascend().copy_to_device(device, host, bytes);
 }

@@ -66,7 +66,7 @@ bool Operator::WritesInto(size_t argument) const {
 
 namespace {
 
-// An operator reads its arguments while it writes its results: these must not lie in the same memory.
+// An operator reads its arguments while it writes its results, so the two must not overlap.
 void CheckMemory(const Operator &op, const Arguments &arguments) {
   for (size_t written = 0; written < arguments.size(); ++written) {
     if (!arguments[written].given || !op.WritesInto(written)) continue;

@@ -12,7 +12,7 @@
 
 namespace moe_comm {
 
-// Rows have those of the table in contract/dtype.h.
+// Rows have the dtypes of the table in contract/dtype.h.
 enum class DataType {
   kBool,
   kInt8,
@@ -27,7 +27,7 @@ enum class DataType {
 const char *Name(DataType dtype);
 size_t ElementBytes(DataType dtype);
 
-// Of a code of the table; kOther if it has none such.
+// The dtype with this code in the table; kOther if there is none.
 DataType RowType(uint64_t dtype);
 const std::vector<DataType> &RowTypes();
 
@@ -40,10 +40,10 @@ struct Argument {
   DataType dtype = DataType::kOther;
   std::string dtype_name;
   Shape shape;
-  int64_t scalar = 0;     // of an int argument
+  int64_t scalar = 0;     // the value of an int argument
   uint8_t *data = nullptr;  // at launch
 
-  uint64_t Bytes() const;  // at launch: of a tensor whose elements lie one after the other
+  uint64_t Bytes() const;  // at launch: the size of a contiguous tensor
   bool Overlaps(const uint8_t *memory, uint64_t bytes) const;
 };
 using Arguments = std::vector<Argument>;
@@ -59,7 +59,7 @@ struct WrongType : std::runtime_error {
 };
 
 using Infer = std::vector<Output> (*)(const Arguments &);
-// `npu_stream`: where the launch is queued; nullptr: on the CPU, done when the call returns.
+// `npu_stream`: where the launch is queued; nullptr for the CPU, where it has ended when the call returns.
 using Launch = void (*)(const Arguments &, const std::vector<uint8_t *> &outputs, void *npu_stream);
 
 // What the generated signatures say of an operator, and its two entry points.

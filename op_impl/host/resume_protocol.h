@@ -1,8 +1,8 @@
-// How the hosts of a window go on after a failure: what they tell each other, and what each of them then sets. No
+// How the hosts of a window resume after a failure: what they tell each other, and what each of them then sets. No
 // framework in here: host/resume.cc runs it on windows in memory, and tests/simulation on simulated ranks.
 //
-// There are two meetings. At the first the ranks agree on where they are; between them each makes its window ready for
-// what comes; nobody begins before all have come to the second.
+// There are two meetings. At the first the ranks agree on epoch and exchange. Then each rank makes its own window
+// ready. No rank begins to dispatch before all have come to the second meeting.
 #ifndef MOE_COMM_HOST_RESUME_PROTOCOL_H
 #define MOE_COMM_HOST_RESUME_PROTOCOL_H
 
@@ -18,15 +18,15 @@ namespace moe_comm {
 
 // What a rank tells the others when they meet.
 struct Meeting {
-  uint64_t round;  // written last: with it, the rest is there
+  uint64_t round;  // written last: who sees it sees the rest
   uint64_t epoch;
   uint64_t exchange;
-  uint64_t ranks;  // a hash of those that meet
+  uint64_t ranks;  // a hash of the ranks that meet
 };
 
 // `Host` reaches the windows' memory:
-//   Load(word), Store(word, value)   of a word of a meeting: what was stored before is seen by who loads it
-//   Reads(at, bytes), Writes(at, bytes)   the next accesses are of these bytes of the own window
+//   Load(word), Store(word, value)   access a word of a meeting, as acquire and release
+//   Reads(at, bytes), Writes(at, bytes)   announce the next accesses to the own window
 //   Await(meeting lines, live, round)     returns when the lines of all live ranks have come to `round`, or throws
 //   Disagree(rank)                        throws: `rank` meets others than this one
 template <typename Host>
@@ -38,7 +38,7 @@ class ResumeProtocol {
 
   void Run() {
     if (Field(kResumeRounds) % 2 == 0) Agree();
-    // A rank that waits in vain here comes again, and goes on from here.
+    // A rank whose wait fails here may call again, and continues here.
     Meet(Field(kResumeRounds) + 1);
     Clear(layout_.records, shape_.block_dim);  // until now the window was dead
     SetField(kResumeRounds, Field(kResumeRounds) + 1);
@@ -58,7 +58,7 @@ class ResumeProtocol {
       epoch = std::max(epoch, host_.Load(&told->epoch));
       exchange = std::max(exchange, host_.Load(&told->exchange));
     }
-    // above any that is in use: a dispatch that failed has used the next one
+    // above any number in use: a dispatch that failed has used the next one
     SetField(kEpoch, epoch + 1);
     SetField(kExchange, exchange + 1);
     SetField(kVerdictCode, kNoError);
@@ -69,7 +69,7 @@ class ResumeProtocol {
     SetField(kResumeRounds, own.round);
   }
 
-  // What was told before stays: a rank that is late still reads it.
+  // The values stay until the next resume: a late rank may still read them.
   void Tell(const Meeting &own) {
     for (uint64_t rank = 0; rank < live_.size(); ++rank) {
       if (!live_[rank]) continue;

@@ -1,4 +1,4 @@
-// The arithmetic that the operators are specified in, on whatever thread they are called.
+// The arithmetic that the operators are specified in, on any thread.
 #ifndef MOE_COMM_HOST_STANDARD_ARITHMETIC_H
 #define MOE_COMM_HOST_STANDARD_ARITHMETIC_H
 
@@ -6,8 +6,8 @@
 
 namespace moe_comm {
 
-// While it lives: denormals count, and rounding is half to even. MindSpore's threads for graph mode take denormals for
-// zero. Threads that are started meanwhile inherit it.
+// While an object lives, denormals are kept and rounding is half to even. MindSpore's threads for graph mode flush
+// denormals to zero. Threads that start meanwhile inherit the setting.
 class StandardArithmetic {
  public:
   StandardArithmetic() {

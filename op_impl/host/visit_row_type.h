@@ -1,4 +1,4 @@
-// From the dtype of rows to its type, for operators that the CPU computes by itself.
+// The C++ type of a dtype of rows, for operators that the CPU computes without a kernel.
 #ifndef MOE_COMM_HOST_VISIT_ROW_TYPE_H
 #define MOE_COMM_HOST_VISIT_ROW_TYPE_H
 

@@ -82,7 +82,7 @@ std::shared_ptr<OpenWindow> FindWindow(const uint8_t *base) {
 
 namespace {
 
-// Whether what was written once still stands in `control`.
+// Whether the header's constant words in `control` are unchanged.
 bool HeaderStands(const uint8_t *control, const OpenWindow &window) {
   const uint64_t *words = Words(control);
 #define MOE_COMM_FIELD(constant, name, given) \

@@ -1,4 +1,4 @@
-// The host's side of an expert window: writes its header, keeps its parameters for the launches, tells its errors.
+// The host's side of an expert window: writes its header, keeps its parameters for launches, reports its errors.
 #ifndef MOE_COMM_HOST_WINDOW_HOST_H
 #define MOE_COMM_HOST_WINDOW_HOST_H
 
@@ -32,7 +32,7 @@ struct WindowInfo {
 };
 
 // Writes header and peers into zeroed memory (on an NPU it zeroes the control itself), and registers the window under
-// its base, the address of its control. Throws std::invalid_argument if `words` are not just those of the schema.
+// its base, the address of its control. Throws std::invalid_argument unless `words` are exactly those of the schema.
 void InitWindow(uint8_t *base, const HeaderWords &words, const std::vector<uint64_t> &peer_bases, bool on_npu);
 
 // An open window of this process.
@@ -40,29 +40,30 @@ struct OpenWindow {
   WindowInfo info;
   std::vector<uint64_t> peers;         // as InitWindow wrote them
   std::atomic<bool> busy{false};       // an operator runs on it
-  std::weak_ptr<const int> step_of{};  // the thread that has dispatched and not combined yet, if it lives
+  std::weak_ptr<const int> step_of{};  // the thread that has dispatched and not yet combined, if it lives
 };
 
 // nullptr if no open window of this process has its control at `base`.
 std::shared_ptr<OpenWindow> FindWindow(const uint8_t *base);
 
-// The address of the window whose control this is, or, `readable` by the host, of which it is a copy; nullptr if none.
+// The address of the window whose control this is; nullptr if there is none. If the host can read it (`readable`), it
+// may also be a copy of a control.
 uint8_t *WindowOf(uint8_t *control, uint64_t bytes, bool readable);
 
-// For a window of the CPU: throws std::runtime_error if an error has ended its use, or its header was overwritten.
+// For a window of the CPU: throws std::runtime_error if an error has ended its use or its header was overwritten.
 void CheckUsable(uint8_t *base, const OpenWindow &window, const char *op);
 
 // Operators on the window are errors from now on.
 void CloseWindow(const uint8_t *base);
 
-// An error of this rank that was but a wait: from now on it is an interruption, here and on the peers. False if none.
+// Turns this rank's time-out into an interruption, here and on the peers. False if the rank has no time-out.
 bool MarkInterrupted(uint8_t *base, const WindowInfo &window);
 
 // "'op' on rank 1 of 4"
 std::string Where(const char *op, const WindowInfo &window);
 
 // The recorded error of a window as a sentence, empty if there is none. A shared verdict (capacity) is told once.
-// On an NPU it copies from the device: the launches must be over, and it is for no launch.
+// On an NPU it copies from the device, so the launches must have ended. Never called in a launch.
 std::string TakeError(uint8_t *base, const char *op);
 
 }  // namespace moe_comm

@@ -55,7 +55,7 @@ void WindowLaunch::Begin() {
   start_ = std::chrono::steady_clock::now();
 }
 
-// From a dispatch to its combine the rows are those of one thread, as long as it lives.
+// From a dispatch to its combine the window belongs to one thread, as long as that thread lives.
 void WindowLaunch::CheckThread() const {
   constexpr int kLooks = 100;  // a thread that Python has joined takes a moment more to end
   for (int look = 0; look < kLooks; ++look) {

@@ -1,4 +1,4 @@
-// One launch on an expert window: from the argument `window_control` to the window, and back to the caller's error.
+// One launch on an expert window: finds the window from the argument `window_control`, and raises the kernel's error.
 #ifndef MOE_COMM_HOST_WINDOW_LAUNCH_H
 #define MOE_COMM_HOST_WINDOW_LAUNCH_H
 
@@ -13,8 +13,8 @@
 
 namespace moe_comm {
 
-// While it lives, launches on this thread are calls of the user's thread (PyNative) and not of some thread of the
-// framework (graph mode). A dispatch and its combine must come from one thread then.
+// While an object lives, launches on this thread are calls of the user's thread (PyNative) and not of a thread of the
+// framework (graph mode). Then a dispatch and its combine must come from one thread.
 class CallingThread {
  public:
   CallingThread();
@@ -27,9 +27,9 @@ class WindowLaunch {
  public:
   enum Step { kDispatch, kCombine };
 
-  // `control`: the control tensor of an open window; on the CPU a copy of it as well, which is what a graph returns.
-  // `npu_stream`: nullptr for the CPU. Throws std::invalid_argument if there is no such window; on the CPU
-  // std::runtime_error, too: after an error that has ended the window's use, or if another thread uses the window.
+  // `control`: the control tensor of an open window; on the CPU also a copy of it, as a graph returns it. `npu_stream`:
+  // nullptr for the CPU. Throws std::invalid_argument if there is no such window. On the CPU it throws
+  // std::runtime_error if an error has ended the window's use, or if another thread uses the window.
   WindowLaunch(const Argument &control, Step step, void *npu_stream, const char *op);
   ~WindowLaunch();
   WindowLaunch(const WindowLaunch &) = delete;
@@ -38,9 +38,9 @@ class WindowLaunch {
   const WindowInfo &Window() const { return window_->info; }
   uint8_t *Base() const { return base_; }
 
-  // Launches the kernel whose arguments these are. On the CPU it throws the error that the kernel has left in the window, and adds the
-  // launch and its time to the window's header. On an NPU the kernel has not run yet: the error waits for
-  // ExpertWindow.check, and the framework's profiler times kernels.
+  // Launches the kernel of these arguments. On the CPU it throws the error that the kernel left in the window, and adds
+  // the launch and its time to the window's header. On an NPU the kernel has not run yet: ExpertWindow.check raises the
+  // error, and the framework's profiler times kernels.
   template <typename KernelArguments>
   void Run(const KernelArguments &arguments) {
     LaunchKernel(npu_stream_, Window().blocks, arguments);

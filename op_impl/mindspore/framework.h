@@ -1,5 +1,5 @@
-// What the registrations for CPU (register_cpu.cc) and Ascend (register_ascend.cc) share: MindSpore's types in the
-// operators' own terms, its exceptions, and every operator as one object.
+// What the registrations for CPU (register_cpu.cc) and Ascend (register_ascend.cc) share: the translation of
+// MindSpore's types and exceptions, and every operator as one object.
 #ifndef MOE_COMM_MINDSPORE_FRAMEWORK_H
 #define MOE_COMM_MINDSPORE_FRAMEWORK_H
 
@@ -42,7 +42,7 @@ inline bool OnNpu() {
   return mindspore::DeviceManagerConf::GetInstance()->device_type() == mindspore::device::DeviceType::kAscend;
 }
 
-// Errors in a graph leave as the exceptions that Python users of MindSpore expect.
+// Turns errors in a graph into the exceptions that Python users of MindSpore expect.
 template <typename Function>
 auto Translated(Function &&function) {
   try {

@@ -1,5 +1,5 @@
-// Memory that somebody else owns, as a MindSpore Tensor. (A DLPack capsule makes one, too, but leaves it a storage
-// description, for which MindSpore copies the tensor on machines with few threads, and sizes it one row too long.)
+// Memory that somebody else owns, as a MindSpore Tensor. (A DLPack capsule makes one, too, but with a storage
+// description. MindSpore copies such a tensor on machines with few threads, and sizes it one row too long.)
 #ifndef MOE_COMM_MINDSPORE_MEMORY_TENSOR_H
 #define MOE_COMM_MINDSPORE_MEMORY_TENSOR_H
 

@@ -1,6 +1,6 @@
-// PyNative: MindSpore runs its operators some time after their call, on threads of its own. So it is on an NPU, where
-// an operator of ours is but queued behind them. On a CPU it runs in its call, as soon as what was called before has
-// run: an error comes out of the call that caused it, and nothing is called behind an operator that failed.
+// PyNative: MindSpore runs its operators some time after their call, on threads of its own. On an NPU ours are queued
+// behind them. On a CPU ours run in their call, as soon as all earlier operators have run. So an error comes out of the
+// call that caused it, and nothing runs after an operator that failed.
 #include "mindspore/pynative.h"
 
 #include <optional>
@@ -18,7 +18,7 @@
 namespace moe_comm {
 namespace {
 
-// One call: tensors and ints as they were passed. It throws what Python users expect of a wrong argument.
+// One call: tensors and ints as they were passed. For a wrong argument it throws what Python users expect.
 class OperatorCall {
  public:
   OperatorCall(const Operator &op, const pybind11::args &args)
@@ -37,7 +37,7 @@ class OperatorCall {
     }
   }
 
-  // Waits until shapes are known, and gives every tensor its elements one after the other.
+  // Waits until shapes are known, and makes every tensor contiguous.
   void Prepare() {
     for (size_t i = 0; i < tensors_.size(); ++i) {
       if (!tensors_[i].has_value()) continue;
@@ -57,7 +57,7 @@ class OperatorCall {
 
   void Infer() { inferred_ = op_->infer(arguments_); }
 
-  // The tensors that are given, and new ones for the outputs that do not lie in any of them.
+  // The tensors that are given; then new tensors for the outputs that lie in none of them.
   std::vector<ms::Tensor> Inputs() const {
     std::vector<ms::Tensor> inputs;
     for (const auto &tensor : tensors_) {
@@ -90,7 +90,8 @@ class OperatorCall {
   const Arguments &GetArguments() const { return arguments_; }
 
  private:
-  // What would go wrong without a word, since the framework sees no operator of its own in this call.
+  // Refuses traces and gradients, which would silently be wrong: the framework sees no operator of its own in this
+  // call.
   void RefuseTransformations() const {
     const bool tracing = mindspore::trace::IsTracing();
     if (!tracing && !mindspore::pynative::GradState::Get().RequiresGrad()) return;
@@ -155,8 +156,8 @@ std::vector<ms::Tensor> Run(const OperatorCall &call) {
   return outputs;
 }
 
-// Runs a function that knows nothing of Python, without the interpreter's lock: peers and operators of the framework
-// that are waited for may need it. Its errors leave as Python's.
+// Runs a function that does not use Python without the interpreter's lock: the peers and operators that it waits for
+// may need the lock. Turns its errors into Python's.
 template <typename Function>
 void WithoutLock(Function &&function) {
   try {
@@ -173,7 +174,7 @@ template <size_t outputs>
 pybind11::object RunOnNpu(OperatorCall call) {
   WithoutLock([&] {
     call.Prepare();
-    call.Infer();  // from within the pipeline its error would come out of some later call
+    call.Infer();  // in the pipeline its error would come out of a later call
   });
   return ms::pynative::PyboostRunner::Call<outputs>(std::string(call.Op().name), [call] { return Run(call); });
 }
@@ -184,7 +185,7 @@ pybind11::object RunOnCpu(OperatorCall call) {
   try {
     WithoutLock([&] {
       call.Prepare();
-      mindspore::runtime::Pipeline::Get().WaitAll();  // what makes the inputs
+      mindspore::runtime::Pipeline::Get().WaitAll();  // until the inputs are written
       call.Infer();
       outputs = Run(call);
     });

@@ -1,4 +1,5 @@
-// Registers every operator for graph mode on CPU. (pynative.cc: PyNative; ascend/register_ascend.cc: graph mode on Ascend.)
+// Registers every operator for graph mode on CPU. (pynative.cc: PyNative; ascend/register_ascend.cc: graph mode on
+// Ascend.)
 #include <set>
 #include <vector>
 
@@ -41,7 +42,7 @@ class GraphInfer : public mindspore::ops::OpFuncImpl {
   }
 
  private:
-  // In a file the window's tensors would be copies, and no copy is a window.
+  // A file would hold copies of the window's tensors, and no copy is a window.
   void RefuseExport() const {
     const std::string &phase = mindspore::PhaseManager::GetInstance().phase();
     if (!op_.has_window || (phase.rfind("export", 0) != 0 && phase.rfind("lite_infer", 0) != 0)) return;
@@ -66,7 +67,7 @@ class GraphInfer : public mindspore::ops::OpFuncImpl {
       }
     }
     return Translated([&] {
-      if (OnNpu()) Ascend();  // which registers the kernels that the graph will ask for
+      if (OnNpu()) Ascend();  // registers the kernels that the graph will ask for
       return op_.infer(arguments);
     });
   }
@@ -110,7 +111,8 @@ MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_INFER)
 }  // namespace
 }  // namespace moe_comm
 
-// The generated operator definitions (gen_custom_ops_def.cc) refer to the first, the framework looks up the second.
+// The generated operator definitions (gen_custom_ops_def.cc) refer to the infer function; the framework looks up the
+// kernel.
 #define MOE_COMM_REGISTER(Op, op)                                                            \
   namespace mindspore::ops {                                                                 \
   OpFuncImpl &gCustom_##op##FuncImpl = moe_comm::g_##op##_infer;                             \
