@@ -1,11 +1,11 @@
 // The host twin of the AscendC kernel API: lets the kernels of this project, unchanged, run on a CPU.
 //
-// The include path alone decides which kernel_operator.h a kernel sees, CANN's or this one. Only what the kernels
-// use is here, under AscendC's own names, signatures and limits; whatever this file accepts, CANN accepts too.
-// What an instruction does is decided by a back end, backend.h, that the include path picks as well:
+// The include path alone decides which kernel_operator.h a kernel sees, CANN's or this one. This file has only what the
+// kernels use, under AscendC's own names, signatures and limits; whatever it accepts, CANN accepts too. A back end,
+// backend.h, decides what an instruction does. The include path picks it as well:
 //   fast/   each instruction executes at once: the production CPU backend
 //   check/  all cores of all ranks in one thread under a seeded scheduler that looks for broken rules
-// A function's last argument, the Site it is called from, has no counterpart in AscendC and is never given.
+// A function's last argument, the Site of the call, has no counterpart in AscendC and is never given.
 #ifndef MOE_COMM_HOST_TWIN_KERNEL_OPERATOR_H
 #define MOE_COMM_HOST_TWIN_KERNEL_OPERATOR_H
 
@@ -262,7 +262,7 @@ void ShiftRight(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &
 template <typename To, typename From>
 void Cast(const LocalTensor<To> &target, const LocalTensor<From> &source, const RoundMode &mode, const uint32_t &count,
           Site site = Site::Here()) {
-  // widening is exact and takes CAST_NONE, all else rounds half to even (float to float: to a whole number)
+  // widening is exact and takes CAST_NONE; every other cast rounds half to even (float to float: to a whole number)
   backend::Require((mode == RoundMode::CAST_NONE) == (sizeof(To) > sizeof(From)), "Cast: wrong RoundMode", site);
   backend::Vector("Cast", site,
                   [target, source, count] {

@@ -159,7 +159,7 @@ inline void Convert(float *target, const float *source, uint32_t count) {
   MOE_COMM_RUN_WIDE(RintWide(target, source, count));
   MOE_COMM_RINT;
 }
-// A NaN becomes 0 and what is too large the largest, as the vector unit does.
+// As the vector unit does: a NaN becomes 0, and a value that is too large becomes the largest.
 inline int8_t ToInt8(float value) {
   if (std::isnan(value)) return 0;
   return static_cast<int8_t>(std::fmin(127.0f, std::fmax(-128.0f, std::nearbyint(value))));

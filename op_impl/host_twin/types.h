@@ -15,7 +15,7 @@ enum class HardEvent : uint8_t {
 
 using TEventID = int8_t;
 constexpr uint32_t kUbBlockBytes = 32;
-// Of a core of Ascend 910B and 910_93: of its 192 KB, CANN keeps 256 bytes and, unless it is told otherwise, 8 KB.
+// A core of Ascend 910B and 910_93 has 192 KB. CANN keeps 256 bytes of them and, by default, another 8 KB.
 constexpr uint32_t kUnifiedBufferBytes = 192 * 1024 - 256 - 8 * 1024;
 
 // Lengths and global gaps in bytes, gaps of local memory in 32-byte blocks.
@@ -34,8 +34,7 @@ struct DataCopyExtParams {
 
 namespace AscendC::backend {
 
-// What a queue's tensors mean to its two pipes: the event from EnQue to DeQue, and the one from FreeTensor to
-// AllocTensor.
+// The events that order a queue's two pipes: kFilled from EnQue to DeQue, kFree from FreeTensor to AllocTensor.
 template <TPosition from, TPosition to>
 struct QueueEvents;
 template <>

@@ -2,8 +2,8 @@
 //
 // The host twin runs the kernels in one address space, where a pointer into global memory, into the unified buffer and
 // to a local variable are the same thing. Here they are three, so that a pointer of the wrong one is an error, as it
-// is for CANN's compiler. tests/address_spaces.sh puts this directory first in the include path. Only what the kernels
-// use is here, under AscendC's own names and signatures; nothing of it has a body, nothing is ever linked.
+// is for CANN's compiler. tests/address_spaces.sh puts this directory first in the include path. It has only what the
+// kernels use, under AscendC's own names and signatures. Nothing has a body, and nothing is ever linked.
 #ifndef MOE_COMM_HOST_TWIN_ADDRESS_SPACES_KERNEL_OPERATOR_H
 #define MOE_COMM_HOST_TWIN_ADDRESS_SPACES_KERNEL_OPERATOR_H
 

@@ -38,8 +38,8 @@ class Queue {
 
 // --- instructions ---
 
-// What C++ tells apart when it orders scalar accesses of local memory, which are plain accesses of these types: the same
-// place may be read only as what was written, signed or not. 0: bytes, which may be anything.
+// The kind of type of a scalar access to local memory. In C++ these are plain accesses, so a place may be read only as
+// the type that was written, signed or not. 0: a byte, which may alias anything.
 template <typename T>
 constexpr uint8_t ScalarType() {
   return sizeof(T) == 1 ? 0 : sizeof(T) * 2 + std::is_integral<T>::value;

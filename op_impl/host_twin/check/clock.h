@@ -10,7 +10,7 @@
 namespace AscendC::backend {
 
 // One stamp per component, 0 at first, and the number of hops between ranks that led here. Every event and every flag
-// keeps a copy of a clock that differs from the last one in few places: copies share the rest, as parts of a tree.
+// keeps a copy of a clock. A copy differs from the last one in few places, so copies share the rest as parts of a tree.
 class Clock {
  public:
   Clock() = default;
@@ -46,7 +46,8 @@ class Clock {
     }
   }
 
-  // What is over for this or for the other. `hops`: between what the other stands for and this one.
+  // From now on what happens before `other` happens before this clock, too. `hops`: between ranks, from `other` to
+  // here.
   void Join(const Clock &other, uint32_t hops = 0) {
     Reach(other.hops_ + hops);
     if (other.root_ == root_) return;
@@ -67,7 +68,7 @@ class Clock {
  private:
   static constexpr uint32_t kBits = 4;
   static constexpr uint32_t kSlots = 1 << kBits;
-  // Of a leaf, level 1, the stamps count; of the others the children, none standing for zeros.
+  // A leaf (level 1) has stamps, every other node has children; nullptr stands for zeros.
   struct Node {
     uint32_t users = 1;
     union {
@@ -121,7 +122,7 @@ class Clock {
     }
     return copy;
   }
-  // One of the two, where it is nowhere behind the other.
+  // The maximum of both; one of the two nodes itself if it is nowhere behind the other.
   static Node *Joined(Node *a, Node *b, uint32_t level) {
     if (a == b || b == nullptr) return Share(a);
     if (a == nullptr) return Share(b);
@@ -137,7 +138,7 @@ class Clock {
       for (uint32_t i = 0; i < kSlots; ++i) joined->stamps[i] = std::max(a->stamps[i], b->stamps[i]);
       return joined;
     }
-    std::array<Node *, kSlots> children;  // none: both have the same
+    std::array<Node *, kSlots> children;  // nullptr: both nodes have the same child
     for (uint32_t i = 0; i < kSlots; ++i) {
       Node *of_a = a->children[i];
       Node *of_b = b->children[i];

@@ -23,18 +23,18 @@ class Fiber {
   bool Finished() const { return finished_; }
   static Fiber *Current() { return current_; }
 
-  // From the scheduler: runs until the fiber leaves or ends.
+  // Called by the scheduler: runs the fiber until it leaves or ends.
   __attribute__((noinline)) void Resume() {
     current_ = this;
     if (_setjmp(scheduler_) == 0) {
       if (started_) _longjmp(here_, 1);
       started_ = true;
-      setcontext(&context_);  // only to begin: it costs a system call, the jumps do not
+      setcontext(&context_);  // only at the start: it costs a system call, a jump does not
     }
     current_ = nullptr;
   }
 
-  // From inside: back to the scheduler.
+  // Called in the fiber: returns to the scheduler.
   __attribute__((noinline)) void Leave() {
     if (_setjmp(here_) == 0) _longjmp(scheduler_, 1);
   }

@@ -1,8 +1,8 @@
 // Who touched which bytes, and in what order: the happens-before relation of a simulation.
 //
-// Every pipe of every core, and every rank's host, is one component of a vector clock. An access carries its
-// component and a stamp there; it is over for whoever holds a clock that has reached the stamp. Two accesses to the
-// same bytes of which one writes, and of which neither is over for the other, are a race, whatever the schedule.
+// Every pipe of every core, and every rank's host, is one component of a vector clock. An access has a component and a
+// stamp; it happens before everything whose clock has reached the stamp. Two accesses to the same bytes are a race,
+// whatever the schedule, if one of them writes and neither happens before the other.
 #ifndef MOE_COMM_HOST_TWIN_CHECK_SHADOW_H
 #define MOE_COMM_HOST_TWIN_CHECK_SHADOW_H
 
@@ -28,23 +28,23 @@ struct Access {
   uint32_t component;
   uint32_t stamp;
   Site site;
-  Site caller;             // the call before it from another file: what the helper at `site` was used for
-  bool flag = false;       // moves 64-bit words of flags: atomic, and a write of them carries `published`
+  Site caller;             // the last call from another file: where the helper at `site` was used
+  bool flag = false;       // moves 64-bit words of flags: atomic, and a write carries `published`
   bool whole_lines = false;
-  bool remote = false;     // by another rank than the one whose memory it is
+  bool remote = false;     // to another rank's memory
   uint32_t published = 0;  // number of a clock
   uint64_t committed = 0;  // when its last piece reached global memory
-  uint8_t scalar_type = 0;  // of a scalar in local memory, see ScalarType
-  uint32_t event = 0;      // in the trace, if there is one
+  uint8_t scalar_type = 0;  // for a scalar in local memory, see ScalarType
+  uint32_t event = 0;      // its id in the trace, if there is one
 };
 
 constexpr uint32_t kGranuleBytes = 4;
-constexpr uint64_t kLandsWhole = 8;  // bytes that a move writes at once: no more than an aligned word never tears
-constexpr uint64_t kRecordBytes = 64;  // flags on whole lines may overwrite each other: all cores tell a rank's error
+constexpr uint64_t kLandsWhole = 8;  // bytes that a move writes at once: only an aligned word is never torn
+constexpr uint64_t kRecordBytes = 64;  // whole lines of flags may overwrite each other: all cores tell a rank's error
 
 struct Granule {
-  uint32_t write = 0;  // number of the last write, 0: none; kNoContent: what it left is not data
-  uint32_t read = 0;   // number of the only read since, or of a list of reads (kList)
+  uint32_t write = 0;  // number of the last write, 0: none; kNoContent: it left no data
+  uint32_t read = 0;   // number of the only read since then, or of a list of reads (kList)
 };
 constexpr uint32_t kNoContent = 1u << 31;
 constexpr uint32_t kList = 1u << 31;
@@ -56,7 +56,7 @@ struct Area {
   uint8_t *base;
   uint64_t bytes;
   bool global;
-  bool flags;  // moves of 64-bit words there are atomic and carry what is over for their writer
+  bool flags;  // moves of 64-bit words here are atomic and carry their writer's clock
   std::vector<Granule> granules;
   Area(std::string area_name, uint32_t of_rank, uint8_t *address, uint64_t size, bool in_global, bool of_flags = false)
       : name(std::move(area_name)), rank(of_rank), base(address), bytes(size), global(in_global), flags(of_flags),
@@ -66,10 +66,10 @@ struct Area {
   }
 };
 
-// Takes the clocks that flags carry, each once.
+// Joins the clocks that flags carry, each once.
 class Acquirer {
  public:
-  // `over`: what is over for the reader anyway, and with a write all that it carries.
+  // `over`: the reader's own clock. If the write happens before it, so does all that the write carries.
   void Take(const Access &write, const std::vector<Clock> &published, const Clock &over, Clock &clock) {
     const uint32_t number = write.published;
     if (known_.size() < published.size() + 1) known_.resize(published.size() + 1, false);
@@ -85,8 +85,8 @@ class Acquirer {
 
 class Shadow {
  public:
-  static constexpr uint32_t kBeforeAll = 1;  // the access that made what was there at the start
-  // What is called for each broken rule: (area, offset, the access, "reads"/"writes", the other, "read"/"write").
+  static constexpr uint32_t kBeforeAll = 1;  // the access that made the initial content
+  // A race: (area, offset, the access, "reads"/"writes", the other access, "read"/"write").
   struct Finding {
     const Area &area;
     uint64_t offset;
@@ -106,7 +106,7 @@ class Shadow {
     return static_cast<uint32_t>(accesses_.size() - 1);
   }
   Access &operator[](uint32_t number) { return accesses_[number]; }
-  // The last write of what is at `address`, with content or without.
+  // The last write to `address`, with content or without.
   const Access &LastWrite(const Area &area, const uint8_t *address) const {
     return accesses_[area.granules[(address - area.base) / kGranuleBytes].write & ~kNoContent];
   }
@@ -115,12 +115,12 @@ class Shadow {
     return static_cast<uint32_t>(published_.size());
   }
 
-  // `clock`: what is over for the access. `acquirer`: of a read of flags, for `acquired`, or nullptr.
-  // False if some of it has no content; `uses`: then that is a fault.
+  // `clock`: the clock of the access. `acquirer`: for a read of flags, joins their clocks into `acquired`; else
+  // nullptr. False if some byte has no content; with `uses` this is reported.
   bool Read(Area &area, const uint8_t *address, uint64_t bytes, uint32_t number, const Clock &clock, bool uses,
             Acquirer *acquirer = nullptr, Clock *acquired = nullptr) {
     bool complete = true;
-    uint32_t known = 0;  // not to be in the way: neighbours were often written together
+    uint32_t known = 0;  // checked already: neighbours were often written together
     ForEach(area, address, bytes, [&](Granule &granule, uint64_t offset) {
       const uint32_t last = granule.write & ~kNoContent;
       if (granule.write != last || last == 0) {
@@ -149,7 +149,7 @@ class Shadow {
   void Write(Area &area, const uint8_t *address, uint64_t bytes, uint32_t number, const Clock &clock, bool content) {
     const bool flag = accesses_[number].flag && area.global;
     const bool whole_lines = flag && accesses_[number].whole_lines;
-    uint32_t known = number;  // not to be in the way: neighbours were often touched together
+    uint32_t known = number;  // checked already: neighbours were often touched together
     uint32_t known_read = number;
     ForEach(area, address, bytes, [&](Granule &granule, uint64_t offset) {
       const uint32_t last = granule.write & ~kNoContent;
@@ -178,7 +178,7 @@ class Shadow {
     });
   }
 
-  // Nobody may rely on what is there any more; who touched it stays known.
+  // Takes the content away; the last accesses stay known.
   void Forget(Area &area, const uint8_t *address, uint64_t bytes) {
     ForEach(area, address, bytes, [](Granule &granule, uint64_t) {
       if (granule.write != 0) granule.write |= kNoContent;
@@ -190,7 +190,7 @@ class Shadow {
       granule = Granule{};
     });
   }
-  // What the host laid down before anything ran.
+  // Gives the area the content that it has before anything runs.
   void Initialise(Area &area) {
     for (Granule &granule : area.granules) granule.write = kBeforeAll;
   }
@@ -219,7 +219,7 @@ class Shadow {
     for (uint64_t i = begin / kGranuleBytes; i < end; ++i) visit(area.granules[i], i * kGranuleBytes);
   }
 
-  // Of one component's reads only the last counts: who has waited for it has waited for those before.
+  // Keeps only the last read of a component: who has waited for it has waited for the earlier ones.
   void AddRead(Granule &granule, uint32_t number) {
     const uint32_t component = accesses_[number].component;
     if (granule.read == 0) {

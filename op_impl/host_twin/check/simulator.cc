@@ -12,7 +12,7 @@ constexpr uint32_t kMaxBlockLen = 2097151;
 constexpr uint8_t kGarbage = 0xa5;
 constexpr uint32_t kLastLooks = 48;  // a kernel looks for aborted peers less often than it polls
 constexpr uint64_t kMostSteps = 50'000'000;
-constexpr int64_t kMostLeaps = 64;  // of the clock, past all deadlines: a kernel that goes on waiting never ends
+constexpr int64_t kMostLeaps = 64;  // a kernel that still waits after so many leaps past all deadlines never ends
 
 const char *const kPipeNames[kPipes] = {"S", "V", "MTE2", "MTE3"};
 
@@ -58,7 +58,7 @@ std::string ToString(Site site, Site caller) {
   return text;
 }
 
-// An event of the trace, if there is one; returns its id. `fields`: a function that makes them.
+// Adds an event to the trace, if there is one, and returns its id. `fields`: a function that makes the fields.
 template <typename MakeFields>
 uint32_t Core::Record(uint32_t pipe, const char *op, MakeFields fields, bool flags) {
   if (simulator_.trace_ == nullptr) return 0;
@@ -132,7 +132,7 @@ void Core::OpenPipe(void *pipe, Site site) {
   simulator_.shadow_.Clear(area_, unified_buffer_, used_);
   std::memset(unified_buffer_, kGarbage, used_);
   used_ = 0;
-  buffers_.assign(1, Buffer{nullptr, 0, Site{}});  // number 0: a tensor that no buffer was given to
+  buffers_.assign(1, Buffer{nullptr, 0, Site{}});  // number 0: a tensor without a buffer
   queues_.clear();
   reserved_ids_.fill(0);
 }
@@ -366,7 +366,7 @@ Core::CacheLine &Core::Line(uint64_t number, const Area &area) {
   return line;
 }
 
-// The whole line goes back, also the words beside the one that was written.
+// Writes the whole line back, also the words beside the one that was written.
 void Core::WriteBack(uint64_t number, CacheLine &line) {
   if (!line.dirty) return;
   uint8_t *address = reinterpret_cast<uint8_t *>(number * kCacheLineBytes);
@@ -747,7 +747,7 @@ bool Core::MovePiece(Pipe &pipe, Instruction &move) {
       if (shadow.Read(area, global, bytes, move.access, pipe.start, false, move.flag ? &acquirer_ : nullptr,
                       &pipe.done)) {
         shadow.Write(area_, local, bytes, move.access, pipe.start, true);
-      } else {  // it is no fault to load what nobody wrote, only to use it
+      } else {  // loading bytes that nobody wrote is no fault, using them is
         for (uint64_t at = 0; at < bytes; at += kGranuleBytes) {
           const uint64_t granule = std::min<uint64_t>(kGranuleBytes, bytes - at);
           shadow.Write(area_, local + at, granule, move.access, pipe.start, Shadow::HasContent(area, global + at));
@@ -910,12 +910,12 @@ void Simulator::Register(uint32_t rank, std::string name, uint8_t *base, uint64_
   }
   const auto at = running_ ? std::upper_bound(areas_.begin(), areas_.end(), base,
                                               [](const uint8_t *a, const auto &other) { return a < other->base; })
-                           : areas_.end();  // Run sorts them all at once
+                           : areas_.end();  // Run sorts all areas at once
   areas_.insert(at, std::move(area));
 }
 
 Area *Simulator::Find(const uint8_t *address, uint64_t bytes) {
-  for (size_t guess : {last_found_, last_found_ + 1}) {  // the pieces of a move often go through neighbours
+  for (size_t guess : {last_found_, last_found_ + 1}) {  // the pieces of a move often touch neighbouring areas
     if (guess < areas_.size() && areas_[guess]->Holds(address, bytes)) {
       last_found_ = guess;
       return areas_[guess].get();
@@ -977,7 +977,7 @@ void Simulator::Fail(const std::string &report) {
   for (;;) Fiber::Current()->Leave();
 }
 
-// Nothing of it goes on any more, whatever is under way.
+// Stops all actors of a rank, whatever they were doing.
 void Simulator::End(Rank &rank) {
   const auto end = [this](Actor &actor) {
     Sleep(actor);
@@ -993,7 +993,7 @@ void Simulator::End(Rank &rank) {
   Tell();
 }
 
-// One core, or all of its rank with the host.
+// May stall a core, or all cores of its rank and the host.
 void Simulator::MayStall(Core &core) {
   if (stalls_ == 0 || !stalled_.empty() || Random(stall_in_) != 0) return;
   --stalls_;
@@ -1106,7 +1106,7 @@ void Simulator::FinishBarrier(Rank &rank) {
   rank.at_barrier = 0;
 }
 
-// Who looks in vain looks again when something is told.
+// An actor that polls in vain sleeps until the next Tell.
 void Simulator::Doze(Actor &actor) {
   Sleep(actor);
   actor.dozes = actor.due = true;
@@ -1123,8 +1123,8 @@ void Simulator::Tell() {
   dozing_.clear();
 }
 
-// Nothing goes on by itself: first those that stall do, then all look once more, and then the clock leaps past every
-// deadline.
+// Called when no actor can run. First the stalled actors continue, then all actors that doze poll once more, and then
+// the clock leaps past every deadline.
 void Simulator::Unblock() {
   const bool waits = std::any_of(dozing_.begin(), dozing_.end(), [](const Actor *actor) { return !actor->gone; });
   if (!stalled_.empty()) return GoOn();

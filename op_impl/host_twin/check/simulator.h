@@ -1,8 +1,8 @@
 // The check back end of the host twin: all cores of all ranks in one thread, under a scheduler that a seed decides.
 //
-// The scalar pipe of a core is a fiber that runs the kernel. It issues instructions to the queues of MTE2, V and MTE3,
-// which commit at a moment of the scheduler's choice, big moves in pieces. Only events and barriers order pipes, and a
-// pipe with itself. The first broken rule ends the run with a report; without one, a run shows what its seed showed.
+// The scalar pipe of a core is a fiber that runs the kernel. It issues instructions to the queues of MTE2, V and MTE3.
+// They commit when the scheduler chooses, big moves in pieces. Only events and barriers order them, even within one
+// pipe. The first broken rule ends the run with a report. A run without a report speaks for its seed alone.
 #ifndef MOE_COMM_HOST_TWIN_CHECK_SIMULATOR_H
 #define MOE_COMM_HOST_TWIN_CHECK_SIMULATOR_H
 
@@ -30,13 +30,13 @@ constexpr uint32_t kPipes = 4;    // S, V, MTE2, MTE3, in the order of pipe_t
 constexpr uint32_t kEventIds = 8;
 constexpr uint32_t kEvents = static_cast<uint32_t>(HardEvent::MAX);
 constexpr uint32_t kMaxBuffers = 64;
-constexpr int64_t kTimeoutCycles = int64_t{1} << 40;  // of a wait; the clock leaps there when nothing else can happen
+constexpr int64_t kTimeoutCycles = int64_t{1} << 40;  // a wait's limit; the clock leaps so far when no actor can run
 
-// An address in the unified buffer, and whose it is.
+// An address in the unified buffer, and the tensor that it belongs to.
 struct Local {
   uint8_t *address = nullptr;
   uint32_t buffer = 0;
-  uint32_t generation = 0;  // of the buffer's tensor: EnQue, DeQue and FreeTensor each end one
+  uint32_t generation = 0;  // the buffer's tensor: EnQue, DeQue and FreeTensor each end a generation
   Local At(uint32_t bytes) const { return {address + bytes, buffer, generation}; }
 };
 
@@ -57,7 +57,7 @@ struct Instruction {
   uint32_t bytes = 0;
   bool flag = false;
   bool remote = false;  // to or from the memory of another rank
-  uint32_t event_id = 0;  // in the trace
+  uint32_t event_id = 0;  // its id in the trace
   // a vector instruction: the first operand is written, the others are read
   std::function<void()> compute;
   std::array<Operand<Local>, 3> operands;
@@ -68,24 +68,24 @@ struct Instruction {
   uint32_t offset = 0;
 };
 
-// One of the things that the scheduler can let go on.
+// What the scheduler runs: a pipe of a core, or a rank's host.
 struct Actor {
   Core *core = nullptr;
   uint32_t pipe = 0;           // of the core
-  uint32_t host = 0;           // of the rank, if there is no core
+  uint32_t host = 0;           // the rank, if there is no core
   uint32_t slowness = 1;       // runs once in so many times that it could
-  bool stalled = false;        // does not go on, though it may be `due`
+  bool stalled = false;        // does not run, though it may be `due`
   bool due = false;
   bool gone = false;           // its rank has ended
-  bool dozes = false;          // until something is told: its looks are in vain
-  int32_t ready = -1;          // its place among those that can go on
+  bool dozes = false;          // it polled in vain and sleeps until the next Tell
+  int32_t ready = -1;          // its place among the actors that can run
 };
 
 struct Pipe {
   uint32_t component = 0;
   uint32_t stamp = 0;
-  Clock start;             // what is over for the next instruction
-  Clock done;              // and for who waits for all up to now
+  Clock start;             // what happens before the next instruction
+  Clock done;              // what happens before a waiter for all instructions so far
   uint32_t published = 0;  // number of `start` as a clock of flags, 0: not yet
   std::deque<Instruction> queue;
   Actor actor;
@@ -96,7 +96,7 @@ struct Buffer {
   uint32_t bytes;
   Site site;
   uint32_t generation = 0;
-  const char *unusable = nullptr;  // why no handle is good now
+  const char *unusable = nullptr;  // why no tensor of it may be used now
 };
 
 // The state of a TQue or TQueBind.
@@ -104,7 +104,7 @@ struct QueueState {
   struct Slot {
     uint32_t buffer;
     enum { kFree, kAllocated, kQueued, kDequeued } state = kFree;
-    int32_t filled = -1;  // event ids that it holds
+    int32_t filled = -1;  // ids of the events that it holds
     int32_t free = -1;
   };
   HardEvent filled;
@@ -146,7 +146,7 @@ class Core {
   uint32_t rank;
   uint32_t block;
   uint32_t blocks = 0;
-  uint64_t scalar_accesses = 0;  // to the unified buffer, of the kernel
+  uint64_t scalar_accesses = 0;  // how often the kernel accessed the unified buffer
 
  private:
   friend class Simulator;
@@ -158,7 +158,7 @@ class Core {
     uint32_t access = 0;
   };
   struct Flag {
-    uint32_t issued = 0;  // sets without their wait, in the order of the program
+    uint32_t issued = 0;  // sets that have no wait yet, in program order
     Site site;
     std::deque<Clock> set;
   };
@@ -199,7 +199,7 @@ class Core {
   std::vector<QueueState> queues_;
   std::array<std::array<Flag, kEventIds>, kEvents> flags_;
   std::array<uint32_t, kEvents> reserved_ids_{};
-  Acquirer acquirer_;  // of MTE2
+  Acquirer acquirer_;  // for MTE2
   std::unordered_map<uint64_t, CacheLine> cache_;
   struct ScalarSite {
     Site site;
@@ -215,17 +215,17 @@ class Core {
   uint32_t blocked_event_ = 0;
   int32_t blocked_id_ = 0;
   uint32_t blocked_pipe_ = 0;
-  uint32_t looks_ = 0;        // at the clock, since something was told
+  uint32_t looks_ = 0;        // reads of the clock since the last Tell
   uint64_t looks_since_ = 0;
   const Area *last_read_ = nullptr;
 };
 
-// A move between a core and global memory, or a line that the scalar cache takes from there.
+// A move between a core and global memory, or a line that the scalar cache loads.
 struct Transfer {
-  uint32_t rank;  // the core
+  uint32_t rank;  // of the core
   uint32_t block;
   uint32_t owner;  // the rank whose memory it is
-  bool in;         // to the core
+  bool in;         // into the core
   const uint8_t *global;
   uint32_t bytes;  // of each piece
   uint32_t pieces = 1;
@@ -238,47 +238,47 @@ class Simulator {
     uint32_t ranks = 1;
     uint32_t cores = 1;
     uint64_t seed = 0;
-    bool may_time_out = false;  // a wait for something that never comes is what the run is about
-    bool goes_on = false;  // also after a race or a wrong result: the first is reported in the end
+    bool may_time_out = false;  // waits may end at their deadlines; else such a wait is reported
+    bool goes_on = false;  // the run continues after a race or a wrong result; the first is reported at the end
     bool traces = false;
-    bool even = false;  // all go on alike, moves land whole, no cached line is lost: to count, not to find races
+    bool even = false;  // equal speeds, whole moves, no evicted lines: for counting, not for finding races
   };
   explicit Simulator(const Options &options);
   ~Simulator();
 
-  // Makes `bytes` of a rank's memory known under `name`, with content or not. Nothing else may be accessed.
-  // `flags`: words by which cores and ranks tell each other something; all else is data.
+  // Registers `bytes` of a rank's memory as `name`, with content or without. No other memory may be accessed.
+  // `flags`: the memory holds words that synchronise cores and ranks; all else is data.
   void Register(uint32_t rank, std::string name, uint8_t *base, uint64_t bytes, bool content, bool flags = false);
 
-  // What each rank's host does. It may call Launch, Touch and Pause.
+  // Sets what a rank's host runs. `body` may call the functions under "from a host".
   void Host(uint32_t rank, std::function<void()> body);
   // Runs everything; returns the report of the first broken rule, or nothing.
   std::string Run();
 
   // --- from a host ---
   void Launch(uint32_t rank, uint32_t blocks, std::function<void()> kernel);
-  // `flag`: as a word by which hosts tell each other something.
+  // `flag`: an access to a word that synchronises hosts.
   void Touch(uint32_t rank, const void *address, uint64_t bytes, bool write, bool flag = false,
              Site site = Site::Here());
   void Pause(uint32_t steps);
   void Await(uint32_t rank, const std::function<bool()> &holds);
-  // Until another rank has ended, by itself or not: then all that it has done is over.
+  // Waits until another rank has ended, by itself or not. All that it did happens before the return.
   void AwaitEnd(uint32_t rank, uint32_t of);
-  // The rank ends with its next moves to other ranks: after so many, or in the one that follows.
+  // The rank ends after so many more moves to other ranks, or during the move that follows.
   void Doom(uint32_t rank, uint32_t moves) { ranks_[rank].ends_in = moves + 1; }
   [[noreturn]] void Fail(const std::string &report);
-  void Report(const std::string &report);  // the same, unless the run goes on
+  void Report(const std::string &report);  // as Fail, unless the run goes on after a report
   bool WriteTrace(const std::string &path) const;  // after the run
 
   uint64_t Random(uint64_t below) { return random_() % below; }
   uint64_t Steps() const { return static_cast<uint64_t>(now_ & (kTimeoutCycles - 1)); }
-  // Hops between ranks on the longest chain, each link waiting for the one before, to what this host has waited for:
-  // a write to another rank that was waited for there, or a read from another rank's memory.
+  // The hops on the longest chain of waits that ends at this host. A hop is a write to another rank that was waited for
+  // there, or a read from another rank's memory.
   uint32_t Hops(uint32_t rank) const { return ranks_[rank].clock.Hops(); }
   const Core &CoreOf(uint32_t rank, uint32_t block) const { return *ranks_[rank].cores[block]; }
   static Core &Self();
 
-  std::function<void(const Transfer &)> on_transfer;  // when it is issued; may be empty
+  std::function<void(const Transfer &)> on_transfer;  // called when a move is issued; may be empty
 
  private:
   friend class Core;
@@ -293,9 +293,9 @@ class Simulator {
     uint32_t finished = 0;
     uint32_t at_barrier = 0;
     bool launched = false;
-    uint32_t launch = 0;     // its event in the trace
+    uint32_t launch = 0;     // the launch's event in the trace
     Acquirer acquirer;
-    uint32_t ends_in = 0;  // with which of its next moves to other ranks; 0: at its host's end
+    uint32_t ends_in = 0;  // the move to another rank, counted from now, with which it ends; 0: at its host's end
     bool ended = false;
   };
 
@@ -332,18 +332,18 @@ class Simulator {
   std::vector<Actor *> ready_;
   uint32_t hosts_running_ = 0;
   uint32_t queue_length_;   // most instructions waiting in a pipe
-  uint32_t yield_in_;       // a scalar pipe lets others go on once in so many instructions
+  uint32_t yield_in_;       // a scalar pipe yields once in so many instructions
   uint32_t evict_in_;       // a cached line is lost once in so many uses; 0: never
-  uint32_t most_words_;     // of a piece of a move, unless it lands whole
-  uint32_t stalls_;         // how often a core, or a whole rank, stalls for as long as the others can go on
-  uint32_t stall_in_;       //   when it has told another rank something, once in so many times
+  uint32_t most_words_;     // of a piece of a move, unless the move lands whole
+  uint32_t stalls_;         // how often a core, or a whole rank, stalls for as long as others can run
+  uint32_t stall_in_;       //   once in so many writes of a flag to another rank
   std::vector<Actor *> stalled_;
   int64_t now_ = 0;
   uint64_t commits_ = 0;
   std::vector<Actor *> dozing_;
   uint64_t told_ = 0;        // writes of flags so far, leaps of the clock, and ends of ranks
-  uint32_t looks_;           // at the clock, in vain, until a core dozes
-  bool last_look_ = false;   // since something was told, all that doze have looked again, and for long enough
+  uint32_t looks_;           // reads of the clock, in vain, before a core dozes
+  bool last_look_ = false;   // since the last Tell, all that doze have polled again for long enough
   std::string report_;
   bool stopped_ = false;
   std::unique_ptr<Trace> trace_;

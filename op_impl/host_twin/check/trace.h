@@ -1,33 +1,33 @@
-// A trace of a run, for race detectors and viewers: what each core and each host did, in the order of its program.
+// A trace of a run, for race detectors and viewers: what each core and each host did, in program order.
 //
 // Version 1. One JSON object per line. First the run, then the areas of global memory, then the events, last a report:
 //
 //   {"trace": 1, "seed": .., "ranks": .., "cores": ..}
 //   {"area": name, "rank": .., "address": .., "bytes": .., "holds": "flags" | "data", "content": true | false}
 //   {"id": .., "by": "RANK.CORE" | "RANK.host", "pipe": "S" | "V" | "MTE2" | "MTE3", "op": .., "at": "FILE:LINE", ..}
-//   {"report": text}                      of the first broken rule, empty without one
+//   {"report": text}                      the first broken rule, empty if there is none
 //
-// Ids ascend; events of one core are in program order, those of different cores in none that means anything. A core's
-// unified buffer is a space of its own, "ub"; all global memory is "gm". Events, and what is in them beside the above:
+// Ids ascend. Events of one core are in program order; the order between cores means nothing. A core's unified buffer
+// is a space of its own, "ub"; all global memory is "gm". Events, and their fields beside the above:
 //
-//   read, write   space, address, bytes     of the scalar pipe, or of a host; a write to "cache" gets to "gm" later
+//   read, write   space, address, bytes     by the scalar pipe or a host; a write to "cache" reaches "gm" later
 //   move          from, to (spaces), from_address, to_address, from_pitch, to_pitch, bytes (of a block), blocks
 //   vector        writes [address, bytes], reads [[address, bytes], ..]
-//   set, wait     event (as "MTE2_S"), number; the pipe is that which sets or waits. Queues set and wait, too
+//   set, wait     event (as "MTE2_S"), number; the pipe is the one that sets or waits. Queues set and wait, too
 //   barrier       of: a pipe, or "ALL"
-//   syncall       the n-th of each core of a launch is one barrier of them
+//   syncall       the n-th syncalls of all cores of a launch are one barrier
 //   fill, writeback, clean   address, bytes  of the scalar cache; clean without an address: all lines
-//   launch        cores; by the host, and return: all cores have ended, it goes on
+//   launch        cores; by the host. return: all cores have ended, the host continues
 //   begin, end    of a core; begin has the id of the launch
 //   join          rank: the host has learned that this rank has ended, with all that it did
 //
-// "flags": true stands at a move, or a host's access, that is one of flags: atomic in words of 64 bits. Such a write is
-// known by its id, and such a read has "saw": the ids of the writes that it saw. What was there at first has none.
+// "flags": true marks a move, or a host's access, of flags: it is atomic in words of 64 bits. Such a read has "saw":
+// the ids of the writes that it saw. The initial content has no id.
 //
 // What orders what: the scalar pipe is ordered with itself, an instruction of another pipe only behind what its pipe
-// has waited for (wait, barrier). A set stands for all that its pipe was given before it. A write of flags hands on what
-// it is ordered behind to who waits for a read that saw it. An instruction that was cut off by the end of its rank, or
-// of the run, is in the trace as if it had ended.
+// has waited for (wait, barrier). A set stands for all that its pipe was given before it. What happens before a write
+// of flags also happens before everything that waits for a read that saw the write. An instruction that the end of its
+// rank or of the run cut off is in the trace as if it had ended.
 #ifndef MOE_COMM_HOST_TWIN_CHECK_TRACE_H
 #define MOE_COMM_HOST_TWIN_CHECK_TRACE_H
 

@@ -1,7 +1,8 @@
 // The fast back end of the host twin: every instruction executes at once, on the thread of its block.
 //
-// Memory order. Flags and counts are 64-bit words and move as relaxed atomics; an event or a pipe barrier before the
-// flag's move releases, the event after a poll acquires: the fences of the C++ memory model, whatever the processor.
+// Memory order. Flags and counts are 64-bit words and move as relaxed atomics. An event or a pipe barrier before a
+// flag's move releases, the event after a poll acquires. These are fences of the C++ memory model, right on every
+// processor.
 #ifndef MOE_COMM_HOST_TWIN_FAST_BACKEND_H
 #define MOE_COMM_HOST_TWIN_FAST_BACKEND_H
 
@@ -88,7 +89,7 @@ inline Local TakeBuffer(uint32_t bytes, Site site) {
   return {buffer};
 }
 
-// One instruction after the other, as here, needs no event.
+// Instructions that run one after the other need no events.
 template <HardEvent filled, HardEvent free, int32_t depth>
 class Queue {
  public:

@@ -15,7 +15,7 @@ class Patience {
   static void Regain() { lost_.store(false, std::memory_order_relaxed); }
   static bool Lost() { return lost_.load(std::memory_order_relaxed); }
 
-  // Called once in each launch that begins to sleep while it waits.
+  // Called once in each launch, when it begins to sleep in a wait.
   inline static std::atomic<void (*)()> on_long_wait{nullptr};
 
  private:

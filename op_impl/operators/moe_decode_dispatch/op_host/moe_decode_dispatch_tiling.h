@@ -7,10 +7,10 @@
 
 namespace moe_comm::decode_dispatch {
 
-// A bf16 row of 14336 bytes twice; two such buffers beside the tables fit the unified buffer.
+// Two bf16 rows of 14336 bytes; two such buffers fit the unified buffer beside the tables.
 constexpr uint64_t kMaxRowBuffer = 28 * 1024;
 
-// Bytes of a row that are loaded at once, a whole number of 32-byte blocks like the row itself.
+// How many bytes of a row are loaded at once. Like the row, they are a whole number of 32-byte blocks.
 inline uint32_t RowBufferBytes(uint64_t row_bytes) {
   return static_cast<uint32_t>(std::min(row_bytes, kMaxRowBuffer));
 }

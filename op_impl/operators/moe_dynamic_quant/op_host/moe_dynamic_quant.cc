@@ -1,4 +1,4 @@
-// Rows of activations to int8, as quantised dispatch does it. On CPU.
+// Quantises rows of activations to int8 on the CPU, as a quantised dispatch does.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -14,7 +14,7 @@ namespace sig = signatures::moe_dynamic_quant;
 
 namespace {
 
-constexpr float kSmallest = 0x1p-119f;  // of a row that does not count as zero: 127 / kSmallest is finite
+constexpr float kSmallest = 0x1p-119f;  // a row below counts as zero: 127 / kSmallest is still finite
 constexpr float kSteps = 127.0f;
 
 void Widen(const Argument &x, int64_t at, int64_t count, float *values) {
@@ -29,7 +29,7 @@ void Widen(const Argument &x, int64_t at, int64_t count, float *values) {
   });
 }
 
-// The scale.
+// Returns the row's scale.
 float QuantiseRow(const std::vector<float> &values, int8_t *y) {
   uint32_t largest_bits = 0;  // as integers, NaN > infinity > finite
   for (const float value : values) largest_bits = std::max(largest_bits, numerics::Bits(value) & 0x7fffffffu);

@@ -9,8 +9,8 @@
 namespace moe_comm {
 namespace {
 
-// Rows per BLAS call, the last ones padded with zeros. BLAS may choose another order of summation for another
-// number of rows; always asking for the same one keeps a row's bits independent of how many rows its expert got.
+// Rows per BLAS call; the last call is padded with zeros. BLAS may sum in another order for another number of rows.
+// With the same number in every call, a row's bits do not depend on how many rows its expert got.
 constexpr int kRowBlock = 16;
 
 Sgemm g_sgemm = nullptr;

@@ -1,4 +1,4 @@
-// The grouped matmul on a CPU, on a BLAS that is already there. (On Ascend it is the built-in GroupedMatmul.)
+// The grouped matmul on a CPU, through SciPy's BLAS. (On Ascend it is the built-in GroupedMatmul.)
 #ifndef MOE_COMM_MOE_GROUPED_MATMUL_GROUPED_MATMUL_CPU_H
 #define MOE_COMM_MOE_GROUPED_MATMUL_GROUPED_MATMUL_CPU_H
 

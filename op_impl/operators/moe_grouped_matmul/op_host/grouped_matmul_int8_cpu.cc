@@ -8,8 +8,8 @@
 namespace moe_comm {
 namespace {
 
-// A block of sums stays in the first-level cache while the weights of its columns stream past; a row of weights serves
-// all rows of the block.
+// A block of sums stays in the first-level cache while the weights of its columns are read. A row of weights serves all
+// rows of the block.
 constexpr int64_t kRows = 4;
 constexpr int64_t kColumns = 1024;
 

@@ -12,7 +12,7 @@ namespace in_place = signatures::moe_grouped_matmul_out;
 
 namespace {
 
-// Where both have their first arguments.
+// Both operators have the same first arguments.
 static_assert(size_t(fresh::x) == size_t(in_place::x) && size_t(fresh::weight) == size_t(in_place::weight) &&
               size_t(fresh::group_list) == size_t(in_place::group_list));
 

@@ -7,7 +7,7 @@
 
 namespace moe_comm::prefill_dispatch {
 
-// A bf16 row of 14336 bytes twice; two such buffers beside the tables fit the unified buffer.
+// Two bf16 rows of 14336 bytes; two such buffers fit the unified buffer beside the tables.
 constexpr uint64_t kMaxRowBuffer = 28 * 1024;
 constexpr uint64_t kMaxBatchPairs = 64;        // (token, column) pairs whose order is sorted at once
 constexpr uint64_t kMaxBatchTokens = 32;       // a tile of the kernel's
