@@ -27,8 +27,8 @@ PYTHON_VERSIONS = ((3, 10), (3, 11))  # MindSpore 2.10 has wheels for these
 CXX = os.environ.get("CXX", "g++")
 
 CANN = os.environ.get("ASCEND_HOME_PATH")
-# A chip of each family that the kernels serve. CANN builds for a named chip; where it insists on the very one at hand:
-# MOE_COMM_SOC_VERSIONS=910b=ascend910b3,910_93=ascend910_9382
+# A chip of each family that the kernels serve. CANN builds for a named chip. If it accepts only the chip of this
+# machine: MOE_COMM_SOC_VERSIONS=910b=ascend910b3,910_93=ascend910_9382
 SOC_VERSIONS = os.environ.get("MOE_COMM_SOC_VERSIONS", "910b=ascend910b1,910_93=ascend910_9391")
 
 # One rounding per operation (the kernels' results are specified to the bit), and MindSpore's own ABI.
@@ -77,7 +77,7 @@ def generate_primitives(mindspore_path, folder):
 
 
 def mindspore_flags(mindspore_path, module="_lib"):
-    """What the compiler needs for the files of mindspore_sources, in a Python module of that name."""
+    """The compiler flags for the files of mindspore_sources, as parts of the Python module `module`."""
     include = mindspore_path / "include"
     inner = include / "mindspore"
     folders = [mindspore_path, include, include / "third_party", include / "third_party" / "robin_hood_hashing",
@@ -90,20 +90,20 @@ def mindspore_flags(mindspore_path, module="_lib"):
 
 
 def mindspore_sources():
-    """The files to compile with MindSpore's headers: those of _lib, and those of _ascend, with CANN's as well."""
+    """The files that need MindSpore's headers: those of _lib, and those of _ascend, which need CANN's headers, too."""
     return sorted((OPS / "mindspore").glob("*.cc")), sorted((OPS / "ascend").glob("*.cc"))
 
 
 def cann_flags():
-    """What the compiler needs for the files of _ascend."""
+    """The additional compiler flags for the files of _ascend."""
     include = Path(CANN, "include")
     return ["-DCUSTOM_ASCEND_OP", f"-isystem{include}", f"-isystem{include / 'experiment'}"]
 
 
 def ascend_libraries(lib):
-    """What MindSpore's CustomOpBuilder links for Ascend, in its order: its back end brings symbols that others need.
+    """What MindSpore's CustomOpBuilder links for Ascend, in its order.
 
-    So does libascendcl, behind which newer CANNs have further libraries.
+    MindSpore's back end brings symbols that other libraries need. So does libascendcl, with the libraries behind it.
     """
     return [f"-L{lib / 'plugin' / 'ascend'}", f"-L{Path(CANN, 'lib64')}", "-Wl,--no-as-needed",
             "-l:libmindspore_ascend.so.2", "-lascendcl", "-Wl,--as-needed", "-lmindspore_extension_ascend_aclnn",
@@ -111,10 +111,10 @@ def ascend_libraries(lib):
 
 
 class BuildLibrary(build_ext):
-    """Compiles kernels and host code; files that need MindSpore's headers are few, and built at the same time."""
+    """Compiles kernels and host code. The few files that need MindSpore's headers are built at the same time."""
 
     def get_source_files(self):
-        """What a source distribution takes along, besides the Python packages: sources, and all documents."""
+        """What a source distribution has besides the Python packages: sources, and all documents."""
         documents = [path for folder in ("ms_moe_comm", "samples", "tests") for path in ROOT.glob(f"{folder}/**/*.md")]
         return [os.path.relpath(path, ROOT) for folder in (OPS, YAML_FOLDER) for path in sorted(folder.glob("**/*"))
                 if path.is_file()] + [os.path.relpath(path, ROOT) for path in sorted(documents)]
@@ -149,7 +149,7 @@ class BuildLibrary(build_ext):
         lib = mindspore_path / "lib"
         self.link(library, objects, lib, ["-lmindspore_ops_cpu"])
         if CANN:
-            # what an operator's types are called is in _lib, too, but the two share no symbols
+            # _lib has this file, too, but the two libraries share no symbols
             ascend_objects += [path for path in objects if path.name == "op_impl-host-operator.o"]
             self.link(Path(self.get_ext_fullpath("ms_moe_comm._ascend")).resolve(), ascend_objects, lib,
                       ascend_libraries(lib))
@@ -163,7 +163,7 @@ class BuildLibrary(build_ext):
             shutil.copy(generated / name, primitives)
 
     def build_kernels(self, build, soc_version, binary):
-        """CANN's rules, for one chip."""
+        """Builds the kernels by CANN's rules, for one chip."""
         self.call(["cmake", "-S", OPS, "-B", build, "-G", "Unix Makefiles", "-DCMAKE_BUILD_TYPE=Release",
                    f"-DASCEND_CANN_PACKAGE_PATH={CANN}", f"-DSOC_VERSION={soc_version}",
                    f"-DASCEND_PYTHON_EXECUTABLE={sys.executable}", f"-DCMAKE_INSTALL_PREFIX={build / 'out'}"])
@@ -173,7 +173,7 @@ class BuildLibrary(build_ext):
     def copy_extensions_to_source(self):
         super().copy_extensions_to_source()
         for pattern in ("_ascend.*.so", "moe_comm_kernels_*.o"):
-            for old in (ROOT / "ms_moe_comm").glob(pattern):  # of a build with a CANN that is there no more
+            for old in (ROOT / "ms_moe_comm").glob(pattern):  # left by a build with a CANN that is gone
                 old.unlink()
             for new in (Path(self.build_lib) / "ms_moe_comm").glob(pattern) if CANN else ():
                 shutil.copy(new, ROOT / "ms_moe_comm")
@@ -197,7 +197,7 @@ class BuildLibrary(build_ext):
 
 
 def folders_outside():
-    """Options that keep the build's own files out of a tree that cannot be written, such as a read-only checkout."""
+    """Options that keep the build's files out of a tree that is read-only."""
     if os.access(ROOT, os.W_OK):
         return {}
     folder = tempfile.mkdtemp(prefix="ms_moe_comm-")
@@ -205,7 +205,7 @@ def folders_outside():
     return {"egg_info": {"egg_base": folder}, "build": {"build_base": folder}}
 
 
-setup(  # build_ext writes `_generated`, a package too
+setup(  # build_ext also writes the package `_generated`
     options=folders_outside(),
     packages=["ms_moe_comm", "ms_moe_comm.cli", "ms_moe_comm.providers", "ms_moe_comm.reference"],
     package_data={"ms_moe_comm": ["py.typed", "*.pyi"]},

@@ -44,15 +44,15 @@ _EXPORTS = {
 }
 __all__ = list(_EXPORTS)
 
-# While Python looks for the module of `python -m`, "-m" stands in the module's place. `doctor` tells all it finds.
+# While Python looks for the module of `python -m`, sys.argv[0] is "-m". `doctor` reports all requirements by itself.
 if sys.argv[:2] != ["-m", "doctor"]:
     requirements.check_packages()
 
 
 def __getattr__(name: str) -> Any:
-    """Exports are loaded when one is asked for: `doctor` and `check-kernels` do without the library.
+    """Loads the exports when the first one is used: `doctor` and `check-kernels` do not need the library.
 
-    Then all of them are: a graph that names an operator finds it among the module's own variables, or not at all.
+    Loads all of them at once, since a graph finds an operator only among the module's own variables.
     """
     if name == "_lib":  # for `from ms_moe_comm import _lib`
         return requirements.import_library()

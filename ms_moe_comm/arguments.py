@@ -1,4 +1,4 @@
-"""Checks of what users give. An error names the argument, what it must be, and what was given, on one line."""
+"""Checks of users' arguments. An error names the argument, what it must be, and what was given, on one line."""
 import numbers
 import operator
 import reprlib
@@ -28,7 +28,7 @@ def shown(value: object) -> str:
 
 
 def as_integer(value: Any) -> int | None:
-    """`value` as an int, or None if it is none: numpy's integers are, floats and bools are not."""
+    """`value` as an int, or None if it is no int. numpy's integers are ints, floats and bools are not."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
     except (TypeError, ValueError):  # the latter from MindSpore's tensors
@@ -65,7 +65,7 @@ def checked_integers(owner: str, name: str, given: object) -> list[int]:
 
 
 def checked_mask(owner: str, name: str, given: Any, size: int) -> list[bool]:
-    """`given` as a list of `size` bools; ints, floats and texts are none, and are a TypeError."""
+    """`given` as a list of `size` bools; ints, floats and texts are a TypeError."""
     elements = given.asnumpy() if isinstance(given, ms.Tensor) else given
     is_sequence = isinstance(elements, (list, tuple, np.ndarray))
     if not is_sequence or not all(isinstance(element, (bool, np.bool_)) for element in elements):
@@ -85,13 +85,13 @@ def checked_seconds(owner: str, name: str, given: Any, low: float, high: float, 
 
 
 def check_type(owner: str, name: str, given: object, kind: type | tuple[type, ...], needed: str) -> None:
-    """Raises TypeError if `given` is no `kind`; `needed` says so in words."""
+    """Raises TypeError if `given` is no `kind`; `needed` names the kind for the error."""
     if not isinstance(given, kind):
         raise TypeError(f"For '{owner}', '{name}' must be {needed}, but got {shown(given)}.")
 
 
 def checked_choice(owner: str, name: str, given: object, allowed: Sequence[_Choice]) -> _Choice:
-    """`given`, if it is one of `allowed`, which are texts or ints; else a ValueError, or a TypeError."""
+    """`given`, if it is one of `allowed` (texts or ints); else a ValueError or a TypeError."""
     kind = type(allowed[0])
     value = as_integer(given) if kind is int else given
     if not isinstance(value, kind) or value not in allowed:

@@ -18,7 +18,7 @@ Handle = tuple[Tensor, Tensor, Tensor, Tensor]  # physical expert ids, expand_id
 
 
 def checked_handle(name: str, handle: Handle) -> Handle:
-    """`handle`, the argument `name`, if it may be one that dispatch has returned."""
+    """`handle`, the argument `name`, if it can be a handle that dispatch returned."""
     if not isinstance(handle, tuple):
         raise TypeError(f"For 'MoEDispatcher', '{name}' must be what dispatch returned last, a tuple of 4 tensors, but "
                         f"got {type(handle)}.")
@@ -39,8 +39,8 @@ class MoEDispatcher(nn.Cell):
         quant_mode (int): 0 sends rows as they are; 2 quantises each token's row to int8 on the way (numbered as CANN's
             MoeDistributeDispatch does).
         zero_expert_num, copy_expert_num, const_expert_num (int): special experts, whose ids follow those of the
-            (logical) experts in this order. They take no traffic, combine computes them: zero experts give nothing,
-            copy experts the token, constant expert c a blend of the token and v[c].
+            (logical) experts in this order. They make no traffic, since combine computes them: a zero expert gives
+            nothing, a copy expert the token, constant expert c a blend of the token and v[c].
         replica_policy (str): which replica of a logical expert a token goes to: "spread" (token + rank) mod replicas,
             "rank" rank * replicas // ranks, "token" token mod replicas.
 
@@ -52,10 +52,10 @@ class MoEDispatcher(nn.Cell):
     ``window.outputs`` (:func:`moe_grouped_matmul` with ``out=``): then combine copies nothing. `combine` returns the
     complete sum over a token's experts: do not reduce it again over the group.
 
-    Two micro-batches in flight take two windows, with a dispatcher on each: dispatch A, dispatch B, then experts and
+    Two overlapping micro-batches need two windows, with a dispatcher on each: dispatch A, dispatch B, then experts and
     combine of A, experts and combine of B; or A's next layer before B's combine. A graph keeps the order in which the
-    calls are written, and it must be the same on all ranks. A second dispatch on one window before the combine of the
-    first makes that combine an error.
+    calls are written; the order must be the same on all ranks. After a second dispatch on one window the combine of the
+    first is an error.
     """
 
     rows: Tensor
@@ -72,7 +72,7 @@ class MoEDispatcher(nn.Cell):
         check_type("MoEDispatcher", "window", window, ExpertWindow, "what ExpertWindow.create returned")
         self.schedule = checked_choice("MoEDispatcher", "phase", phase, PHASES)  # `Cell.phase` is MindSpore's own
         self.quant_mode = checked_choice("MoEDispatcher", "quant_mode", quant_mode, QUANT_MODES)
-        # Not `self.rows = ...`: checkpoints and broadcasts that find the window's memory save it, or overwrite it.
+        # Not `self.rows = ...`: checkpoints and broadcasts would find the window's memory, and save or overwrite it.
         for name, tensor in (("rows", window.quantised_rows if self.quant_mode else window.rows),
                              ("scales", window.scales), ("outputs", window.outputs), ("control", window.control)):
             object.__setattr__(self, name, tensor)
@@ -87,7 +87,7 @@ class MoEDispatcher(nn.Cell):
         self.replica_policy = REPLICA_POLICIES.index(policy)
 
     def __reduce_ex__(self, _: object) -> NoReturn:
-        """Of copy.copy, copy.deepcopy and pickle, also of a cell that holds this one."""
+        """Refuses copy.copy, copy.deepcopy and pickle, also for a cell that holds this one."""
         raise TypeError("A MoEDispatcher, and a cell that holds one, cannot be copied or pickled: its tensors are an "
                         "ExpertWindow's memory, and copies would be none. Make another cell on the window.")
 
@@ -107,13 +107,13 @@ class MoEDispatcher(nn.Cell):
                 with -1. With it, expert_ids are logical. The same on all ranks; its values may change from step to
                 step.
             logical_replica_count (Tensor, optional): [L] int32, how many replicas each logical expert has.
-            rank_mask (Tensor, optional): [R] bool, the same on all ranks: a rank that is false gets and sends no rows
-                from this dispatch on. It still makes this one and its combine, and none after it; it does not come
-                back. What would go to its experts is dropped and counted, unless a map has another replica. None: as in
-                the dispatch before. For ranks that have died: `ExpertWindow.resume`.
+            rank_mask (Tensor, optional): [R] bool, the same on all ranks. A rank that is false gets and sends no rows
+                from this dispatch on. It still calls this dispatch and its combine, but none after them, and it does
+                not come back. Pairs for its experts are dropped and counted, unless a map has another replica. None: as
+                in the dispatch before. Only for ranks that live; when one has died, use `ExpertWindow.resume`.
             kept_handle (tuple, optional): the handle of the dispatch before, which must have been combined and had the
-                same T, ids, masks and map: `x` goes the same ways without an exchange of counts. Only with phase
-                "prefill", and on all ranks.
+                same T, ids, masks and map: the rows of `x` go to the same places without an exchange of counts. Only
+                with phase "prefill", and on all ranks.
 
         Returns:
             tuple: `expand_x` [A, H] (the rows received, ordered by local expert, source rank, source token; rows past
@@ -122,11 +122,11 @@ class MoEDispatcher(nn.Cell):
             :meth:`combine`.
 
         Raises:
-            TypeError: dtypes other than these, or a `kept_handle` that is none.
+            TypeError: dtypes other than these, or a `kept_handle` that is no handle.
             ValueError: shapes or ids out of range, or a `kept_handle` in phase "decode".
-            RuntimeError: a rank that did not answer in time; capacity; arguments that must be the same on all ranks
-                and are not (named: `quant_mode`, map, `rank_mask`, whether there is a `kept_handle`); a `rank_mask`
-                that cannot be, or a `kept_handle` that does not hold any more.
+            RuntimeError: a rank did not answer in time; too small a capacity; an argument differs between ranks
+                (named: `quant_mode`, map, `rank_mask`, whether there is a `kept_handle`); an invalid `rank_mask`; a
+                `kept_handle` that is no longer valid.
         """
         kept_plan = None if kept_handle is None else checked_handle("kept_handle", kept_handle)[2]
         if self.schedule == "prefill":
@@ -162,20 +162,20 @@ class MoEDispatcher(nn.Cell):
             shared_expert_x (Tensor, optional): [T, H] added unweighted.
             residual_x (Tensor, optional): [T, H] added last, before the one rounding.
             ori_x (Tensor, optional): [T, H] the tokens as dispatched, for copy and constant experts.
-            const_expert_alpha_1, const_expert_alpha_2 (Tensor, optional): of constant experts: [V] coefficients of the
-                token and of v, or [V, H], whose dot products with the token give them by a softmax.
-            const_expert_v (Tensor, optional): [V, H] of constant experts.
-            out_dtype (mindspore.dtype, optional): of the result: float32, float16 or bfloat16. Default: that of
-                `expert_outputs`.
+            const_expert_alpha_1, const_expert_alpha_2 (Tensor, optional): for constant experts: [V], the coefficients
+                of the token and of v; or [V, H], then the softmax of their dot products with the token.
+            const_expert_v (Tensor, optional): [V, H], for constant experts.
+            out_dtype (mindspore.dtype, optional): the result's dtype: float32, float16 or bfloat16. Default: the dtype
+                of `expert_outputs`.
 
         Returns:
-            Tensor, [T, H], dtype `out_dtype`. Where a token has no expert, zero and what is added.
+            Tensor, [T, H], dtype `out_dtype`. A token without experts gets zeros plus what is added.
 
         Raises:
-            TypeError: another `out_dtype`, or a `handle` that is none.
+            TypeError: another `out_dtype`, or a `handle` that is no handle.
             ValueError: a tensor of the special experts that is missing or has no effect.
-            RuntimeError: a rank that did not answer in time, a handle of an earlier dispatch, or one that was combined
-                before: a dispatch has one combine.
+            RuntimeError: a rank did not answer in time; the handle is of an earlier dispatch, or was combined before (a
+                dispatch has one combine).
         """
         expert_ids, expand_idx, plan, control = checked_handle("handle", handle)
         code = ops.dtype_code("MoEDispatcher.combine", "out_dtype", out_dtype, ops.SAME_DTYPE)

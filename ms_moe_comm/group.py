@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ms_moe_comm.arguments import MAX_INT32, as_integer, check_type, checked_integer, checked_seconds, shown
 
 RENDEZVOUS_SECONDS = 120.0
-_HELLO = 0x4D4F454752503031  # "MOEGRP01": tells a rank of ours, and of this version, from anything else that connects
+_HELLO = 0x4D4F454752503031  # "MOEGRP01": only ranks of this package and version begin with it
 _FRAME = struct.Struct("=qq")  # kind of the frame, bytes that follow
 _VALUES, _FAILURE = 1, 2
 _MAX_PAYLOAD = 1 << 20
@@ -65,11 +65,11 @@ class LocalGroup:
     """Processes of one machine and one user that know a common address; no launcher and no files.
 
     The ranks meet on a Unix socket in Linux's abstract namespace, which vanishes with its processes. Rank 0 collects
-    and answers. Every wait is bounded, and its error names the ranks that were missed on all ranks that are still
-    there. A rank that ends does not end the others.
+    and answers. Every wait is bounded; its error names the missing ranks, on all ranks that are still there. A rank
+    that ends does not end the others.
 
     Args:
-        address (str): any text that all ranks of this group and nobody else on the machine uses.
+        address (str): any text that all ranks of this group use, and nobody else on the machine.
         rank (int): 0 .. size-1.
         size (int): number of ranks.
         timeout (float): seconds that rank 0 waits for the others, here and in each `all_gather`. The others wait twice
@@ -110,14 +110,14 @@ class LocalGroup:
             numpy.ndarray, int64 [size, n].
 
         Raises:
-            TypeError: no such values.
+            TypeError: `values` are not such values.
             RuntimeError: a rank is missing at the deadline or has ended, or n differs between ranks.
         """
         values = _words(values)
         if len(self._peers) < (1 if self.rank else self.size - 1):
             raise RuntimeError("the group is closed: it was left, or an earlier error ended it.")
         if self.rank:
-            with contextlib.suppress(OSError):  # rank 0 is gone, but may have left word why
+            with contextlib.suppress(OSError):  # rank 0 is gone, but may have sent the reason
                 self._send(0, _FRAME.pack(_VALUES, values.nbytes) + values.tobytes())
             answer = self._receive_answer()
             return np.frombuffer(answer, np.int64).reshape(self.size, -1).copy()
@@ -146,7 +146,7 @@ class LocalGroup:
         self.close()
 
     def _socket_name(self) -> str:
-        # a digest, since names of sockets are short and those of groups need not be
+        # a digest, since a socket's name is short and a group's may be long
         return "\0ms_moe_comm/" + hashlib.sha256(f"{os.getuid()}/{self._address}".encode()).hexdigest()
 
     def _accept_all(self) -> None:
@@ -167,7 +167,7 @@ class LocalGroup:
                 self._admit(peer, deadline)
 
     def _admit(self, peer: socket.socket, deadline: float) -> None:
-        """Rank 0 takes in whoever introduces itself as a missing rank of the same user."""
+        """Rank 0 accepts a connection that introduces itself as a missing rank of the same user."""
         if not _same_user(peer):
             peer.close()
             return
@@ -176,7 +176,7 @@ class LocalGroup:
             peer.close()
             return
         known = rank in self._peers
-        self._peers[-1 if known else rank] = peer  # where _fail reaches it
+        self._peers[-1 if known else rank] = peer  # so that _fail tells it, too
         if known or not 0 < rank < self.size:
             self._fail(f"rank {rank} came to the address {self._address!r} {'twice' if known else 'unexpectedly'}: "
                        f"every rank needs a number of its own, from 0 to {self.size - 1}.")
@@ -222,7 +222,7 @@ class LocalGroup:
                    f"{self._timeout:g} seconds, or ended; all ranks must be on one machine.")
 
     def _fail(self, message: str) -> NoReturn:
-        """Rank 0 tells everyone else why nobody goes on."""
+        """Rank 0 tells all other ranks why the collective has failed."""
         for peer in self._peers.values():
             with contextlib.suppress(OSError):  # one that is gone needs no message
                 peer.sendall(_FRAME.pack(_FAILURE, len(message.encode())) + message.encode())
@@ -244,7 +244,7 @@ class LocalGroup:
         return payload
 
     def _try_receive(self, rank: int, deadline: float) -> tuple[int, bytes] | None:
-        """(kind, payload), or None when the rank is gone, late, or speaks no protocol of ours."""
+        """(kind, payload), or None if the rank is gone, late, or does not speak our protocol."""
         head = _receive_exactly(self._peers[rank], _FRAME.size, deadline)
         if head is None:
             return None
@@ -260,7 +260,8 @@ class DeviceGroup:
 
     Args:
         name (str): the group's name.
-        rank (int), size (int): of this process in it.
+        rank (int): this process's number in the group.
+        size (int): number of ranks.
     """
 
     def __init__(self, name: str, rank: int, size: int) -> None:
@@ -274,7 +275,7 @@ class DeviceGroup:
 
 @contextlib.contextmanager
 def open_group(group: RankGroup | str | None = None) -> Iterator[RankGroup]:
-    """The group that an argument `group` of this package means, for the time of a `with` block.
+    """The group that an argument `group` of this package stands for, during a `with` block.
 
     Args:
         group: None, for MindSpore's world group if its communication is initialised and a group of one otherwise; the
@@ -305,7 +306,7 @@ def open_group(group: RankGroup | str | None = None) -> Iterator[RankGroup]:
 
 
 def _mindspore_group(name: str) -> AbstractContextManager[RankGroup]:
-    """The ranks of a MindSpore group, met at an address that its scheduler makes unique on this machine."""
+    """The ranks of a MindSpore group. They meet at an address that its scheduler makes unique on this machine."""
     if not communication.GlobalComm.INITED:
         raise RuntimeError(f"group is {name!r}, but communication is not initialised: start the ranks with msrun and "
                            "call mindspore.communication.init() first.")
@@ -323,7 +324,7 @@ def _mindspore_group(name: str) -> AbstractContextManager[RankGroup]:
 
 
 def _words(values: object) -> NDArray[np.int64]:
-    """What a rank gathers, as int64 [n]."""
+    """A rank's values for `all_gather`, as int64 [n]."""
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and not np.can_cast(array.dtype, np.int64)):
         raise TypeError(f"For 'all_gather', 'values' must be a sequence of int64, but got {shown(values)}.")
@@ -331,7 +332,7 @@ def _words(values: object) -> NDArray[np.int64]:
 
 
 def _same_user(peer: socket.socket) -> bool:
-    """Abstract sockets have no file permissions, so the kernel's word on the other end's user decides."""
+    """Whether the other end is the same user. Abstract sockets have no file permissions, so we ask Linux."""
     credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("=iII"))
     return struct.unpack("=iII", credentials)[1] == os.getuid()
 

@@ -1,4 +1,4 @@
-"""What an operator refuses to be part of, since MindSpore would make something else of it without a word."""
+"""The uses of an operator that are refused, since MindSpore would silently do something else."""
 import contextlib
 from typing import NoReturn
 
@@ -10,8 +10,8 @@ from mindspore.graph import jit_trace
 def refuse_trace(op: str) -> NoReturn:
     """Raises RuntimeError: `op` was called under `mindspore.jit(capture_mode="trace")`.
 
-    MindSpore 2.10 has no way to record an operator of an extension: it would keep the results of the first call for
-    ever. A trace that ends in an error stays open, and whatever follows becomes part of it; so this one is ended first.
+    MindSpore 2.10 cannot record an operator of an extension: it would keep the results of the first call for ever. A
+    trace that ends in an error stays open and takes in whatever follows, so this function ends the trace first.
     """
     phase = jit_trace._trace_jit_context.phase  # noqa: SLF001  # MindSpore has no public name for any of these
     with contextlib.suppress(RuntimeError):
@@ -24,8 +24,8 @@ def refuse_trace(op: str) -> NoReturn:
 def refuse_gradient(op: str) -> NoReturn:
     """Raises RuntimeError: `op` was called to be differentiated.
 
-    MindSpore would take its gradient for zero. It goes on to build a backward graph after an error in a function, as
-    opposed to a cell, so that state is cleared first.
+    MindSpore would take its gradient for zero. After an error in a function (not in a cell) MindSpore still builds a
+    backward graph, so its state is cleared first.
     """
     _pynative_executor.clear_res()
     raise RuntimeError(f"For '{op}', there is no gradient: ms_moe_comm is for inference. Call it outside of "

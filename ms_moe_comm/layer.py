@@ -27,15 +27,15 @@ from .window import ExpertWindow
 def swiglu(hidden: Tensor) -> Tensor:
     """silu(gate) * up in float32, rounded once: [M, 2 * I] -> [M, I], dtype of `hidden`.
 
-    Rows that nobody wrote (past the window's total) do no harm. With `ops.silu` or `ops.sigmoid` they would: a NaN
-    anywhere in the tensor makes MindSpore 2.10 on CPU compute all of it another way, with other last bits.
+    Rows that nobody wrote (past the window's total) do not change the others. With `ops.silu` or `ops.sigmoid` they
+    would: if a NaN is anywhere in the tensor, MindSpore 2.10 on CPU computes all of it in another way, with other bits.
     """
     gate, up = mint.chunk(ops.cast(hidden, ms.float32), 2, -1)
     return ops.cast(gate / (1.0 + ops.exp(-gate)) * up, hidden.dtype)
 
 
 def _per_device(on_cpu: Callable, on_npu: Callable) -> Callable:
-    """The operator that has a ready-made kernel: CANN compiles the one for CPU, which has no kernel of the other."""
+    """The operator for the device: on an NPU `on_cpu` is compiled at run time, on a CPU `on_npu` has no kernel."""
     return on_cpu if ms.get_context("device_target") == "CPU" else on_npu
 
 
@@ -63,8 +63,8 @@ class TopKRouter(nn.Cell):
 class SwigluExperts(nn.Cell):
     """Rows, sorted by expert, through their experts: up, SwiGLU, down.
 
-    With int8 weights both matmuls are int8 (W8A8): rows that do not come quantised are quantised here, each by itself,
-    and so is what SwiGLU gives.
+    With int8 weights both matmuls are int8 (W8A8). Rows that do not come quantised are quantised here, each by itself.
+    The rows that SwiGLU returns are quantised, too.
 
     Args:
         gate_up, down (Parameter): [E, H, 2 * I] and [E, I, H].
@@ -119,7 +119,7 @@ class SharedExpert(nn.Cell):
 
 
 def checked_max_tokens(max_tokens: int, round_tokens: int) -> int:
-    """`max_tokens` as an int, or the reason why a layer on a window for `round_tokens` cannot have it."""
+    """`max_tokens` as an int, if a layer on a window for `round_tokens` can have it; else an error that says why."""
     value = checked_integer("MoELayer", "max_tokens", max_tokens, 1, MAX_INT32, "give the most tokens of one call")
     if value < round_tokens:
         raise ValueError(f"For 'MoELayer', 'max_tokens' must be at least {round_tokens}, the window's "
@@ -129,7 +129,7 @@ def checked_max_tokens(max_tokens: int, round_tokens: int) -> int:
 
 
 def check_tokens(layer: str, x: Tensor, hidden_size: int) -> None:
-    """Raises an error that names `x`; the operators of the router would not. While a graph is built, if it is one."""
+    """Raises an error that names `x`, which the router's operators would not. In a graph it runs during the build."""
     if not isinstance(x, Tensor):
         raise TypeError(f"For '{layer}', 'x' must be a Tensor, but got {type(x)}.")
     if x.ndim != 2 or x.shape[1] != hidden_size:
@@ -151,15 +151,15 @@ class MoELayer(nn.Cell):
         window (ExpertWindow): its hidden size, dtype, top_k and experts are the layer's.
         weights (MoEWeights): this rank's experts, `window.local_expert_num` of them in order of their global ids.
         phase (str): "prefill" or "decode", which primitives the graph is built from.
-        placement (ExpertPlacement, optional): redundant experts. The window's experts are the physical ones then, those
-            of the router and of `weights.router` the logical ones.
-        zero_expert_num (int): so many more outputs of the router are experts that give nothing.
+        placement (ExpertPlacement, optional): redundant experts. Then the window's experts are physical ones, and the
+            experts of the router and of `weights.router` are logical ones.
+        zero_expert_num (int): how many additional outputs of the router are experts that give nothing.
         max_tokens (int, optional): the most tokens of a rank in one call, the same on all ranks; at least
-            `window.max_tokens_per_rank`, and that if None. A window needs memory only for the tokens of one round:
-            the layer takes `window.max_tokens_per_rank` tokens at a time, in ceil(max_tokens /
-            window.max_tokens_per_rank) rounds of one graph. Every rank does all rounds, those past its own tokens
-            with none, whatever T each has. The result has the bits of a single round, except where a window with
-            overflow="drop" drops rows: it does so in each round by itself.
+            `window.max_tokens_per_rank`, which is also the default. A window needs memory only for the tokens of one
+            round: the layer takes `window.max_tokens_per_rank` tokens at a time, in ceil(max_tokens /
+            window.max_tokens_per_rank) rounds of one graph. Every rank does all rounds, whatever its T; the rounds past
+            its own tokens have none. The result has the bits of a single round, unless a window with overflow="drop"
+            drops rows: each round drops by itself.
 
     Inputs:
         x (Tensor): [T, H], dtype of the window; T from 0 to `max_tokens`.
@@ -213,12 +213,12 @@ class MoELayer(nn.Cell):
         self.round_tokens = window.max_tokens_per_rank
         self.max_tokens = self.round_tokens if max_tokens is None else checked_max_tokens(max_tokens, self.round_tokens)
         self.round_num = -(-self.max_tokens // self.round_tokens)
-        # MindSpore 2.10 on CPU slices no bfloat16; the way through float32 loses nothing
+        # MindSpore 2.10 on CPU cannot slice bfloat16; float32 holds the values exactly
         self.sliceable_dtype = ms.float32 if ms.get_context("device_target") == "CPU" else window.dtype
 
     def construct(self, x: Tensor, x_active_mask: Tensor | None = None) -> Tensor:
         check_tokens("MoELayer", x, self.hidden_size)
-        # All tokens at once: this matmul, unlike the experts', may give a row other bits where there are fewer rows.
+        # All tokens at once: unlike the experts' matmul, this one may give a row other bits when there are fewer rows.
         expert_scales, expert_ids = self.router(x)
         if self.round_num == 1:
             return self.one_round(x, expert_scales, expert_ids, x_active_mask)
@@ -227,8 +227,8 @@ class MoELayer(nn.Cell):
                              f"but got {x.shape[0]}: make the layer with a larger max_tokens on all ranks, or pass "
                              f"fewer tokens.")
         sliceable = ops.cast(x, self.sliceable_dtype)
-        # The rounds need nothing from each other, yet run one after the other: a graph keeps the order of operators
-        # with side effects on memory, and from dispatch to combine a round is a chain of them.
+        # The rounds are independent, yet run one after the other: a graph keeps the order of operators with side
+        # effects on memory, and from dispatch to combine a round is a chain of such operators.
         y: tuple[Tensor, ...] = ()
         for start in range(0, self.max_tokens, self.round_tokens):
             end = start + self.round_tokens  # slices end with x, and may be empty
@@ -259,7 +259,7 @@ class DenseMoELayer(nn.Cell):
     Args:
         weights (MoEWeights): all experts.
         top_k (int): experts per token.
-        zero_expert_num (int): so many more outputs of the router are experts that give nothing.
+        zero_expert_num (int): how many additional outputs of the router are experts that give nothing.
 
     Inputs and outputs: as `MoELayer`.
     """
@@ -281,7 +281,7 @@ class DenseMoELayer(nn.Cell):
         expert_scales, expert_ids = self.router(x)
         tokens = x.shape[0]
         group_list = ops.full((self.expert_num,), tokens, dtype=ms.int64)
-        # tile has no bfloat16 on CPU; the way through float32 loses nothing
+        # tile has no bfloat16 on CPU; float32 holds the values exactly
         expand_x = ops.cast(ops.tile(ops.cast(x, ms.float32), (self.expert_num, 1)), x.dtype)
         outputs = ops.cast(self.experts(expand_x, group_list), ms.float32)
 

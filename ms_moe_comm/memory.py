@@ -17,8 +17,8 @@ class MemoryReport:
             tables of a rank's own kernels are one, "tables".
         total (int): the whole window; the sum of the parts.
         relay_buffers (dict[str, int]): product -> bytes of the buffers of a design that packs rows, relays them and
-            restores their order. Needed besides the tensors that stand in for `rows` and `outputs`, which any design
-            has.
+            restores their order. Such a design needs them besides the tensors that take the place of `rows` and
+            `outputs`.
     """
 
     parameters: WindowParameters
@@ -59,7 +59,7 @@ class MemoryReport:
 
 
 def format_bytes(size: float) -> str:
-    """'512 B', '38.5 KiB', '224.1 MiB': up to one digit after the point."""
+    """'512 B', '38.5 KiB', '224.1 MiB': at most one digit after the point."""
     if size < 1024:
         return f"{size} B"
     for unit in ("KiB", "MiB", "GiB"):

@@ -79,9 +79,9 @@ def moe_grouped_matmul_quant(x: Tensor, weight: Tensor, group_list: Tensor, scal
         bias (Tensor, optional): [E, N] int32, added to the sum, which wraps past int32.
         out (Tensor, optional): [M, N]: written in place and returned, e.g. ``window.outputs``, from where combine reads
             without a copy. Default: a new tensor.
-        output_dtype (mindspore.dtype, optional): of the new tensor; with `out`, that has a dtype, it must be None.
-            float32, float16 or bfloat16 with a float32 `scale`, bfloat16 with a bfloat16 `scale`. CANN offers float16
-            and bfloat16 respectively; on Ascend others are refused. Default: bfloat16.
+        output_dtype (mindspore.dtype, optional): of the new tensor; with `out`, which has a dtype, it must be None.
+            float32, float16 or bfloat16 with a float32 `scale`, bfloat16 with a bfloat16 `scale`. On Ascend only
+            float16 with a float32 `scale` and bfloat16 with a bfloat16 `scale`, as CANN offers. Default: bfloat16.
         group_list_type (int): 1 if `group_list` holds counts, 0 if inclusive cumulative sums. Default: 1.
 
     Returns:
@@ -101,10 +101,10 @@ def moe_grouped_matmul_quant(x: Tensor, weight: Tensor, group_list: Tensor, scal
 
 
 def dtype_code(op: str, name: str, dtype: Type | None, default: int) -> int:
-    """The number by which a primitive knows `dtype`, the argument `name` of `op`; `default` if it is None."""
+    """The code of `dtype`, the argument `name` of `op`; `default` if it is None."""
     if dtype is None:
         return default
-    code = code_of(dtype) if isinstance(dtype, Type) else -1  # else `==` may be an array's
+    code = code_of(dtype) if isinstance(dtype, Type) else -1  # otherwise `==` may compare an array
     if code >= 0:
         return code
     given = dtype if isinstance(dtype, (Type, type)) else type(dtype)

@@ -22,7 +22,7 @@ from ms_moe_comm.providers.choice import default_block_dim
 
 _MAX_ROWS = MAX_INT32  # expand_idx is int32
 OVERFLOWS = ("error", "drop")
-_MAX_BYTES = 2**62  # offsets are 64-bit; no machine comes near, a typing slip does
+_MAX_BYTES = 2**62  # offsets are 64-bit; only a typing error asks for so much
 
 
 class WindowPart(NamedTuple):
@@ -69,7 +69,7 @@ class WindowParameters:
     top_k: int
     max_tokens_per_rank: int
     dtype: Type
-    capacity: Any = None  # an int once it is checked; so is block_dim
+    capacity: Any = None  # an int once it is checked, like block_dim
     timeout: float = 30.0
     block_dim: Any = None
     memory: str = "shm"
@@ -137,12 +137,12 @@ class WindowParameters:
 
     @property
     def pooled_tokens(self) -> int:
-        """Tokens whose rows other ranks may move, 0 unless prefill is balanced."""
+        """How many tokens have rows that other ranks may move; 0 unless prefill is balanced."""
         return self.max_tokens_per_rank if self.balanced_prefill else 0
 
     @property
     def pooled_pairs(self) -> int:
-        """(token, expert) pairs of these, shared experts on ranks of their own included."""
+        """(token, expert) pairs of these tokens, shared experts on ranks of their own included."""
         return self.pooled_tokens * (self.top_k + self.shared_expert_num)
 
     def header_words(self) -> dict[str, int]:
@@ -210,7 +210,7 @@ class WindowParameters:
                              "max_tokens_per_rank.")
 
 
-# What the ranks compare: name, the 64-bit word that stands for the value, and how an error shows that word.
+# What the ranks compare: a name, the 64-bit word of the value, and how an error shows that word.
 _AGREED: tuple[tuple[str, Callable[[WindowParameters], int], Callable[[int], str]], ...] = (
     ("the version of the window layout", lambda _: _lib.limits()["window_magic"], hex),
     ("MS_MOE_COMM_WINDOW", lambda parameters: int.from_bytes(parameters.memory.encode(), "little"),
@@ -244,7 +244,8 @@ def agree(group: RankGroup, make_parameters: Callable[[], WindowParameters]) -> 
 
     Raises:
         TypeError, ValueError: this rank's parameters are refused.
-        RuntimeError: another rank's are, or ranks disagree. Names the parameter, and every value with its ranks.
+        RuntimeError: another rank's parameters are refused, or ranks disagree. Names the parameter, and every value
+            with its ranks.
     """
     refusal = None
     try:

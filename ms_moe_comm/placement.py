@@ -20,8 +20,8 @@ class ExpertPlacement:
         physical_to_logical (sequence of int): [E], the logical expert in each physical slot, or -1 for an idle one.
             Slot p is on rank p // (E / ranks); ranks of shared experts come before and do not count.
         logical_expert_num (int): L, at most E.
-        max_replicas (int, optional): X, the most replicas of one expert that any later map has; None for E - L + 1, the
-            most that there can be.
+        max_replicas (int, optional): X, the most replicas of one expert that this or any later map has; None for
+            E - L + 1, the most that there can be.
         name (str): prefix of the parameters' names, unique in the model.
 
     Attributes:
@@ -60,7 +60,7 @@ class ExpertPlacement:
         self.update(physical_to_logical)
 
     def update(self, physical_to_logical: Sequence[int] | NDArray[np.integer]) -> None:
-        """Takes another map of as many slots, for the steps from now on.
+        """Takes another map with the same number of slots, for the steps from now on.
 
         Args:
             physical_to_logical (sequence of int): see the class.

@@ -1,6 +1,6 @@
-"""What the package needs besides itself, and what is said where something else is installed.
+"""What the package needs besides itself, and the errors for anything else.
 
-Asked by the import of the package, by `python -m ms_moe_comm doctor` and by setup.py; so it imports nothing at first.
+The import of the package, `python -m ms_moe_comm doctor` and setup.py use it, so it imports no requirement at its top.
 """
 import importlib
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-# package -> what pip is asked for (pyproject.toml has the same), and whether a version, a list of texts, fits it
+# package -> the requirement for pip (as in pyproject.toml), and whether a version, given as a list of texts, fits
 _NEEDED: dict[str, tuple[str, Callable[[list[str]], bool]]] = {
     "numpy": ("numpy<2", lambda version: int(version[0]) < 2),  # MindSpore 2.10 was built with numpy 1
     "mindspore": ("mindspore>=2.10,<2.11", lambda version: version[:2] == ["2", "10"]),  # the library links to it
@@ -16,7 +16,7 @@ _NEEDED: dict[str, tuple[str, Callable[[list[str]], bool]]] = {
 
 
 def import_fitting(package: str) -> ModuleType:
-    """That package, imported.
+    """Imports the package of this name.
 
     Raises:
         ImportError: there is none, or its version does not fit; says what to do.
@@ -33,13 +33,13 @@ def import_fitting(package: str) -> ModuleType:
 
 
 def check_packages() -> None:
-    """Raises ImportError if one does not fit. numpy comes first: with another, MindSpore cannot be imported."""
+    """Raises ImportError if one does not fit. Checks numpy first: MindSpore cannot be imported with a wrong one."""
     for package in _NEEDED:
         import_fitting(package)
 
 
 def import_library() -> ModuleType:
-    """The library of operators, loaded; MindSpore's libraries, which it links to, are loaded before.
+    """Loads the library of operators, after MindSpore's libraries, to which it links.
 
     Raises:
         ImportError: it is not there, or does not load; says what to do.

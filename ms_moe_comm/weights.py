@@ -20,8 +20,8 @@ def quantise_columns(weight: NDArray[np.float32],
                      scale_dtype: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """int8 weights with a scale for each output column: symmetric, the largest magnitude of a column becomes 127.
 
-    The scale is rounded to its dtype first and the weights are divided by that, so that the product that the matmul
-    forms is off by at most half a step (and, where the rounding took the scale down, the largest by a bit more).
+    The scale is first rounded to its dtype, and then the weights are divided by it. So the matmul's product is off by
+    at most half a step (a column's largest weight by a bit more if the rounding took its scale down).
 
     Args:
         weight (numpy.ndarray): [E, K, N] float32, finite.
@@ -88,7 +88,7 @@ class MoEWeights:
 
         Raises:
             TypeError: an argument of another type than these.
-            ValueError: an array is missing, unknown, or has not the dimensions that it should have.
+            ValueError: an array is missing, unknown, or has wrong dimensions.
         """
         cls._check_arrays("MoEWeights.from_numpy", name, arrays, dtype)
         tensors = {key: Tensor(array, ms.float32 if key == "router" else dtype) for key, array in arrays.items()}
@@ -98,7 +98,7 @@ class MoEWeights:
     def quantised(cls, name: str, arrays: dict[str, NDArray], dtype: Type) -> "MoEWeights":
         """Like :meth:`from_numpy`, with the experts' weights as int8 (see :func:`quantise_columns`).
 
-        The scales are bfloat16 for bfloat16 activations, as CANN's GroupedMatmul asks for, else float32.
+        The scales are bfloat16 for bfloat16 activations, as CANN's GroupedMatmul needs, else float32.
 
         Args:
             name, arrays: see :meth:`from_numpy`.

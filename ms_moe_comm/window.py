@@ -28,10 +28,10 @@ _numbers = itertools.count()  # parameters of one cell must differ in name, and 
 
 
 def _settle() -> None:
-    """Waits for all that was called before. An error of it has its own call to come out of, or is a warning here."""
+    """Waits for all operators that were called before. Their errors belong to other calls and are warnings here."""
     try:
         _lib.drain()
-    except Exception as error:  # noqa: BLE001  # of another call, whatever it is
+    except Exception as error:  # noqa: BLE001  # any error of another call
         warnings.warn(f"an operator that was called before has failed: {error}", RuntimeWarning, stacklevel=3)
 
 
@@ -45,8 +45,7 @@ class ExpertWindow:
     """One region of memory per rank, laid out alike on all ranks and mapped by every rank. Made by `create`.
 
     Dispatch on any rank writes token rows straight to their final place in `rows` of the rank that holds the expert;
-    the experts work on `rows` in place and leave their results in `outputs`; combine on any rank reads them from
-    there.
+    the experts work on `rows` in place and leave their results in `outputs`; combine on any rank reads `outputs`.
 
     Attributes:
         rows (Parameter): [A, H] dtype; what dispatch returns as `expand_x`.
@@ -58,15 +57,15 @@ class ExpertWindow:
         timeout, block_dim, overflow, keep_stats, balanced_prefill, shared_expert_num, shared_expert_rank_num and dtype:
         the window's parameters, see `create`.
 
-    The tensors are the window's memory itself. Use what the operators return and not these parameters inside a
-    graph: a graph knows nothing of writes that reach memory behind its back. They are no parameters of a model: a
-    `MoEDispatcher` or `MoELayer` does not show them to checkpoints and to loops over a cell's parameters. A cell that
-    sets one as its own attribute does, so use those of its dispatcher (``self.dispatcher.outputs``).
+    The tensors are the window's memory itself. Inside a graph use what the operators return and not these parameters:
+    a graph does not see that other ranks write to them. They are no parameters of a model: a `MoEDispatcher` or
+    `MoELayer` hides them from checkpoints and from loops over a cell's parameters. A cell that sets one as its own
+    attribute shows it, so use the tensors of its dispatcher (``self.dispatcher.outputs``).
 
-    A window serves one dispatch and its combine at a time; two micro-batches in flight take two windows. Each rank
-    chooses its phase by itself: some may be in prefill and others in decode in the same step. After an
-    error in an operator the window is dead: all ranks close it and create a new one together, or those that are left
-    `resume` it without the ranks that have died.
+    A window serves one dispatch and its combine at a time; two overlapping micro-batches need two windows. Each rank
+    chooses its phase by itself: in one step some may be in prefill and others in decode. After an error in an operator
+    the window is dead: all ranks close it and create a new one together, or the ranks that are left `resume` it without
+    the ranks that have died.
     """
 
     rows: Parameter
@@ -128,21 +127,21 @@ class ExpertWindow:
             timeout (float): seconds that an operator waits for its peers before it fails.
             block_dim (int): the most cores that an operator on this window uses, 1 to 64. None: 1 on CPU, where a
                 process per rank is the parallelism, and all vector cores of an NPU. An operator takes no more cores
-                than the chip has, and begins only when as many are free; operators that run at the same time, on two
-                streams, must not take more together, or those of two ranks may wait for each other.
+                than the chip has, and begins only when as many are free. Operators that run at the same time, on two
+                streams, must not take more together; otherwise the operators of two ranks may wait for each other.
             overflow (str): what happens if a dispatch brings a rank more rows than its capacity. "error": all ranks
-                raise, before any row moves. "drop": the rows of the last sources, and of a source those of the last
-                experts, are dropped, counted in `stats`; a token's dropped experts contribute nothing.
+                raise, before any row moves. "drop": rows are dropped and counted in `stats`, first those of the last
+                source, and within a source those of the last expert; a token's dropped experts contribute nothing.
             shared_expert_num (int): S, shared experts on ranks of their own, 0 to 4; a shared expert that every rank
                 computes itself is `shared_expert_x` of combine.
             shared_expert_rank_num (int): Q, the ranks 0 to Q - 1 that hold one shared expert each and no routed one, a
                 multiple of S; the instances of shared expert j are the ranks from j * Q / S on.
             balanced_prefill (bool): in a prefill, ranks with few rows to send move rows of ranks with many, so that
-                none moves more than an equal share. The result is the same to the bit. It costs memory for rows of x in
-                window, a copy of the rows that others move, and one wait more: for prompts of very different length.
-                Ranks that are in decode in the same step neither help nor are helped. Smooth factors (`scales` of a
-                quantised dispatch) must be the same on all ranks, since a row may be quantised by another one.
-            keep_stats (bool): whether this rank's operators add up times and bytes, see `stats`. May differ between
+                none moves more than an equal share. The result is the same to the bit. It costs memory in the window
+                for rows of x, a copy of the rows that others move, and one more wait. It pays for prompts of very
+                different length. Ranks in decode in the same step neither help nor get help. Smooth factors (`scales`
+                of a quantised dispatch) must be the same on all ranks, since another rank may quantise a row.
+            keep_stats (bool): whether this rank's operators add up times and bytes, see `stats`. It may differ between
                 ranks.
 
         Returns:
@@ -151,8 +150,8 @@ class ExpertWindow:
         Raises:
             TypeError, ValueError: a parameter outside its limits; the text says value, limit and what to do.
             MemoryError: too little memory, on all ranks; states needed and free bytes.
-            RuntimeError: the ranks disagree in a parameter (named, with each value and its ranks), a rank was refused
-                or is missing, or the ranks do not share one machine's memory.
+            RuntimeError: the ranks disagree in a parameter (named, with each value and its ranks), a rank's parameters
+                were refused, a rank is missing, or the ranks do not share one machine's memory.
         """
         _settle()
         with open_group(group) as ranks:
@@ -168,7 +167,7 @@ class ExpertWindow:
             bases = [provider.peer_base(rank) for rank in range(ranks.size)]
             _lib.init_window(bases[ranks.rank], {**parameters.header_words(), "rank_id": ranks.rank}, bases,
                              provider.on_npu)
-            ranks.all_gather([0])  # nobody's first dispatch meets a peer whose window is not ready
+            ranks.all_gather([0])  # every window is ready before anybody's first dispatch
             return window
 
     def check(self) -> None:
@@ -196,18 +195,18 @@ class ExpertWindow:
         Returns:
             dict: "epoch" dispatches, "exchange" exchanges of counts, "received_rows" rows that the last dispatch
             brought here, "copied_bytes" bytes that the last combine had to copy into `outputs`, "left_ranks" how many
-            ranks take no part any more, "lost_pairs" (token, k) of this rank, since the window was made, whose expert
-            was on one of those. With overflow "drop", lists of R, rows dropped since the window was made:
+            ranks take no part any more, "lost_pairs" how many (token, k) of this rank had their expert on such a rank,
+            since the window was made. With overflow "drop", lists of R, rows dropped since the window was made:
             "dropped_from", from each source to this rank, and "dropped_to", from this rank to each destination.
 
             With `keep_stats`, sums since the window was made: "sent_rows" and "sent_bytes" from this rank to others by
-            dispatch, "read_bytes" from others by combine; "seconds", as the first core sees them, of the phases of
+            dispatch, "read_bytes" from others by combine; "seconds", measured on the first core, of the phases of
             "dispatch" ("count", "exchange", "place", "arrive") and of "combine" ("outputs", "ready", "reduce"); and
             "waited", lists of R, seconds of the core that waited longest: for each rank's "counts", rows ("arrived"),
-            outputs ("ready") and rows handed over ("handed"). Each wait is charged to the first rank that was missing.
+            outputs ("ready") and rows handed over ("handed"). Each wait counts for the first rank that was missing.
 
-            With `balanced_prefill`, "moved_rows": a list of R, the rows that this rank moved to each in the last
-            dispatch: in prefill of whomever they were, in decode its own.
+            With `balanced_prefill`, "moved_rows": a list of R, the rows that this rank moved to each rank in the last
+            dispatch: in prefill also the rows of other ranks, in decode only its own.
 
         Raises:
             RuntimeError: the window is closed.
@@ -237,24 +236,25 @@ class ExpertWindow:
         return {phase: seconds.tolist() for phase, seconds in zip(_WAITS, longest, strict=True)}
 
     def resume(self, rank_mask: Sequence[bool] | NDArray[np.bool_] | Tensor) -> None:
-        """Goes on after a failure without the ranks that caused it. Collective over the ranks that are left.
+        """Continues after a failure, without the ranks that caused it. Collective over the remaining ranks.
 
-        Those ranks call it together, after an error of an operator, with the same `rank_mask`. The ranks that are left
-        out must have ended: a process that lives might still write into the windows of others. From then on nobody
-        sends to them or waits for them; what would go to their experts is dropped and counted (`stats`, "lost_pairs"),
-        unless a placement map has another replica.
+        The remaining ranks call it together, after an error of an operator, with the same `rank_mask`. The ranks that
+        the mask leaves out must have ended: a process that lives might still write into the windows of others. From
+        then on nobody sends to them or waits for them. Pairs for their experts are dropped and counted (`stats`,
+        "lost_pairs"), unless a placement map has another replica.
 
-        What was in flight is lost: dispatch the step again. A rank that had nothing to do with the dead learns of it
-        only in its next dispatch, so that the ranks may have come one step apart: agree on where all begin again.
+        What was in flight is lost: dispatch the step again. A rank that exchanged no rows with the dead rank notices
+        the failure only in its next dispatch, so the ranks may be one step apart: agree on the step with which all
+        begin again.
 
-        `msrun` ends all ranks when one dies. Ranks that are to go on need a launcher that lets them, and a group such
-        as `LocalGroup`. To let a rank leave that is alive, neither that nor `resume` is needed: give all ranks a
-        `rank_mask` without it in one dispatch, in which it still takes part.
+        `msrun` ends all ranks when one dies. Ranks that are to continue need another launcher, and a group such as
+        `LocalGroup`. A rank that is alive leaves without `resume`: give all ranks a `rank_mask` without it in one
+        dispatch, in which it still takes part.
 
-        MindSpore 2.10 runs no graph again in which an operator failed: in graph mode make the cell anew, too.
+        MindSpore 2.10 does not run a graph again after an operator in it failed: in graph mode make the cell anew, too.
 
-        On an NPU there is no `resume`: the hosts meet in each other's windows, whose memory they reach there by copies
-        alone. The ranks that are left create a new window.
+        On an NPU there is no `resume`: the hosts would have to meet in the windows, and there they reach the windows'
+        memory by copies alone. The remaining ranks create a new window.
 
         Args:
             rank_mask (sequence of R bools): the ranks that go on, this one among them.
@@ -262,8 +262,8 @@ class ExpertWindow:
         Raises:
             TypeError: `rank_mask` holds something else than bools.
             ValueError: `rank_mask` has not R elements, lacks this rank, or has one that has left before.
-            RuntimeError: a rank did not come within the window's timeout, or with another mask; the window is closed
-                or on an NPU. Then a new window of the ranks that are left is the way.
+            RuntimeError: a rank did not come within the window's timeout, or came with another mask; the window is
+                closed or on an NPU. In the last two cases create a new window of the remaining ranks.
         """
         if self._provider is None or self._provider.on_npu:
             reason = "it was closed" if self._provider is None else (
@@ -286,7 +286,7 @@ class ExpertWindow:
         _lib.resume_window(self._provider.peer_base(self.ep_rank_id), mask)
 
     def timers(self) -> dict[str, float]:
-        """Time that this rank spent inside the window's operators, waits for peers included; waits for those launched.
+        """Time that this rank spent in the window's operators, including waits for peers; waits for launched operators.
 
         On CPU. On an NPU all are 0: the framework's profiler times the kernels there.
 
@@ -306,12 +306,11 @@ class ExpertWindow:
     def close(self) -> None:
         """Ends the window's use on this rank, after the operators that were launched. Safe to call twice.
 
-        Not collective: peers keep their own mapping. The memory is given back when the last tensor of it is gone, in
-        every rank; tensors that still live, and graphs that hold them, stay valid, but operators on them report a
-        closed window.
+        Not collective: peers keep their own mapping. The memory is given back when its last tensor on any rank is gone.
+        Tensors that still live, and graphs that hold them, stay valid, but operators on them report a closed window.
 
         Raises:
-            RuntimeError: the error of an operator that was launched and whose result nobody looked at.
+            RuntimeError: the error of a launched operator whose result nobody has looked at.
         """
         provider = self._provider
         if provider is None:
@@ -327,7 +326,7 @@ class ExpertWindow:
             self._provider = None
 
     def __reduce_ex__(self, _: object) -> NoReturn:
-        """Of copy.copy, copy.deepcopy and pickle."""
+        """Refuses copy.copy, copy.deepcopy and pickle."""
         raise TypeError("An ExpertWindow cannot be copied or pickled: it is memory that the ranks share, and a copy "
                         "would be none. Pass the window itself, or make one more by ExpertWindow.create on all ranks.")
 
@@ -338,7 +337,7 @@ class ExpertWindow:
         try:
             self.close()
         except RuntimeError:
-            if exception_type is None:  # else it is most likely the same one
+            if exception_type is None:  # otherwise it is most likely the same error
                 raise
 
     def _opened(self, method: str) -> WindowProvider:
@@ -362,7 +361,7 @@ def _bind(provider: WindowProvider, name: str, offset: int, shape: tuple[int, ..
 
 
 def _wait(provider: WindowProvider) -> None:
-    """For the operators of this process that were launched."""
+    """Waits for the operators that this process has launched."""
     if provider.on_npu:
         ms.runtime.synchronize()
     else:

@@ -1,14 +1,15 @@
-"""What follows from ops_yaml, in C++ and for type checkers: one list of an operator's arguments, one of its kernel's.
+"""Writes C++ and Python types from ops_yaml, which has one list of an operator's arguments and one of its kernel's.
 
     python generate.py FOLDER
 
-From the operators' definitions (*.yaml) and what their kernels get of them (kernel/*.yaml) it writes
+From the operators' definitions (*.yaml) and from what their kernels get (kernel/*.yaml) it writes
 
     op_signatures.h     where each argument stands, which results lie in which argument
-    kernel_arguments.h  a struct for each kernel; what two kernels share is a struct of its own, their base
-    kernel_entries.h    for the host: each kernel's entry, and the one way to fill its struct, by names that are types
+    kernel_arguments.h  a struct for each kernel; what two kernels share is a base struct
+    kernel_entries.h    for the host: each kernel's entry, and the one way to fill its struct: every value has a type of
+                        its own, named after the argument
     kernels/*.cpp       for CANN and the host twin: the entries, plain `extern "C"` with addresses and 32-bit integers
-    gen_ops_def.pyi     the types of the Python functions, of which MindSpore's generator writes none
+    gen_ops_def.pyi     the types of the Python functions, which MindSpore's generator does not write
 
 No list of arguments is written anywhere else, so none can be in another order, lack one, or have one too many.
 """
@@ -26,7 +27,7 @@ class Mistake(Exception):
 
 
 def read(pattern):
-    """name -> definition, of all files of the pattern, in a fixed order."""
+    """{name: definition} of all files of the pattern, in a fixed order."""
     import yaml
 
     found = {}
@@ -45,7 +46,7 @@ class Kernel:
     Attributes:
         own (dict): its own arguments, name -> source.
         base (Kernel): what it shares with others, or None.
-        operator (str): of whose arguments the sources speak.
+        operator (str): the operator whose arguments the sources name.
     """
 
     def __init__(self, name, own, base, operators, operator):
@@ -72,7 +73,7 @@ class Kernel:
 
     @property
     def arguments(self):
-        """All of them, in the order of the entry."""
+        """All arguments, in the order of the entry."""
         return {**(self.base.arguments if self.base else {}), **self.own}
 
     def is_address(self, argument):
@@ -101,7 +102,7 @@ def read_kernels(operators):
 
 
 def check_shared(family, last, operators):
-    """The operators of a family have the same arguments up to `last`, and the same results."""
+    """Checks that the operators of a family have the same arguments up to `last`, and the same results."""
     first, *others = operators
     for name in others:
         for what in ("args", "returns"):
@@ -201,7 +202,7 @@ def entry(kernel):
 # --- kernel_entries.h ---
 
 def host_value(kernel, argument):
-    """What fills an argument from those of the operator, or None if the launch finds it."""
+    """The C++ that fills an argument from the operator's arguments, or None if the launch finds its value."""
     source = kernel.arguments[argument]
     if source == "launch":
         return None
@@ -228,7 +229,7 @@ def function(head, parameters, body):
 
 
 def filled(kernel):
-    """A struct from named values and from what kernels share: in any other order it does not compile."""
+    """C++ that makes a struct from named values and from what kernels share: another order does not compile."""
     shared = [f"const {kernel.base.struct} &shared"] if kernel.base else []
     return function(f"{kernel.struct} {camel_case(kernel.name)}With", shared + typed(kernel.own), [
         f"{kernel.struct} a;",
@@ -251,7 +252,7 @@ def used(kernel):
 
 
 def launched(kernel):
-    """A struct from an operator's arguments and results, and what the launch finds."""
+    """C++ that makes a struct from an operator's arguments and results, and from what the launch finds."""
     if not kernel.definition["args"]:
         return []
     values = {name: host_value(kernel, name) for name in kernel.arguments}
@@ -309,7 +310,7 @@ def stub(operators):
 
 def write(path, lines):
     text = "\n".join(lines) + "\n"
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:  # else what depends on it stays up to date
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:  # an untouched file causes no rebuild
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 

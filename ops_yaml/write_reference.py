@@ -2,7 +2,7 @@
 
     python ops_yaml/write_reference.py
 
-Needs PyYAML only. tests/unit/test_documentation.py holds that the page is what this writes.
+Needs PyYAML only. tests/unit/test_documentation.py checks that the page is up to date.
 """
 import re
 import textwrap
@@ -47,18 +47,18 @@ def read_operators():
 
 
 def markdown(text):
-    """A document's text, with Markdown's marks for code."""
+    """A document's text, with code marked as in Markdown."""
     return re.sub(r":func:`(\w+)`", r"`\1`", text.replace("``", "`")).strip()
 
 
 def cell(text):
-    """`text` in one cell of a table; a default has a column of its own."""
+    """`text` for one cell of a table; a plain default moves to a column of its own."""
     text = re.sub(r"Default: ``[^`]*``\s*\.", "", re.sub(r"Default: (``[^`]*``)\s*,", r"\1:", text))
     return " ".join(markdown(text).replace("|", "\\|").split())
 
 
 def sections(document):
-    """{heading: text} of a document; what stands before the first heading is under ''."""
+    """{heading: text} of a document; the text before the first heading is under ''."""
     parts = re.split(r"^(Args|Returns|Raises|Supported Platforms):\n", document, flags=re.M)
     return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
 

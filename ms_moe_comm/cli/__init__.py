@@ -14,6 +14,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=("plan", "doctor", "check-kernels"), help="each has a --help of its own")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the command")
     options = parser.parse_args(arguments)
-    # only now: `plan` needs the library, and `doctor` must run without, to say so
+    # imported only now: `plan` needs the library, but `doctor` must run without it, to report that
     command = importlib.import_module("ms_moe_comm.cli." + options.command.replace("-", "_"))
     return int(command.main(options.arguments))

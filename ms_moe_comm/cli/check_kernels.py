@@ -1,7 +1,7 @@
 """Has compilers check the kernels and the Ascend part against CANN's headers, without an NPU and without linking.
 
-It needs the source tree, and CANN's headers under ASCEND_HOME_PATH. It shows that every name and type is CANN's own;
-not that the kernels do the right thing.
+It needs the source tree, and CANN's headers under ASCEND_HOME_PATH. It shows that CANN knows every name and type; it
+does not show that the kernels do the right thing.
 """
 import argparse
 import json
@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _HOST_FLAGS = ["-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0"]
-# CANN's own target for running kernels on a CPU (tikicpulib, Ascend 910B): its headers, parsed by any g++
+# for the headers of CANN's own CPU target (tikicpulib, Ascend 910B), which any g++ parses
 _KERNEL_FLAGS = ["-x", "c++", "-std=c++17", "-fsyntax-only", "-w", "-D_GLIBCXX_USE_CXX11_ABI=0",
                  "-D__CCE_AICORE__=220", "-D__DAV_C220__", "-D__CCE_KT_TEST__=1", "-DASCENDC_CPU_DEBUG=1",
                  "-include", "algorithm", "-include", "tikicpulib.h"]
-# where a toolkit has the headers, which differs between versions; the first that exists
+# where versions of the toolkit have the headers; the first that exists is taken
 _API_HEADERS = ("ascendc/include/basic_api/kernel_operator.h", "*-linux/ascendc/include/basic_api/kernel_operator.h",
                 "compiler/tikcpp/tikcfw/kernel_operator.h", "tools/tikcpp/tikcfw/kernel_operator.h")
 _CPU_HEADERS = ("tools/tikicpulib/lib/include/tikicpulib.h", "*-linux/tikicpulib/lib/include/tikicpulib.h")
@@ -67,7 +67,7 @@ def _folder(home: Path, headers: Sequence[str]) -> Path | None:
     return next((path.parent for header in headers for path in sorted(home.glob(header))), None)
 
 
-# in a process of its own: the tree's setup.py, as a module
+# imports the tree's setup.py as a module, in a process of its own
 _ASK_SETUP = """
 import json, pathlib, sys
 import setuptools
@@ -81,7 +81,7 @@ print(json.dumps([[*flags, *setup.cann_flags()], [str(path) for path in setup.mi
 
 
 def _ask_setup(tree: Path, folder: Path) -> tuple[list[str], list[Path]]:
-    """By the build's own code: writes what it generates from the operators' definitions into `folder`.
+    """Runs the build's own code, which writes what it generates from the operators' definitions into `folder`.
 
     Returns the compiler flags for the files of the Ascend part, and these files.
     """
@@ -95,7 +95,7 @@ def _jobs(home: Path, generated: Path, ascend_flags: list[str],
           ascend_sources: list[Path]) -> Iterator[tuple[Path, list[str]]]:
     """(file, compiler flags) of each check."""
     api, cpu = _folder(home, _API_HEADERS), _folder(home, _CPU_HEADERS)
-    assert api and cpu  # else there was a problem
+    assert api and cpu  # otherwise a problem was reported
     parts = ["", "impl", "interface", "inner_interface", "../highlevel_api", "../highlevel_api/lib",
              "../highlevel_api/impl", "../highlevel_api/lib/matmul"]
     kernel = [*_KERNEL_FLAGS, f"-isystem{cpu}", *(f"-isystem{api / part}" for part in parts),

@@ -14,14 +14,14 @@ _ROUND_TRIP_SECONDS = 180
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints a line per check, OK or FAIL and what was found. Returns 1 if any failed, else 0."""
+    """Prints a line per check: OK or FAIL, and what was found. Returns 1 if any failed, else 0."""
     argparse.ArgumentParser(prog="python -m ms_moe_comm doctor", description=__doc__).parse_args(arguments)
     failed = False
     for name, check in (("python", _python), ("numpy", _numpy), ("mindspore", _mindspore), ("library", _library),
                         ("shared memory", _shared_memory), ("CANN", _cann), ("two-rank round trip", _round_trip)):
         try:
             verdict, found = "OK", check()
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is what the user has to know
+        except Exception as error:  # noqa: BLE001  # the user has to know of any error
             verdict, found, failed = "FAIL", f"{type(error).__name__}: {error}", True
         print(f"{verdict:<5}{name}: {found}", flush=True)
     return int(failed)

@@ -1,7 +1,8 @@
 """Memory of expert windows for a given shape, and how it grows with the number of ranks.
 
-Growth is shown for a fixed model. Where the ranks do not divide its experts, the table counts as many redundant experts
-as fill every rank alike, as deployments do (256 experts on 384 ranks: 384 physical experts, one per rank).
+The table of growth is for a fixed model. If the number of experts is no multiple of the ranks, the table adds redundant
+experts until every rank has the same number, as deployments do (256 experts on 384 ranks: 384 physical experts, one per
+rank).
 """
 import argparse
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ _RANKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints the window of the given shape and the table of growth. Returns 0; a refused shape exits with 2 and why."""
+    """Prints the window of the given shape and the table of growth. Returns 0; exits with 2 if the shape is refused."""
     parser = argparse.ArgumentParser(prog="python -m ms_moe_comm plan", description=str(__doc__).splitlines()[0])
     parser.add_argument("--experts", type=int, default=256, help="experts of the model (default: %(default)s)")
     parser.add_argument("--hidden", type=int, default=7168, help="hidden size (default: %(default)s)")

@@ -1,8 +1,8 @@
 """One rank of a decode dispatch and combine whose result is known.
 
 `doctor` starts `python -m ms_moe_comm.cli.round_trip ADDRESS RANK SIZE`, a process per rank. Experts return their rows
-unchanged, a token's weights are powers of two, and so the sum that comes back is exact. Prints one line, and exits with
-0, if every number is right.
+unchanged and a token's weights are powers of two, so the sum is exact. If every number is right, it prints one line and
+exits with 0.
 """
 import sys
 import time
@@ -25,7 +25,8 @@ def round_trip(address: str, rank: int, size: int) -> float:
         float, seconds of dispatch and combine.
 
     Raises:
-        AssertionError: wrong numbers. Whatever creating the window and the operators raise.
+        AssertionError: wrong numbers.
+        Exception: what `ExpertWindow.create` and the operators raise.
     """
     ms.set_device("CPU")
     experts = size * _EXPERTS_PER_RANK
@@ -46,7 +47,7 @@ def round_trip(address: str, rank: int, size: int) -> float:
                 raise AssertionError(f"rank {rank} received {expert_token_nums.asnumpy()} tokens per expert, not {own}")
             if not np.array_equal(y, 0.75 * x):
                 raise AssertionError(f"rank {rank}: combine gave {y[0, :4]}... first, not {0.75 * x[0, :4]}...")
-            group.all_gather([0])  # nobody leaves while a peer still reads
+            group.all_gather([0])  # no rank leaves while a peer still reads
     return seconds
 
 

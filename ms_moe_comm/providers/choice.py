@@ -14,12 +14,12 @@ from ms_moe_comm.providers.contract import WindowProvider
 
 ENVIRONMENT_VARIABLE = "MS_MOE_COMM_WINDOW"
 _OF_DEVICE = {"CPU": ("shm",), "Ascend": ("symm", "vmm")}  # device target -> names; the first is its default
-# name, also of the provider's module -> its class. The modules for Ascend need CANN, and are imported when one is used.
+# name of a provider and of its module -> its class. The modules for Ascend need CANN, so first use imports them.
 _CLASSES = {"shm": "SharedMemoryProvider", "symm": "SymmetricMemoryProvider", "vmm": "VirtualMemoryProvider"}
 
 
 def built_for_ascend() -> bool:
-    """Whether the package was built with CANN. Its Ascend part is loaded when a window is made there."""
+    """Whether the package was built with CANN. Its Ascend part is loaded when the first window on an NPU is created."""
     return importlib.util.find_spec("ms_moe_comm._ascend") is not None
 
 
@@ -27,7 +27,7 @@ def provider_name() -> str:
     """The provider that MS_MOE_COMM_WINDOW asks for, or the default of the device that MindSpore is set to.
 
     Raises:
-        ValueError: there is none for this device, or none of that name. Says what is available.
+        ValueError: there is no provider for this device, or none of that name. Says what is available.
     """
     device = ms.get_context("device_target")
     devices = [name for name in _OF_DEVICE if name != "Ascend" or built_for_ascend()]
@@ -46,7 +46,7 @@ def provider_name() -> str:
 
 
 def make_provider(name: str, group: RankGroup) -> WindowProvider:
-    """The provider of that name (see `provider_name`) for these ranks; it has no memory yet.
+    """The provider of this name (see `provider_name`) for these ranks; it has no memory yet.
 
     Raises:
         RuntimeError: the package's Ascend part cannot be loaded.
@@ -55,7 +55,7 @@ def make_provider(name: str, group: RankGroup) -> WindowProvider:
 
 
 def default_block_dim(name: str) -> int:
-    """The cores that an operator takes unless it is told otherwise, on a window of that provider (see `provider_name`).
+    """The default number of cores of an operator on a window of this provider (see `provider_name`).
 
     Raises:
         RuntimeError: the package's Ascend part cannot be loaded, or CANN does not say how many cores there are.

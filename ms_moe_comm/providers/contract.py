@@ -24,7 +24,7 @@ class WindowProvider(abc.ABC):
     @staticmethod
     @abc.abstractmethod
     def default_block_dim() -> int:
-        """The cores that an operator takes unless it is told otherwise."""
+        """The default number of cores of an operator."""
 
     @abc.abstractmethod
     def allocate(self, window_bytes: int) -> None:
@@ -37,7 +37,7 @@ class WindowProvider(abc.ABC):
 
     @abc.abstractmethod
     def peer_base(self, rank: int) -> int:
-        """Address of that rank's region in this process."""
+        """Address of the rank's region in this process."""
 
     @abc.abstractmethod
     def tensor(self, offset: int, shape: tuple[int, ...], dtype: Type) -> Tensor:

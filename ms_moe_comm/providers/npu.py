@@ -18,8 +18,8 @@ PAGE_BYTES = 2 << 20  # device memory comes in pages of this size
 class NpuProvider(WindowProvider):
     """Regions in device memory, held until the process ends.
 
-    A peer's kernel, or an operator in flight, may still use them when a window is closed, and no interface frees
-    collectively.
+    A peer's kernel, or an operator in flight, may still use them when a window is closed, and CANN has no collective
+    way to free them.
     """
 
     on_npu = True
@@ -31,7 +31,7 @@ class NpuProvider(WindowProvider):
 
     @staticmethod
     def default_block_dim() -> int:
-        """All vector cores of this process's device, as many of them as an operator can take."""
+        """The number of vector cores of this process's device, at most as many as an operator can take."""
         take_device()
         return min(_ascend.vector_cores(), _lib.limits()["max_blocks"])
 
@@ -44,14 +44,14 @@ class NpuProvider(WindowProvider):
     def words(self, offset: int, count: int) -> NDArray[np.int64]:
         """A copy, since the host cannot reach the memory itself; the operators that write it must have ended."""
         copy = np.array(_ascend.read_words(self._bases[self.group.rank] + offset, count), np.int64)
-        copy.flags.writeable = False  # what is written to a copy would be lost
+        copy.flags.writeable = False  # a write to the copy would be lost
         return copy
 
     def free(self) -> None:
         self._bases = []
 
     def _try_kernels(self) -> None:
-        """The canary, in memory that nobody uses yet: an error here says more than the first operator's."""
+        """Runs the canary in memory that nobody uses yet: its error says more than the first operator's would."""
         refusal = None
         try:
             _lib.try_kernels(self._bases[self.group.rank], 0)
@@ -70,5 +70,5 @@ class NpuProvider(WindowProvider):
 
 
 def take_device() -> None:
-    """MindSpore takes its device at the first operator, and for each thread anew; before, CANN does not know of one."""
+    """Makes MindSpore take its device for this thread, as its first operator would. Before, CANN knows of no device."""
     ms.runtime.synchronize()

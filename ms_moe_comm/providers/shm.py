@@ -19,8 +19,8 @@ from ms_moe_comm.group import RankGroup, join_ranks
 from ms_moe_comm.providers.contract import WindowProvider
 
 _SHARED_MEMORY = "/dev/shm"
-_SEGMENT = "ms_moe_comm-window-"  # and a random number; older versions locked nothing and had no "window-"
-_NO_INODE = -1  # beside the numbers of the system's errors, of which ENOSPC means this, too
+_SEGMENT = "ms_moe_comm-window-"  # a random number follows; older versions had no lock and no "window-" in the name
+_NO_INODE = -1  # an error number of our own: for the system this is ENOSPC, too
 _NUMPY_DTYPES = {ms.float32: np.float32, ms.float16: np.float16, ms.bfloat16: bfloat16, ms.int32: np.int32,
                  ms.int8: np.int8}
 
@@ -29,13 +29,13 @@ class SharedMemoryProvider(WindowProvider):
     """One segment of /dev/shm for the whole group, for ranks of one user on one machine.
 
     Rank 0 makes the segment under a random name and reserves its space, so that a lack of space is an error here and
-    not a bus fault in a kernel. The others map it; then its name is removed, also on every path that fails. As long as
-    it has a name, rank 0 holds a lock on it, which ends with the process: what killed ranks have left has a name and
-    no lock, and the next window of the same user removes it.
+    not a bus fault in a kernel. The other ranks map it. Then its name is removed, also on every path that fails. As
+    long as the segment has a name, rank 0 holds a lock on it, which ends with the process. So a segment that killed
+    ranks have left has a name and no lock, and the next window of the same user removes it.
 
     Memory is unmapped when nothing refers to it any more: every tensor made by `tensor` holds the mapping, and so do
-    operators in flight through their input tensors. `free` can therefore be called at any time, and a peer that still
-    reads this rank's region does so through its own mapping.
+    operators in flight through their input tensors. So `free` can be called at any time. A peer that still reads this
+    rank's region does so through its own mapping.
     """
 
     def __init__(self, group: RankGroup) -> None:
@@ -49,7 +49,7 @@ class SharedMemoryProvider(WindowProvider):
 
     def allocate(self, window_bytes: int) -> None:
         self._stride = -(-window_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = self._stride * self.group.size + mmap.PAGESIZE  # the last page says that it is the right segment
+        size = self._stride * self.group.size + mmap.PAGESIZE  # the last page identifies the segment
         with contextlib.ExitStack() as cleanup:
             status, detail, identity, nonce = 0, 0, (0, 0), 0
             if self.group.rank == 0:
@@ -69,7 +69,7 @@ class SharedMemoryProvider(WindowProvider):
                 raise RuntimeError(f"no window: rank 0 cannot make a segment in {_SHARED_MEMORY}: "
                                    f"{os.strerror(status)}. It must be memory (a tmpfs), mounted so that it can be "
                                    "written, in which this user may make files.")
-            cleanup.callback(_remove, _segment_path(identity))  # by every rank: rank 0 may have been killed
+            cleanup.callback(_remove, _segment_path(identity))  # on every rank: rank 0 may have been killed
             self._segment, status = _map(_segment_path(identity), size, nonce)
             statuses = self.group.all_gather([status])[:, 0]
         failed = np.flatnonzero(statuses)
@@ -119,11 +119,11 @@ def _segment_path(identity: Sequence[int]) -> str:
 def _create(path: str, size: int, nonce: int, cleanup: contextlib.ExitStack) -> tuple[int, int]:
     """Makes the segment, locked until `cleanup`, which removes its name.
 
-    Returns (0, 0), or the error's number and, for a lack of space, the bytes that are free.
+    Returns (0, 0), or the error's number and (for a lack of space) the free bytes.
     """
     try:
         free = free_shared_memory()
-        if size > free:  # before reserving: the machine's memory would run out earlier than the room in /dev/shm
+        if size > free:  # checked before reserving: the machine's memory may run out before /dev/shm does
             return errno.ENOSPC, free
         handle = _open_locked(path)
         cleanup.callback(os.close, handle)  # last: the lock outlives the name
@@ -150,7 +150,7 @@ def _open_locked(path: str) -> int:
             _remove(path)
             os.close(handle)
             raise
-        os.close(handle)  # another window found it before it was locked, and took it for an orphan
+        os.close(handle)  # another window found it before it was locked, and removed it as an orphan
 
 
 def _remove_orphans() -> None:
@@ -158,7 +158,7 @@ def _remove_orphans() -> None:
     with contextlib.suppress(OSError), os.scandir(_SHARED_MEMORY) as entries:
         for entry in entries:
             if entry.name.startswith(_SEGMENT):
-                with contextlib.suppress(OSError):  # it has a lock, or is gone
+                with contextlib.suppress(OSError):  # it is locked, or gone
                     _remove_orphan(entry)
 
 
@@ -176,11 +176,11 @@ def _remove_orphan(entry: os.DirEntry[str]) -> None:
 
 def _lacks_inodes() -> bool:
     filesystem = os.statvfs(_SHARED_MEMORY)
-    return filesystem.f_files > 0 and filesystem.f_favail == 0  # 0 of 0: as many as there is memory for
+    return filesystem.f_files > 0 and filesystem.f_favail == 0  # 0 of 0 means no limit
 
 
 def _map(path: str, size: int, nonce: int) -> tuple[NDArray[np.uint8] | None, int]:
-    """The segment as uint8 [size] and 0, or None and the error's number."""
+    """(the segment as uint8 [size], 0), or (None, the error's number)."""
     try:
         handle = os.open(path, os.O_RDWR)
         try:

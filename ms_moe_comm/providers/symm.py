@@ -14,8 +14,8 @@ from ms_moe_comm.providers.npu import PAGE_BYTES, NpuProvider
 HEAP_VARIABLE = "MS_SYMMETRIC_MEMORY_HEAP_SIZE"
 _DEFAULT_HEAP_BYTES = 1 << 30
 
-# What symmetric memory asks of the machine before its first allocation, and MindSpore says only by a failure.
-_STORE_PORT_OFFSET, _STORE_PORT = 13, 8769  # where rank 0 listens: from MS_SCHED_PORT on, or without it
+# What symmetric memory needs for its first allocation. If it is missing, MindSpore fails without saying so.
+_STORE_PORT_OFFSET, _STORE_PORT = 13, 8769  # rank 0 listens at MS_SCHED_PORT + 13, or at 8769 without that variable
 _LEAST_DRIVER = (100, 1, 18, 0, 100)  # V100R001C18B100
 
 _held: list[tuple[Tensor, int]] = []  # (tensor, bytes): symmetric memory of this process
@@ -24,7 +24,7 @@ _held: list[tuple[Tensor, int]] = []  # (tensor, bytes): symmetric memory of thi
 class SymmetricMemoryProvider(NpuProvider):
     """MindSpore's symmetric memory (shmem); one server or one super-node.
 
-    MindSpore allocates it over all ranks of the world at once. So a window's group must be the whole world, and all
+    MindSpore allocates it on all ranks of the world together. So a window's group must be the whole world, and all
     ranks must create their windows in the same order.
     """
 
@@ -71,10 +71,10 @@ class SymmetricMemoryProvider(NpuProvider):
 def symmetric_address(address: int, world_rank: int) -> int:
     """Where the symmetric memory at `address` lies for `world_rank`, as this process sees it; 0 if out of reach.
 
-    Of the copy of shmem that MindSpore has loaded and initialised: a second one would have another state.
+    Asks the copy of shmem that MindSpore has loaded and initialised: a second copy would have another state.
 
     Raises:
-        OSError: MindSpore has loaded none.
+        OSError: MindSpore has not loaded shmem.
     """
     shmem = ctypes.CDLL("libshmem.so", mode=os.RTLD_NOW | os.RTLD_NOLOAD)
     shmem.shmem_ptr.restype, shmem.shmem_ptr.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_int)
@@ -90,7 +90,7 @@ def symmetric_memory_runs() -> bool:
 
 
 def store_refusal() -> Exception | None:
-    """Why rank 0 cannot listen where symmetric memory has the ranks find each other; None on the others."""
+    """Why rank 0 cannot listen at the port where the ranks of symmetric memory meet; None on other ranks."""
     if os.environ["RANK_ID"] != "0":
         return None
     scheduler = os.environ.get("MS_SCHED_PORT")
@@ -107,7 +107,7 @@ def store_refusal() -> Exception | None:
 
 
 def driver_refusal() -> Exception | None:
-    """What symmetric memory finds wrong with the driver, whose version it reads beside a folder of LD_LIBRARY_PATH."""
+    """Why symmetric memory would refuse the driver, whose version it reads beside a folder of LD_LIBRARY_PATH."""
     advice = "Set MS_MOE_COMM_WINDOW=vmm on all ranks."
     folders = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if "/driver/lib64" in f"{folder}/"]
     if not folders:

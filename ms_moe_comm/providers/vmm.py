@@ -5,8 +5,8 @@ from ms_moe_comm import _ascend
 from ms_moe_comm.group import join_ranks
 from ms_moe_comm.providers.npu import PAGE_BYTES, NpuProvider
 
-# The kinds of handle by which memory is shared, in the order in which they are tried: of a super-node, of a server,
-# and of a server and listed processes. The first needs Ascend 910_93, the first two CANN 8.5.
+# The kinds of handle that share memory, in the order in which they are tried: within a super-node, within a server, and
+# with listed processes of a server. The first needs Ascend 910_93, the first two need CANN 8.5.
 _HANDLE_KINDS = ("fabric", "server", "processes")
 
 
@@ -44,7 +44,7 @@ class VirtualMemoryProvider(NpuProvider):
 
     def _share(self, base: int, region_bytes: int, kind: int,
                pids: list[int]) -> tuple[list[int], None] | tuple[None, str]:
-        """Every rank's region by handles of one kind: (addresses, None), or (None, cause) on all ranks."""
+        """Maps every rank's region with one kind of handle: (addresses, None), or (None, cause) on all ranks."""
         handle, cause = [0] * 32, None
         try:
             handle = _ascend.export_region(base, kind, pids)
@@ -71,7 +71,7 @@ class VirtualMemoryProvider(NpuProvider):
         return None, cause or f"rank {join_ranks(without)} cannot map the memory of others"
 
     def _reach(self, table: list[list[int]], same_server: list[bool]) -> Exception | None:
-        """Peer access to every device of this server."""
+        """Lets this device reach the peers' devices of this server; returns an error or None."""
         for peer, (device, _, _) in enumerate(table):
             if not same_server[peer] or peer == self.group.rank:
                 continue
@@ -87,6 +87,6 @@ class VirtualMemoryProvider(NpuProvider):
 
 
 def server_word() -> int:
-    """63 bits that differ between servers: of the kernel's boot id, which containers of a server share."""
+    """63 bits that differ between servers: a part of Linux's boot id, which the containers of a server share."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip().replace("-", "")
     return int(boot_id, 16) & (1 << 63) - 1

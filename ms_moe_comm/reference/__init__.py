@@ -1,7 +1,7 @@
 """Dispatch and combine of a whole group in plain numpy: written for reading, and what the kernels are tested against.
 
-Functions take one entry per rank in their lists. Values are float32 arrays that hold exact values of the rows' dtype;
-:func:`round_to` makes such values.
+Lists have one entry per rank. Values are float32 arrays that hold exact values of the rows' dtype; :func:`round_to`
+makes such values.
 """
 
 from ms_moe_comm.reference.combining import combine, constant_coefficients

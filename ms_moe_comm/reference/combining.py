@@ -1,4 +1,4 @@
-"""What combine gives."""
+"""What combine returns."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,8 @@ def constant_coefficients(x: NDArray[np.float32], alpha_1: NDArray[np.float32],
         alpha_1, alpha_2 (numpy.ndarray): scalars, which are the coefficients, or [H].
 
     Returns:
-        tuple of two float32, a1 and a2. With alphas [H], the softmax of the dot products in float64, rounded: the
-        kernels' float32 dot products differ from it.
+        tuple of two float32, a1 and a2. With alphas [H] they are the rounded softmax of dot products in float64, so the
+        kernels' float32 dot products give slightly other values.
     """
     if np.ndim(alpha_1) == 0:
         return np.float32(alpha_1), np.float32(alpha_2)
@@ -72,7 +72,7 @@ def combine(outputs: list[NDArray], expert_ids: NDArray, expert_scales: NDArray 
             [V, H] twice, and [V, H], of the special experts: ids from E on, with expand_idx -3.
         zero_expert_num, copy_expert_num (int): Z and C. The ids behind theirs are constant experts.
         group (Group, optional): where the experts are, if some ranks hold shared experts.
-        rank (int): this rank, for them.
+        rank (int): this rank, needed with `group`.
 
     Returns:
         numpy.ndarray, [T, H] float32.

@@ -10,15 +10,15 @@ def quantise_rows(x: NDArray[np.float32],
                   smooth: NDArray[np.float32] | None = None) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Each row as int8 with a scale of its own: the largest magnitude m becomes 127.
 
-    Every operation is rounded to fp32, the quotient to an integer half to even. A row with a NaN or an infinity gives
-    zeros and the scale NaN; a row with m below 2^-119, whose scale would be denormal, zeros and the scale 0.
+    Every operation is rounded to fp32, and the quotient to an integer, half to even. A row with a NaN or an infinity
+    gives zeros and the scale NaN. A row with m below 2^-119, whose scale would be denormal, gives zeros and scale 0.
 
     Args:
         x (numpy.ndarray): [M, H] float32.
         smooth (numpy.ndarray, optional): [H] or [M, H] float32 factors.
 
     Returns:
-        tuple of numpy.ndarray: [M, H] int8, and [M] float32: the factors that undo it.
+        tuple of numpy.ndarray: [M, H] int8, and [M] float32, the factors that undo the quantisation.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         values = x if smooth is None else x * smooth

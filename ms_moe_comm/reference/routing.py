@@ -78,7 +78,7 @@ class Routed:
         physical_expert_ids: [T, K] int32.
         expert_token_nums: [local experts] int64.
         dropped (numpy.ndarray): [R sources, R destinations], not a list.
-        lost: how many pairs have lost their expert with its rank.
+        lost: how many pairs have no expert because its rank takes no part.
     """
 
     rows: list[list[tuple[int, int, int]]]
@@ -127,7 +127,7 @@ def route(group: Group, expert_ids: list[NDArray], x_active_mask: Sequence[NDArr
     if capacity is not None:
         for owner in range(group.world_size):
             need = sum(pair[0] == owner for pair in pairs)
-            # the rows to go, from the end of (source, expert, token, column)
+            # drop rows from the end of the order (source, expert, token, column)
             last = sorted((pair for pair in pairs if pair[0] == owner), key=lambda p: (p[2], p[1], p[3], p[4]))
             for pair in last[min(need, capacity):]:
                 dropped[pair[2], owner] += 1
