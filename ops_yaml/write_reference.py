@@ -20,19 +20,19 @@ Generated from the YAML files of this folder. To change this page, change those,
 
 `<operator>.yaml` defines a primitive: its arguments in order, their defaults, and which result lies in the memory of
 which argument. `doc/<operator>_doc.yaml` says what they mean, and becomes the docstring in Python. `kernel/*.yaml` says
-what the operators' kernels get of them. When the package is built, MindSpore's generator makes the primitives of the
-first two, and `ops_yaml/generate.py` the C++ that follows: signatures, the kernels' entries and their arguments.
+which values the operators' kernels get. When the package is built, MindSpore's generator makes the primitives from the
+first two, and `ops_yaml/generate.py` writes the C++: signatures, the kernels' entries and their arguments.
 
 Most models use `ExpertWindow`, `MoEDispatcher` and `MoELayer`, which call these operators. The operators take tensors
-and ints; None stands for an optional tensor that is not given. What they raise, with the text and what to do:
-[ms_moe_comm/ERRORS.md](../ms_moe_comm/ERRORS.md).
+and ints; None stands for an optional tensor that is not given. [ms_moe_comm/ERRORS.md](../ms_moe_comm/ERRORS.md) has
+the text of every error, and what to do.
 
-T is the number of tokens of this rank, K of experts per token, H the hidden size, A the rows of a rank's window, R the
-number of ranks, E of routed (physical) experts in the group, L of logical experts, S of shared experts on ranks of
-their own, Q of those ranks. For a matmul M is the number of rows, K and N are the sizes of a matrix.
+T is the number of tokens of this rank, K of experts per token, H the hidden size, A the number of rows of a rank's
+window, R of ranks, E of routed (physical) experts in the group, L of logical experts, S of shared experts on ranks of
+their own, and Q of those ranks. For a matmul M is the number of rows, K and N are the sizes of a matrix.
 
-In Python, `moe_grouped_matmul` and `moe_grouped_matmul_quant` stand for two primitives each: with `out` for the one
-whose name ends in `_out`, without it for the other. `output_dtype` is a MindSpore dtype there, bfloat16 if None.
+In Python, `moe_grouped_matmul` and `moe_grouped_matmul_quant` call two primitives each: with `out` the one whose name
+ends in `_out`, without it the other. There `output_dtype` is a MindSpore dtype, bfloat16 if None.
 """
 
 
