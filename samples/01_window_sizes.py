@@ -1,4 +1,4 @@
-"""What an expert window takes, and what relay buffers would take for the same shape.
+"""How much memory an expert window takes, and how much relay buffers would take for the same shape.
 
     python samples/01_window_sizes.py
 
@@ -26,8 +26,8 @@ import mindspore as ms
 
 from ms_moe_comm import ExpertWindow
 
-# Decode in the shape of DeepSeek-V3's MoE layers, here with all experts on one rank. For other numbers of ranks, and
-# without making a window: python -m ms_moe_comm plan
+# Decode in the shape of DeepSeek-V3's MoE layers, here with all experts on one rank. Other numbers of ranks, without
+# making a window: python -m ms_moe_comm plan
 with ExpertWindow.create(moe_expert_num=256, hidden_size=7168, top_k=8, max_tokens_per_rank=128,
                          dtype=ms.bfloat16) as window:
     print(window.memory_report())

@@ -58,7 +58,7 @@ def main():
         rows, counts, y = MultiplyingExperts(window)(
             Tensor(x, ms.float32), Tensor(expert_ids), Tensor(np.ones_like(expert_ids), ms.float32))
 
-        # for rank 0 to print: counts, and one element of each row of the window and of each result, padded alike
+        # rank 0 prints: counts, and one element of each row of the window and of each result, padded to one length
         mine = np.zeros(counts.size + window.capacity + MAX_TOKENS, np.int64)
         for start, values in ((0, counts), (counts.size, rows[:, 0]), (counts.size + window.capacity, y[:, 0])):
             mine[start:start + len(values)] = values.asnumpy()

@@ -1,4 +1,4 @@
-r"""One MoE layer in a static graph, its experts behind a window: the bits of a dense layer that has them all.
+r"""One MoE layer in a static graph, with its experts behind a window, has the bits of a dense layer with all experts.
 
 In rounds the tokens go through a window of a quarter of the size.
 
@@ -48,7 +48,7 @@ def random_weights(name, experts, dtype):
 
 
 def make_window(max_tokens_per_rank, dtype):
-    """For so many tokens of a rank at a time; their number decides the window's size."""
+    """A window for so many tokens of a rank at a time; their number decides the window's size."""
     return ExpertWindow.create(moe_expert_num=EXPERTS, hidden_size=HIDDEN, top_k=TOP_K, dtype=dtype,
                                max_tokens_per_rank=max_tokens_per_rank)
 

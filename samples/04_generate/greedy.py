@@ -14,7 +14,7 @@ class Batch:
     """The prompts of one rank, right-padded to its longest.
 
     Attributes:
-        texts (list[str]): the prompts; one empty text stands in where there are fewer prompts than ranks.
+        texts (list[str]): the prompts; one empty text stands in on a rank without prompts.
         tokens (numpy.ndarray): [b, S] int32: BOS, the prompt's bytes, PAD.
         lengths (numpy.ndarray): [b] int32: tokens without padding.
         real (numpy.ndarray): [b] bool, false for the stand-in.

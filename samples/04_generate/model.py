@@ -1,11 +1,11 @@
 """A decoder-only language model of Qwen3-MoE's shape, written for static graphs.
 
 One cell serves both phases: it takes s new tokens per sequence (the prompt, or one), puts their keys and values into
-the cache at their positions, and attends to everything up to there. Built twice, with MoE layers of the prefill and of
-the decode phase, it gives the two graphs; weights and caches are the same Parameters.
+the cache at their positions, and attends to everything up to these. It is built twice, with MoE layers for prefill and
+for decode, which gives the two graphs; weights and caches are the same Parameters.
 
-The residual stream and the experts are in the dtype of the configuration. Of MindSpore's CPU operators few but Add, Mul
-and Cast take bfloat16, so norms, attention and router compute in float32.
+The residual stream and the experts are in the dtype of the configuration. Few of MindSpore's CPU operators other than
+Add, Mul and Cast take bfloat16, so norms, attention and router compute in float32.
 """
 import mindspore as ms
 import numpy as np
@@ -71,7 +71,7 @@ class Attention(nn.Cell):
         q = self.rotate(self.q_norm(q).transpose(0, 2, 1, 3), cos, sin)
         k = self.rotate(self.k_norm(k).transpose(0, 2, 1, 3), cos, sin)
 
-        # the updated caches are the results of the updates: reading them orders the reads after the writes
+        # reading the results of the updates orders the reads after the writes
         keys = self.update(self.keys, cache_index, k)
         values = self.update(self.values, cache_index, v.transpose(0, 2, 1, 3))
 
@@ -110,7 +110,7 @@ class DecoderLM(nn.Cell):
     Inputs (static b and s):
         tokens (Tensor): [b, s] int32.
         positions (Tensor): [b, s] int32, position of each token in its sequence.
-        active (Tensor): [b, s] bool; false for padding and for sequences that have ended: dispatched to no expert.
+        active (Tensor): [b, s] bool; false for padding and for sequences that have ended, which go to no expert.
         last (Tensor): [b] int32, which of the s tokens is each sequence's last.
     Outputs:
         next token [b] int32 (greedy), logits [b, V] float32.

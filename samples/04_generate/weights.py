@@ -1,7 +1,7 @@
 """Size of the model and its seeded random weights.
 
-A weight depends on the seed and on its own name only: any rank of any number of ranks makes the same expert 7 of layer
-2, and makes none that it does not hold.
+A weight depends only on the seed and on its own name. So every rank, of any number of ranks, makes the same expert 7 of
+layer 2, and makes only the experts that it holds.
 """
 import zlib
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ModelConfig:
 
     Attributes:
         shared_expert_intermediate_size: 0 for no shared expert (Qwen3-MoE has none).
-        zero_experts: so many more outputs of the router are experts that give nothing.
+        zero_experts: how many additional outputs of the router are experts that give nothing.
         int8: experts with int8 weights and activations (W8A8), rows that travel as int8.
         dtype: activations between blocks and expert weights, a key of `DTYPES`; attention, norms and router are fp32.
     """
@@ -68,13 +68,13 @@ class ModelConfig:
 
 
 # Scale of a random weight by the last part of its name (a projection's also by fan-in ** -0.5). Chosen so that the text
-# of an untrained model varies: blocks outweigh the embedding (else a token predicts itself), attention is sharp (else
-# every position sees the same average).
+# of an untrained model varies: blocks outweigh the embedding (or a token would predict itself), and attention is sharp
+# (or every position would see the same average).
 SCALES = {"embedding": 0.3, "q_norm": 4.0, "o_proj": 2.0, "down": 4.0}
 
 
 class RandomWeights:
-    """Makes the model's parameters by name; asked again for a name, it hands out the same Parameter.
+    """Makes the model's parameters by name; the same name always gives the same Parameter.
 
     So the prefill and the decode graph, and with `--check` the dense replays of all ranks, share their weights.
 

@@ -1,4 +1,4 @@
-"""Numbers below the normal range count in graph mode too, whose threads MindSpore sets to take them for zero."""
+"""Denormal numbers are kept in graph mode, too, although MindSpore sets its threads to flush them to zero."""
 
 import mindspore as ms
 import numpy as np
@@ -29,14 +29,14 @@ def test_combine_adds_them(dtype, smallest, phase, block_dim):
     x = rng.integers(-99, 100, (T, H)).astype(np.float32) * np.float32(smallest)
     ids = np.stack([rng.permutation(E)[:K] for _ in range(T)]).astype(np.int32)
     scales = rng.random((T, K), np.float32)
-    scales[0] = 2.0**-127  # a weight may be one as well
+    scales[0] = 2.0**-127  # a weight may be denormal as well
     expand_x, expand_idx, _ = reference.dispatch([x], [ids], E)
     expected = reference.combine(expand_x, ids, scales, expand_idx[0], E, dtype)
     assert (expected[1:] != 0).any()
     with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T, dtype=DTYPES[dtype],
                              block_dim=block_dim) as window:
         ms.set_context(mode=ms.PYNATIVE_MODE)
-        rows = Tensor(x).astype(DTYPES[dtype])  # in graph mode the cast itself would lose them
+        rows = Tensor(x).astype(DTYPES[dtype])  # in graph mode the cast itself would flush them
         np.testing.assert_array_equal(to_numpy(rows), x)
         ms.set_context(mode=ms.GRAPH_MODE)
         y = RoundTrip(window, phase)(rows, Tensor(ids), Tensor(scales))

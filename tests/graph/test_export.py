@@ -37,7 +37,7 @@ class MatmulAlone(nn.Cell):
                                       (DispatchAndCombine, "moe_decode_(dispatch|combine)")])
 @pytest.mark.parametrize("file_format", ["MINDIR", "ONNX"])
 def test_a_graph_on_a_window_is_not_exported(tmp_path, monkeypatch, cell, op, file_format):
-    monkeypatch.chdir(tmp_path)  # where MindSpore writes about the graph that failed
+    monkeypatch.chdir(tmp_path)  # MindSpore writes files about the failed graph there
     inputs = Tensor(np.ones((3, H), np.float32)), Tensor(np.zeros((3, 1), np.int32))
     with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=1, max_tokens_per_rank=4, dtype=ms.float32) as made:
         with pytest.raises(RuntimeError, match=f"For '{op}', the graph cannot be exported: no file can hold an Expert"):
@@ -45,7 +45,7 @@ def test_a_graph_on_a_window_is_not_exported(tmp_path, monkeypatch, cell, op, fi
         assert not list(tmp_path.glob("graph*"))
         ms.set_context(mode=ms.GRAPH_MODE)
         try:
-            cell(made)(*inputs)[0].asnumpy()  # what is not exported compiles as before
+            cell(made)(*inputs)[0].asnumpy()  # without an export the graph compiles as before
         finally:
             ms.set_context(mode=ms.PYNATIVE_MODE)
 

@@ -30,7 +30,7 @@ def tokens(seed, token_num=T_MAX):
 
 
 def identity_experts(x, ids, scales, dtype="float32"):
-    """What combine returns when every expert returns its input: the reference's own sum."""
+    """What combine returns if every expert returns its input, by the reference."""
     expand_x, expand_idx, _ = reference.dispatch([x], [ids], E)
     return reference.combine(expand_x, ids, scales, expand_idx[0], E, dtype)
 
@@ -95,7 +95,7 @@ def test_a_dispatch_whose_result_nobody_uses_still_runs(window):
 
 
 class Layers(nn.Cell):
-    """Layers in nested cells, each of which needs the one before: y = combine(dispatch(y) * factor)."""
+    """Layers in nested cells; each needs the result of the one before: y = combine(dispatch(y) * factor)."""
 
     def __init__(self, window, number):
         super().__init__()
@@ -186,7 +186,7 @@ def test_a_graph_is_compiled_once_per_shape(window):
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_dynamic_number_of_tokens_in_one_graph(window, phase):
-    """Field report 5 (sgl-kernel-npu PR 385, DeepEP PR 374): none among them."""
+    """Field report 5 (sgl-kernel-npu PR 385, DeepEP PR 374): T = 0 is one of the cases."""
     cell = RoundTrip(window, phase)
     cell.set_inputs(Tensor(shape=[None, H], dtype=ms.float32), Tensor(shape=[None, K], dtype=ms.int32),
                     Tensor(shape=[None, K], dtype=ms.float32))

@@ -68,7 +68,7 @@ def test_weights_that_do_not_fit_each_other_or_the_window():
 
 @pytest.mark.parametrize("mode", [ms.PYNATIVE_MODE, ms.GRAPH_MODE], ids=["PyNative", "graph"])
 def test_what_is_no_batch_of_tokens(tmp_path, monkeypatch, mode):
-    monkeypatch.chdir(tmp_path)  # where MindSpore writes about graphs that fail
+    monkeypatch.chdir(tmp_path)  # MindSpore writes files about failed graphs there
     weights = random_weights(ms.float32, shared=False)
     with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=4,
                              dtype=ms.float32) as window:

@@ -1,4 +1,4 @@
-"""The W8A8 layer: the bits of its dense twin, and an error no larger than that of quantising with plain numpy."""
+"""The W8A8 layer has the bits of its dense twin, and an error hardly larger than that of quantising in plain numpy."""
 
 import mindspore as ms
 import numpy as np
@@ -57,7 +57,7 @@ def test_columns_come_back_within_half_a_step(scale_dtype):
     steps, scale = quantise_columns(weight, scale_dtype)
     assert steps.dtype == np.int8 and np.abs(steps).max() == 127 and scale[2, 5] == 0 and not steps[2, :, 5].any()
     np.testing.assert_array_equal(scale, reference.round_to(scale, scale_dtype))
-    # where rounding took the scale down, by at most 2^-9 of it, 127 steps do not reach the largest weight
+    # if rounding took the scale down (by at most 2^-9 of it), 127 steps do not reach the largest weight
     beyond = 127 * 2.0**-9 if scale_dtype == "bfloat16" else 0
     off = np.abs(steps * scale.astype(np.float64)[:, None] - weight)
     assert (off <= (0.5 + 127 * 2.0**-23) * scale[:, None]).mean() > 0.99

@@ -1,4 +1,4 @@
-"""More tokens than a window holds, in rounds of one graph: the bits of the dense layer, and of a single round."""
+"""More tokens than a window holds go through it in rounds of one graph, with the dense layer's and one round's bits."""
 
 import mindspore as ms
 import numpy as np
@@ -49,7 +49,7 @@ def test_bits_of_the_dense_layer_and_of_one_round(dtype, phase, int8, shared, ma
             fill_with_nan(window)
             y = bits(in_rounds(tokens(step, token_num, dtype), *mask))
             assert y.shape == (token_num, H)
-            assert window.stats()["epoch"] == step * ROUNDS  # as many rounds whatever T is
+            assert window.stats()["epoch"] == step * ROUNDS  # the same number of rounds for every T
             assert window.stats()["copied_bytes"] == 0
             np.testing.assert_array_equal(y, bits(in_one(tokens(step, token_num, dtype), *mask)))
             if token_num:  # the dense layer takes no empty tensor
@@ -81,7 +81,7 @@ def test_placement_that_changes_and_zero_experts(int8):
 
 
 def test_router_of_a_size_whose_bits_depend_on_the_number_of_rows():
-    """[2048, 128] in float32 on x86-64: with 16 rows at a time BLAS rounds others than with 40."""
+    """[2048, 128] in float32 on x86-64: with 16 rows at a time BLAS rounds other values than with 40."""
     experts, hidden = 128, 2048
     weights = MoEWeights.from_numpy("layer", random_arrays(experts, hidden, 8, shared=False), ms.float32)
     x = tokens(0, MAX_TOKENS, "float32", hidden)
@@ -92,7 +92,7 @@ def test_router_of_a_size_whose_bits_depend_on_the_number_of_rows():
 
 
 def test_one_graph_for_every_number_of_tokens():
-    """With a dynamic T the graph is the same for all of them; one that is too large is refused before any round."""
+    """With a dynamic T one graph serves every T; a T that is too large is refused before any round."""
     weights = MoEWeights.from_numpy("layer", random_arrays(E, H, I, shared=True), ms.float32)
     dense = DenseMoELayer(weights, K)
     with make_window(CHUNK, "float32") as window:

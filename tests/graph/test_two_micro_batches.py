@@ -1,4 +1,4 @@
-"""Two micro-batches in flight in one graph take two windows; with one window the second dispatch is noticed."""
+"""Two overlapping micro-batches in one graph need two windows; with one window the second dispatch is noticed."""
 
 import mindspore as ms
 import numpy as np

@@ -1,4 +1,4 @@
-"""Pointers of the kernels stay in their address spaces, by clang's word (tests/address_spaces.sh)."""
+"""Pointers of the kernels stay in their address spaces, as clang checks them (tests/address_spaces.sh)."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where the operators' results lie: the rows and the last matmul's output in the window, so that nothing is copied."""
+"""The rows and the last matmul's output lie in the window, so that nothing is copied."""
 
 import mindspore as ms
 import numpy as np
@@ -34,4 +34,4 @@ def test_addresses():
         expand_x, nums, handle = dispatcher.dispatch(x, ids)
         elsewhere = moe_grouped_matmul(expand_x, weight, nums)
         dispatcher.combine(elsewhere, None, handle)
-        assert window.stats()["copied_bytes"] == T * K * H * 2  # and anything else is copied once
+        assert window.stats()["copied_bytes"] == T * K * H * 2  # anything else is copied once

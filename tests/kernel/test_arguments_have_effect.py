@@ -1,4 +1,4 @@
-"""Every optional argument of every operator changes what comes out where it can, and is refused where it cannot."""
+"""Every optional argument of every operator changes a result where it can, and is refused where it cannot."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ QUANT = {"x": Tensor(RNG.integers(-99, 100, (3, H)).astype(np.int8)), "group_lis
          "weight": Tensor(RNG.integers(-99, 100, (2, H, 16)).astype(np.int8)), "scale": normal(2, 16),
          "per_token_scale": normal(3)}
 
-# argument: the other arguments, and two values of it that must not come to the same
+# argument: the other arguments, and two values of it that must give different results
 DISPATCH = {
     "x_active_mask": ({}, None, Tensor(np.array([True, False, True]))),
     "scales": ({"quant_mode": 2}, None, SMOOTH),
@@ -79,7 +79,7 @@ EFFECTS = {
 
 ALONE = "'logical_to_physical_map' and 'logical_replica_count' belong together, but only the"
 NO_CONSTANTS = "has no effect without constant experts (const_expert_num): pass None, or the number of them."
-# the kind of operator, arguments of which the first has no effect, and what is said
+# the kind of operator, arguments of which the first has no effect, and the message
 REFUSED = [
     ("dispatch", {"scales": SMOOTH}, "'scales' are the smooth factors of quantisation and have no effect with "
                                      "quant_mode 0. Pass None, or quant_mode 2."),
@@ -95,7 +95,7 @@ REFUSED = [
 
 
 def run(op, changes):
-    """Bytes of what `op` gives, or its error."""
+    """Bytes of the results of `op`, or its error."""
     ms.set_context(mode=ms.PYNATIVE_MODE)
     with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T,
                              dtype=ms.float32) as window:  # one for each run: some errors end it
@@ -117,7 +117,7 @@ def call(op, window, changes):
     if op.endswith("dispatch"):
         rows = window.quantised_rows if changes.get("quant_mode") == 2 else window.rows
         outputs = function(X, ids, rows, window.scales, window.control, E, **changes)
-        return *outputs[:4], outputs[5]  # not the plan, which ends in words that nobody writes or reads, nor control
+        return *outputs[:4], outputs[5]  # neither control nor the plan, whose last words nobody writes or reads
     dispatch = getattr(gen_ops_def, op.replace("combine", "dispatch"))
     outputs = dispatch(X, ids, window.rows, window.scales, window.control, E, zero_expert_num=2)
     _, _, expand_idx, _, plan, physical_expert_ids, control = outputs
@@ -127,7 +127,7 @@ def call(op, window, changes):
 @pytest.mark.parametrize("op, name", [(op, name) for op, definition in sorted(DEFINITIONS.items())
                                       for name, argument in definition["args"].items() if "default" in argument])
 def test_an_argument_has_an_effect(op, name):
-    """Field report 24 (sgl-kernel-npu's documents: arguments accepted and ignored): none is."""
+    """Field report 24 (sgl-kernel-npu's documents: arguments accepted and ignored): no argument is ignored."""
     others, one, other = EFFECTS[op][name]
     results = [run(op, {**others, name: value}) for value in (one, other)]
     assert any(isinstance(result, list) for result in results), results
@@ -148,6 +148,6 @@ def test_an_argument_without_an_effect_is_refused(phase, kind, arguments, text):
                                       if argument["dtype"] == "int" and "default" in argument])
 @pytest.mark.parametrize("value", [-2, 2**40])
 def test_an_int_out_of_range_is_refused_by_name(op, name, value):
-    """A kernel gets 32 bits of it."""
+    """A kernel gets only 32 bits of the argument."""
     result = run(op, {name: value})
     assert isinstance(result, str) and f"'{name}'" in result, result

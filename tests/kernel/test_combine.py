@@ -1,4 +1,4 @@
-"""What combine adds to the experts' outputs, and the dtype of its result: bits of the reference."""
+"""What combine adds to the experts' outputs, and the dtype of its result, to the reference's bits."""
 
 import mindspore as ms
 import numpy as np
@@ -17,7 +17,7 @@ def pynative_mode():
 
 
 def rows_of(rng, rows, hidden, dtype):
-    """Random values of `dtype`, as float32 array and as tensor."""
+    """Random values of `dtype`, as a float32 array and as a tensor."""
     values = reference.round_to(rng.standard_normal((rows, hidden), np.float32), dtype)
     return values, Tensor(values).astype(DTYPES[dtype])
 
@@ -27,13 +27,13 @@ def rows_of(rng, rows, hidden, dtype):
 @pytest.mark.parametrize("out_dtype", [None, *DTYPES])
 @pytest.mark.parametrize("hidden", [24, 4128])
 def test_addends_and_out_dtype(phase, dtype, out_dtype, hidden):
-    """The shared expert, then the residual, then one rounding to the dtype asked for."""
+    """Combine adds the shared expert, then the residual, and rounds once to the requested dtype."""
     hidden = hidden if dtype == "float32" else -(-hidden // 16) * 16
     rng = np.random.default_rng(hidden)
     tokens = 9
     x, x_tensor = rows_of(rng, tokens, hidden, dtype)
     ids = rng.integers(-1, E, (tokens, K)).astype(np.int32)
-    ids[4] = -1  # nothing but the addends
+    ids[4] = -1  # this token gets the addends alone
     scales = rng.random((tokens, K), np.float32)
     expand_x, expand_idx, _ = reference.dispatch([x], [ids], E)
     with ExpertWindow.create(moe_expert_num=E, hidden_size=hidden, top_k=K, max_tokens_per_rank=tokens,

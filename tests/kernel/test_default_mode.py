@@ -1,6 +1,6 @@
-"""MindSpore as its users have it: PyNative with asynchronous operators, threads, checkpoints, gradients, graphs.
+"""MindSpore in its users' settings: PyNative with asynchronous operators, threads, checkpoints, gradients, graphs.
 
-What is said here of one rank holds for each; tests/multirank/test_default_mode_ranks.py has several.
+One rank; tests/multirank/test_default_mode_ranks.py has several.
 """
 
 import os
@@ -55,7 +55,7 @@ class Model:
 
 
 def tokens(token_num=T, ids=None):
-    """x, ids and scales, and y as numpy has it."""
+    """x, ids and scales, and y computed by numpy."""
     x = RNG.standard_normal((token_num, H), np.float32)
     ids = RNG.integers(0, E, (token_num, K), np.int32) if ids is None else ids
     scales = RNG.integers(1, 9, (token_num, K)).astype(np.float32)  # exact in any order
@@ -71,7 +71,7 @@ def check_step(step):
 
 
 def environment():
-    """In which a script of this file finds it."""
+    """The environment in which a script can import this file."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent.parent),
                                                          os.environ.get("PYTHONPATH", "")])}
 
@@ -99,7 +99,7 @@ REFUSED = ((too_many_tokens, ValueError, "is 7, but the window was created for a
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_refused_step_and_then_a_right_one(mode):
-    """The error comes out of the step that caused it, before its result is looked at, and out of no later one."""
+    """The error comes out of the step that caused it, before anybody looks at the result, and out of no later step."""
     with new_window(capacity=11) as window:
         step = Model(window, mode)
         for i in range(100 if mode == "pynative" else 9):
@@ -113,7 +113,7 @@ def test_a_refused_step_and_then_a_right_one(mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_new_window_after_a_failure(mode):
-    """The old window's error is told by the step that failed, not by the new window."""
+    """The old window's error comes out of the step that failed, not out of the new window."""
     for _ in range(15 if mode == "pynative" else 3):
         window = new_window()
         step = Model(window, mode)
@@ -127,7 +127,7 @@ def test_a_new_window_after_a_failure(mode):
         window.close()
 
 
-# --- what MindSpore would make something else of ---
+# --- uses that MindSpore would silently get wrong ---
 
 
 def test_no_gradient():
@@ -140,7 +140,7 @@ def test_no_gradient():
         for _ in range(2):
             with pytest.raises(RuntimeError, match="there is no gradient"):
                 ms.value_and_grad(step, None, weights=[step.weight])(*given)
-        step.set_grad(False)  # MindSpore takes a cell that was differentiated once for one that always is
+        step.set_grad(False)  # once a cell was differentiated, MindSpore always differentiates it
         check_step(step)
 
 
@@ -162,7 +162,7 @@ with new_window() as window:
 
 
 def test_no_trace(tmp_path):
-    """Refused, and MindSpore goes on as if nothing had been. (In a file: it traces no function without one.)"""
+    """A trace is refused, and MindSpore still works. (The script is a file: it traces no function without one.)"""
     script = tmp_path / "traced.py"
     script.write_text(TRACED)
     output = subprocess.run([sys.executable, script], env=environment(), text=True, check=True, timeout=200,
@@ -185,7 +185,7 @@ def test_bytecode_capture():
 
 
 def test_a_window_is_no_part_of_a_model(tmp_path):
-    """Checkpoints hold the weights; what loops over parameters does harms no window."""
+    """Checkpoints hold the weights; loops over parameters harm no window."""
     with new_window() as window:
         model = nn.CellList([Step(window), Step(window, "prefill")])
         names = {parameter.name for parameter in model.get_parameters()}
@@ -207,7 +207,7 @@ def test_window_tensors_take_no_other_data():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_overwritten_window_is_refused(mode):
-    """As a broadcast of rank 0's parameters would do it: the addresses there are those of another process."""
+    """Does what a broadcast of rank 0's parameters would do: the addresses in the control are another process's."""
     window = new_window()
     step = Model(window, mode)
     check_step(step)
@@ -239,7 +239,7 @@ class Second(Half):
 
 
 def test_dispatch_and_combine_in_two_graphs():
-    """A graph returns copies, of the window's control, too; it is known as its window's all the same."""
+    """A graph returns copies, also of the window's control; the window is found by such a copy, too."""
     ms.set_context(mode=ms.GRAPH_MODE)
     with new_window() as window:
         first, second = First(window), Second(window)
@@ -260,7 +260,7 @@ def in_thread(function):
         try:
             function()
             errors.append(None)
-        except Exception as error:  # noqa: BLE001  # the test looks at it
+        except Exception as error:  # noqa: BLE001  # the test checks it
             errors.append(error)
     thread = threading.Thread(target=run)
     thread.start()
@@ -277,8 +277,8 @@ def test_another_thread_between_dispatch_and_combine():
         assert "another thread has dispatched on this window and not combined yet" in str(error)
         outputs = moe_grouped_matmul(expand_x, step.weight, nums, window.outputs)
         np.testing.assert_array_equal(step.dispatcher.combine(outputs, scales, handle).asnumpy(), expected)
-        assert in_thread(lambda: check_step(step)) is None  # one after the other they may
-        assert in_thread(lambda: step.dispatcher.dispatch(x, ids)) is None  # and what it began ends with it
+        assert in_thread(lambda: check_step(step)) is None  # threads may use it one after the other
+        assert in_thread(lambda: step.dispatcher.dispatch(x, ids)) is None  # a step ends with its thread
         check_step(step)
 
 
@@ -346,7 +346,7 @@ with LocalGroup(sys.argv[2], rank, 2) as group:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_ctrl_c_ends_a_wait(mode, tmp_path):
-    """Within moments, and not at the window's deadline of 100 s."""
+    """The wait ends within moments, not at the window's deadline of 100 s."""
     ranks = [subprocess.Popen([sys.executable, "-c", WAITING, mode, str(tmp_path), str(rank)],
                               env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT)

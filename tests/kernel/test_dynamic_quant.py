@@ -1,4 +1,4 @@
-"""moe_dynamic_quant against numpy, to the bit, above all where rows are not regular."""
+"""moe_dynamic_quant against numpy, to the bit, above all for irregular rows."""
 
 import mindspore as ms
 import numpy as np
@@ -8,7 +8,7 @@ from mindspore import Tensor, nn
 from ms_moe_comm import moe_dynamic_quant, reference
 from tensors import DTYPES, to_numpy
 
-SMALLEST = 2.0**-119  # the smallest largest magnitude that is not taken for zero
+SMALLEST = 2.0**-119  # a row whose largest magnitude is below counts as zero
 
 
 class Quantise(nn.Cell):
@@ -31,7 +31,7 @@ def check(x, dtype, smooth=None):
 
 
 def rows_of_all_sizes(rng, rows, hidden, dtype):
-    """Normal rows, each with a magnitude of its own over all that the dtype has."""
+    """Normal rows; their magnitudes cover the dtype's range."""
     exponents = {"float32": (-118, 120), "bfloat16": (-118, 120), "float16": (-12, 10)}[dtype]
     x = rng.standard_normal((rows, hidden), np.float32)
     return reference.round_to(x * np.exp2(rng.integers(*exponents, (rows, 1))).astype(np.float32), dtype)
@@ -107,7 +107,7 @@ def test_products_with_smooth_scales_that_overflow_or_vanish():
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_every_value_of_sixteen_bits(dtype):
-    """All finite values below each of some largest magnitudes: every rounding, ties to even among them."""
+    """All finite values below each of some largest magnitudes, so every rounding, including ties to even."""
     bits = np.arange(0x8000, dtype=np.uint32)
     magnitudes = (bits.astype(np.uint16).view(np.float16).astype(np.float32) if dtype == "float16"
                   else (bits << np.uint32(16)).view(np.float32))

@@ -1,4 +1,4 @@
-"""The examples of README.md and samples/README.md run as they stand, each document's in a process of its own."""
+"""The examples of README.md and samples/README.md run unchanged; each document has a process of its own."""
 
 import re
 import subprocess

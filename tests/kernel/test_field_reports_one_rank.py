@@ -1,6 +1,6 @@
-"""What users of comparable packages reported and one rank can show; reports on several: tests/multirank.
+"""Reports of users of comparable packages that one rank can show; tests/multirank has those with several ranks.
 
-Every memory that the operators write is filled with NaN first, so that a value that nobody wrote shows.
+All memory that the operators write is filled with NaN first, so that a value that nobody wrote shows.
 """
 
 import mindspore as ms
@@ -49,12 +49,12 @@ def same_bits(actual, expected):
 
 
 def whole_numbers(rng, *shape):
-    """Small ones: float32 sums of their products are exact in any order."""
+    """Small integers: float32 sums of their products are exact in any order."""
     return rng.integers(-8, 9, shape).astype(np.float32)
 
 
 def through_experts(window, dispatcher, x, ids, scales, weight):
-    """y of dispatch, one matmul per expert in place, combine; and what the reference makes of it. All float32."""
+    """y of dispatch, one matmul per expert in place, and combine; and the reference's y. All float32."""
     expand_x, expand_idx, nums = reference.dispatch([x], [ids], E)
     rows, got_nums, handle = dispatcher.dispatch(Tensor(x), Tensor(ids))
     np.testing.assert_array_equal(got_nums.asnumpy(), nums[0])
@@ -95,7 +95,7 @@ def test_experts_without_tokens(phase, quant_mode):
 
 @pytest.mark.parametrize("rows", [0, 4])
 def test_quantised_matmul_of_nothing(rows):
-    """Field report 25 (afd-plugin 210): no row at all, and rows none of which belongs to a group."""
+    """Field report 25 (afd-plugin 210): no row at all, and rows that belong to no group."""
     out = Tensor(np.full((rows, 16), 7.0, np.float32))
     y = moe_grouped_matmul_quant(
         Tensor(np.full((rows, 32), -1, np.int8)), Tensor(np.ones((3, 32, 16), np.int8)), Tensor(np.zeros(3, np.int64)),
@@ -131,10 +131,10 @@ def test_padding_makes_no_traffic(phase, per_expert):
     """
     rng = np.random.default_rng(9)
     real = 5
-    x = np.full((T_MAX, H), np.nan, np.float32)  # whatever lies in the padding
+    x = np.full((T_MAX, H), np.nan, np.float32)  # the padding may hold anything
     x[:real] = rng.standard_normal((real, H), np.float32)
     ids = rng.integers(0, E, (T_MAX, K)).astype(np.int32)
-    ids[real:] = 2**31 - 1  # nor is its id looked at
+    ids[real:] = 2**31 - 1  # and its id is not checked
     scales = rng.random((T_MAX, K), np.float32)
     scales[real:] = np.nan
     mask = np.arange(T_MAX) < real
@@ -157,7 +157,7 @@ def test_padding_makes_no_traffic(phase, per_expert):
 @PHASES
 @pytest.mark.parametrize("block_dim", [1, 3])
 def test_every_number_of_tokens(phase, block_dim):
-    """Field report 10 (vllm-ascend 6179): T need be no multiple of 8 or 16: each from 0 to 67 on one window."""
+    """Field report 10 (vllm-ascend 6179): T need not be a multiple of 8 or 16: every T from 0 to 67 on one window."""
     rng = np.random.default_rng(10)
     with make_window("bfloat16", max_tokens_per_rank=67, block_dim=block_dim) as window:
         dispatcher = MoEDispatcher(window, phase)
@@ -216,7 +216,7 @@ def test_the_dtype_of_rows_follows_the_request(phase, dtype):
     ("'expert_ids' holds 4 (token 0, k 0), but the logical and special experts are 0 to 3. Pass a negative id", 4, {}),
 ])
 def test_maps_name_physical_experts_that_exist(phase, text, expert, change):
-    """Field report 15 (vllm-ascend PR 1223, 5311, 12650): what no slot has is refused before a row moves."""
+    """Field report 15 (vllm-ascend PR 1223, 5311, 12650): an expert without a slot is refused before a row moves."""
     table = np.array([[0, 4], [1, -1], [2, -1], [3, 5]], np.int32)
     for place, value in change.items():
         table[place] = value
@@ -259,9 +259,9 @@ def test_tokens_of_zeros_come_back_as_zeros(phase, dtype):
 @pytest.mark.parametrize("dtype, hidden", [("float32", 8), ("float32", 40), ("float16", 16), ("bfloat16", 48),
                                            ("bfloat16", 4112)])
 def test_rows_of_int8_have_one_stride(phase, dtype, hidden):
-    """Field report 28 (public kernels): H is no multiple of 32, so int8 rows are padded, alike for all that use them.
+    """Field report 28 (public kernels): H is no multiple of 32, so int8 rows are padded, equally for all their users.
 
-    Rows of floats are never padded: an H whose row is no multiple of 32 bytes is refused, tests/unit/test_window.py.
+    Rows of floats are never padded: an H whose row is no multiple of 32 bytes is refused (tests/unit/test_window.py).
     """
     rng = np.random.default_rng(28)
     stride = -(-hidden // 32) * 32

@@ -1,4 +1,4 @@
-"""moe_grouped_matmul against numpy in fp64, in both forms of its list, and its promise about bits."""
+"""moe_grouped_matmul against numpy in fp64, with both forms of its list; a row's bits depend on that row alone."""
 
 import mindspore as ms
 import numpy as np
@@ -36,7 +36,7 @@ def test_against_fp64(dtype, groups, list_type):
     y = moe_grouped_matmul(Tensor(x).astype(DTYPES[dtype]), Tensor(weight).astype(DTYPES[dtype]), Tensor(group_list),
                            out, list_type)
     y = to_numpy(y)
-    # the plain computation in fp32 errs too: ours may err by a small factor more, plus the rounding to the dtype
+    # plain fp32 has an error, too: ours may be larger by a small factor, plus the rounding to the dtype
     plain = np.einsum("mk,mkn->mn", x[:total], weight[of_row])
     magnitude = np.einsum("mk,mkn->mn", np.abs(x[:total]), np.abs(weight[of_row]))
     half_ulp = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype]

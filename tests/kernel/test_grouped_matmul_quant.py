@@ -8,7 +8,7 @@ from mindspore import Parameter, Tensor, nn
 from ms_moe_comm import moe_grouped_matmul_quant, reference
 from tensors import DTYPES, to_numpy
 
-# scale, result: every pair that the operator knows
+# scale, result: every pair that the operator accepts
 PAIRS = [("bfloat16", "bfloat16"), ("float32", "bfloat16"), ("float32", "float16"), ("float32", "float32")]
 
 
@@ -32,7 +32,7 @@ def operands(groups, inner, columns, scale_dtype, spare=0, seed=0):
 
 
 class Matmul(nn.Cell):
-    """The operator as a graph or as a call, by the mode."""
+    """The operator as a graph or as a plain call, depending on the mode."""
 
     def __init__(self, output_dtype=None, group_list_type=1):
         super().__init__()
@@ -45,7 +45,7 @@ class Matmul(nn.Cell):
 
 
 def assert_same_bits(actual, expected):
-    """All bits but those of a NaN."""
+    """Compares all bits, but only whether a value is NaN."""
     np.testing.assert_array_equal(actual, expected)
     np.testing.assert_array_equal(np.signbit(actual)[expected == 0], np.signbit(expected)[expected == 0])
 
@@ -55,11 +55,11 @@ def assert_same_bits(actual, expected):
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("list_type", [0, 1])
 def test_bits_of_the_reference(scale_dtype, dtype, groups, with_bias, list_type):
-    """Field report 25 (afd-plugin 210): empty groups, and nothing else, are among them."""
+    """Field report 25 (afd-plugin 210): one of the cases has only empty groups."""
     inner, columns, spare, total = 1050, 1100, 3, sum(groups)
     x, weight, scale, per_token_scale, bias = operands(groups, inner, columns, scale_dtype, spare)
     per_token_scale[total // 2] = np.nan
-    x[total // 2] = 0  # a poisoned row as it is quantised
+    x[total // 2] = 0  # a row with NaN is quantised to zeros
     expected = reference.grouped_matmul_int8(x, weight, groups, scale, per_token_scale, dtype,
                                              bias if with_bias else None)
     stride = 1056  # inner rounded up to 32
@@ -104,12 +104,12 @@ def test_the_longest_sums_are_exact():
 
 
 def refused(error, message, groups=(2, 2), inner=40, columns=16, scale_dtype="float32", **changes):
-    """Calls with operands that fit but for `changes`."""
+    """Calls the operator with operands that fit, except for `changes`."""
     x, weight, scale, per_token_scale, bias = operands(groups, inner, columns, "float32")
     arguments = {"x": Tensor(x), "weight": Tensor(weight), "group_list": Tensor(np.array(groups, np.int64)),
                  "scale": Tensor(scale).astype(DTYPES[scale_dtype]), "per_token_scale": Tensor(per_token_scale),
                  "bias": Tensor(bias)}
-    moe_grouped_matmul_quant(**arguments).asnumpy()  # these fit
+    moe_grouped_matmul_quant(**arguments).asnumpy()  # without changes they fit
     with pytest.raises(error, match=message):
         moe_grouped_matmul_quant(**{**arguments, **changes}).asnumpy()
 

@@ -1,5 +1,5 @@
-"""A second tensor of the same routing, dispatched with the kept plan: no exchange of counts, and refused where it
-cannot hold.
+"""A second tensor of the same routing, dispatched with the kept plan: no exchange of counts; a plan that is no longer
+valid is refused.
 """
 
 import mindspore as ms
@@ -34,7 +34,7 @@ def combine_plainly(dispatcher, rows, handle):
 
 
 def test_second_tensor_of_one_routing(window):
-    """The same places, other rows, as often as wanted; the exchange counter stands still."""
+    """Other rows go to the same places, any number of times; the exchange counter stands still."""
     rng = np.random.default_rng(20)
     _, ids = random_tokens(rng)
     dispatcher = MoEDispatcher(window, "prefill")
@@ -62,7 +62,7 @@ def refusal(dispatcher, x, ids, handle, **options):
 
 
 def test_before_the_combine(window):
-    """The peers may still read the rows that this would overwrite."""
+    """Without the combine before, peers may still read the rows that this dispatch would overwrite."""
     x, ids = random_tokens(np.random.default_rng(21))
     dispatcher = MoEDispatcher(window, "prefill")
     handle = dispatcher.dispatch(Tensor(x), Tensor(ids))[2]
@@ -95,7 +95,7 @@ def test_other_arguments(window, other, text):
     combine_plainly(dispatcher, rows, handle)
     options = {}
     if other == "ids":
-        ids[3] = [2, 1, 3]  # as many rows for each expert
+        ids[3] = [2, 1, 3]  # each expert gets as many rows as before
     elif other == "mask":
         options["x_active_mask"] = Tensor(np.arange(T) != 3)
     else:

@@ -15,7 +15,7 @@ def pynative_mode():
 
 
 def round_trip(token_num, hidden, experts, top_k, dtype, phase, block_dim, seed, distinct=True):
-    """Dispatches random tokens, returns other values as the experts' outputs, combines; everything checked."""
+    """Dispatches random tokens, returns other values as the experts' outputs and combines; checks everything."""
     rng = np.random.default_rng(seed)
     x = reference.round_to(rng.standard_normal((token_num, hidden), np.float32), dtype)
     if distinct:
@@ -41,9 +41,9 @@ def round_trip(token_num, hidden, experts, top_k, dtype, phase, block_dim, seed,
 @pytest.mark.parametrize("dtype", list(DTYPES))
 @pytest.mark.parametrize("hidden", [16, 32, 1008, 4096, 4112, 7168, 20480])
 def test_row_lengths(phase, dtype, hidden):
-    """From one 32-byte block to rows longer than any buffer of the kernels.
+    """Rows from one 32-byte block to longer than any buffer of the kernels.
 
-    Field report 14 (DeepEP PR 413, sglang PR 19468): H need be no multiple of 128, in fp16 either.
+    Field report 14 (DeepEP PR 413, sglang PR 19468): H need not be a multiple of 128, nor in fp16.
     """
     if hidden == 16 and dtype == "float32":
         hidden = 8
@@ -59,7 +59,7 @@ def test_every_k(phase, top_k):
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 @pytest.mark.parametrize("experts", [1, 2, 3, 511, 513, 1024, 1025, 4097, 65536])
 def test_numbers_of_experts(phase, experts):
-    """Around the sizes of the tiles in which the counts are read, to the limit.
+    """Numbers of experts around the tile sizes in which the counts are read, up to the limit.
 
     Field report 30 (public kernels: tables for at most 512 experts). Many ranks: tests/multirank/test_long_runs.py.
     """
@@ -83,7 +83,7 @@ def test_repeated_experts_are_rows_of_their_own(phase):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_every_16_bit_value_survives(dtype):
-    """Widening and rounding of the twin: each value comes back; NaN stays NaN."""
+    """The twin widens and rounds: each value comes back; NaN stays NaN."""
     bits = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16)
     if dtype == "float16":
         values = bits.view(np.float16).astype(np.float32)

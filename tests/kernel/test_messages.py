@@ -1,4 +1,4 @@
-"""What a user reads who passes something wrong: value, limit, what to do. Run with -s to read them all."""
+"""The messages for wrong arguments: value, limit, what to do. Run with -s to read them all."""
 
 import mindspore as ms
 import numpy as np
@@ -40,7 +40,7 @@ def message(function, kind, text):
 
 
 def test_arguments_of_dispatch(window):
-    """Field report 9 (vllm-ascend PR 15827: a mask of another length) is among them."""
+    """Field report 9 (vllm-ascend PR 15827: a mask of another length) is one of the cases."""
     def dispatch(x, ids, rows=window.rows, control=window.control, experts=E, **options):
         return lambda: moe_decode_dispatch(x, ids, rows, window.scales, control, experts, **options)[2:3]
 
@@ -71,7 +71,7 @@ def test_arguments_of_dispatch(window):
             "'window_rows' or 'window_scales' does not lie in the window of 'window_control'.")
     message(dispatch(x_of(), ids_of(), control=Tensor(np.zeros(4096, np.int32))), ValueError,
             "'window_control' is not the control tensor of an ExpertWindow, or its window was closed.")
-    assert window.stats()["epoch"] == 0  # nothing of this reached a kernel, and the window is still good
+    assert window.stats()["epoch"] == 0  # no case reached a kernel, and the window is still usable
     message(dispatch(x_of(), ids_of(value=E)), RuntimeError,
             "'expert_ids' holds 4 (token 0, k 0), but the window has the experts 0 to 3. Pass a negative id for a "
             "(token, k) that goes to no expert. The window cannot be used any more: create a new one on all ranks, or "

@@ -1,7 +1,6 @@
-"""Launches with frozen arguments, as a captured graph replays them on an NPU: no code of the host runs in between.
+"""Launches with frozen arguments, as a captured graph replays them on an NPU: no host code runs in between.
 
-What must change from step to step, epochs and the parity of the counts, therefore lives in the window and is advanced
-by the kernels themselves.
+So epochs and the parity of the counts, which change from step to step, are in the window, and the kernels advance them.
 """
 
 import mindspore as ms
@@ -27,7 +26,7 @@ def new_tokens(rng):
 @pytest.mark.parametrize("block_dim", [1, 3])
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_replay_of_frozen_launches(phase, block_dim):
-    """Dispatch and combine recorded once; then other tokens and routing at the same addresses, and replayed.
+    """Records dispatch and combine once; then replays them with other tokens and routing at the same addresses.
 
     Field report 17 (vllm-ascend's ZBAL notes: buffers made inside graph capture): nothing is made in between.
     """
@@ -61,7 +60,7 @@ def test_replay_of_frozen_launches(phase, block_dim):
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_a_dtype_that_kernels_do_not_know_is_recorded(phase):
-    """Nothing is read as another dtype, and nothing is left out in silence."""
+    """An unknown dtype code is an error: nothing is read as another dtype or silently left out."""
     with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T, dtype=ms.float32) as window:
         dispatcher = MoEDispatcher(window, phase)
         x, ids, scales = (Tensor(array) for array in new_tokens(np.random.default_rng(1)))

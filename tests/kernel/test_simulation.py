@@ -1,4 +1,4 @@
-"""The kernels in simulation, a quick part of tests/simulate.sh: the rules of the host twin, and some seeds."""
+"""A quick part of tests/simulate.sh: the rules of the host twin, and the kernels under some seeds."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ SEEDS = 24
 def test_rules_of_the_twin_and_some_seeds():
     """Field report 29 (public kernels: no flag after the last write, nothing guards a window that is being read).
 
-    That the simulation notices either: tests/mutate.sh, tests/model.sh.
+    tests/mutate.sh and tests/model.sh show that the simulation notices both.
     """
     result = subprocess.run(["bash", SIMULATE, "--quick", str(SEEDS)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -26,7 +26,7 @@ def test_rules_of_the_twin_and_some_seeds():
 
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler")
 def test_planted_faults_are_noticed_and_traces_judged():
-    """Each fault of simulation/planted_faults.txt; an independent checker finds races in traces with one only."""
+    """Plants each fault of simulation/planted_faults.txt; an independent checker finds races where there are some."""
     result = subprocess.run(["bash", SIMULATE, "--plant", "all"], env={**os.environ, "PYTHON": sys.executable},
                             capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr

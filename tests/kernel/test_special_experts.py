@@ -1,6 +1,6 @@
-"""Zero, copy and constant experts in combine. Bits of the reference, but for the dot products of 2-D alphas.
+"""Zero, copy and constant experts in combine have the reference's bits, except for the dot products of 2-D alphas.
 
-Those are float32 sums in a fixed order, held to the float64 ones by the bound that the number of operations gives.
+These dot products are float32 sums in a fixed order. The number of operations bounds their error against float64 sums.
 """
 
 import mindspore as ms
@@ -12,7 +12,7 @@ from ms_moe_comm import ExpertWindow, MoEDispatcher, reference
 from tensors import DTYPES, to_numpy
 
 E, K, Z, C, V = 5, 4, 2, 1, 3
-LANES = 256  # of the kernel's dot products
+LANES = 256  # lanes of the kernel's dot products
 UNIT = 2.0**-24  # half a unit in the last place of a float32 of 1: the error of one operation
 
 
@@ -45,7 +45,7 @@ class Case:
         return Tensor(array).astype(DTYPES[self.dtype])
 
     def combine(self, phase, block_dim, with_scales=True):
-        """y of the kernels, and that of the reference in fp32 without the last rounding and with it."""
+        """y of the kernels; y of the reference in fp32, without the last rounding and with it."""
         routed = np.where(self.ids < E, self.ids, -1)
         expand_x, expand_idx, _ = reference.dispatch([self.x], [routed], E)
         index = np.where(self.ids < E, expand_idx[0], reference.SPECIAL_EXPERT)
@@ -73,12 +73,12 @@ def test_bits_with_coefficients_as_parameters(phase, dtype, with_scales, hidden)
 
 
 def coefficient_bound(x, alphas):
-    """How far a1 and a2 can be from those of exact dot products, plus the rounding of the reference's own.
+    """The largest error of a1 and a2 against exact dot products, plus the rounding of the reference's own.
 
-    A product passes its own rounding, at most ceil(H / 256) additions in its lane, log2(256 / 8) of lanes and 7 of the
-    last 8. a1 is a logistic function of the dots' difference, whose slope is at most 1/4. The difference from the
-    largest dot, exp (within 2 units), the sum and the quotient add a few roundings of numbers of at most 1; the
-    difference's own error is relative to the difference d, and |d| exp(-d) is below 1.
+    A product passes its own rounding, at most ceil(H / 256) additions in its lane, log2(256 / 8) additions of lanes and
+    7 of the last 8. a1 is a logistic function of the difference of the dot products, with a slope of at most 1/4. The
+    difference from the largest dot product, exp (within 2 units), the sum and the quotient add a few roundings of
+    numbers of at most 1. The error of the difference d is relative to d, and |d| exp(-d) is below 1.
     """
     operations = 1 + -(-x.size // LANES) + 5 + 7
     growth = operations * UNIT / (1 - operations * UNIT)
@@ -90,7 +90,7 @@ def coefficient_bound(x, alphas):
 @pytest.mark.parametrize("dtype", list(DTYPES))
 @pytest.mark.parametrize("hidden, scale", [(32, 1.0), (272, 0.1), (4128, 0.02), (7168, 1.0)])
 def test_coefficients_from_the_token(phase, dtype, hidden, scale):
-    """The last case has dot products of about 100: without the largest subtracted first, exp overflows."""
+    """The last case has dot products of about 100: exp overflows unless the largest is subtracted first."""
     case = Case(hidden, 40, hidden, dtype, alpha_rank=2, scale=scale)
     y, exact, _ = case.combine(phase, 3)
     alphas, v = list(case.parameters.values())[1:3], case.parameters["const_expert_v"]
@@ -98,7 +98,7 @@ def test_coefficients_from_the_token(phase, dtype, hidden, scale):
     for token in range(case.tokens):
         x = case.x[token]
         slack = np.zeros(hidden)
-        size = np.zeros(hidden)  # of the terms, for the roundings of the sum
+        size = np.zeros(hidden)  # sum of the terms' magnitudes, which bounds the roundings of the sum
         for k in range(K):
             constant = case.ids[token, k] - E - Z - C
             if constant < 0:
@@ -113,7 +113,7 @@ def test_coefficients_from_the_token(phase, dtype, hidden, scale):
 
 @pytest.mark.parametrize("dtype", list(DTYPES))
 def test_coefficients_do_not_depend_on_the_split(dtype):
-    """The same bits from prefill and decode, on any number of cores: tiles of a token, on several cores, agree."""
+    """Prefill and decode give the same bits on any number of cores: a token's tiles on several cores agree."""
     results = [Case(1, 7, 8208, dtype, alpha_rank=2, scale=0.05).combine(phase, block_dim)[0].tobytes()
                for phase in ("prefill", "decode") for block_dim in (1, 3, 8)]
     assert len(set(results)) == 1
@@ -131,6 +131,6 @@ def test_infinite_and_nan_tokens_stay_in_their_rows():
     case = Case(3, 3, 32, "float32", alpha_rank=2)
     case.ids[:] = E + Z + C
     case.x[0, 5], case.x[1, 6] = np.inf, np.nan
-    with np.errstate(invalid="ignore"):  # of the reference
+    with np.errstate(invalid="ignore"):  # in the reference
         y = case.combine("decode", 1)[0]
     assert np.isnan(y[:2]).all() and np.isfinite(y[2]).all()

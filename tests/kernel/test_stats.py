@@ -1,4 +1,4 @@
-"""What window.stats() says of times and bytes: nothing unless asked for."""
+"""Times and bytes in window.stats(): none unless `keep_stats` asks for them."""
 
 import mindspore as ms
 import numpy as np
@@ -30,7 +30,7 @@ def test_times_of_the_phases_are_part_of_the_operators(phase, block_dim):
                 assert before is None or all(phases[name] >= before[op][name] for name in phases)
             before = stats["seconds"]
         assert stats["waited"] == {phase: [0.0] for phase in ("counts", "arrived", "ready", "handed")} or block_dim > 1
-        assert stats["sent_rows"] == stats["sent_bytes"] == stats["read_bytes"] == 0  # nobody else is there
+        assert stats["sent_rows"] == stats["sent_bytes"] == stats["read_bytes"] == 0  # there are no other ranks
 
 
 def test_off_by_default():

@@ -1,5 +1,5 @@
-"""Tensors whose elements do not lie one after the other: right, or refused by name. Every tensor argument of every
-operator, in each kind of view. What is right is what the operator makes of a plain tensor with the same values.
+"""Every tensor argument of every operator, in each kind of view: the result is right, or the view is refused by name.
+The right result is that of a contiguous tensor with the same values.
 """
 
 import mindspore as ms
@@ -16,7 +16,7 @@ E, H, K, T, V = 4, 32, 2, 6, 2
 RNG = np.random.default_rng(20261126)
 
 
-# Equal elements that no step can have: an error, the same one for a view.
+# All elements of such a view are equal, which is no valid step: the error must be the same as for a plain tensor.
 NEVER_EQUAL = ("logical_to_physical_map", "kept_plan", "expert_ids", "expand_idx", "plan", "group_list")
 VIEWS = (columns, transposed, broadcast, strided_rows, offset, empty)
 
@@ -64,7 +64,7 @@ def run_plain(op, given):
 
 def run_dispatch(op, given, window):
     kept = {}
-    if "kept_plan" in given:  # of the dispatch before, which must be combined
+    if "kept_plan" in given:  # the dispatch before must be combined
         plain = {name: value for name, value in given.items() if name != "kept_plan"}
         *_, expand_idx, _, plan, ids, control = dispatched(op, plain, window)
         gen_ops_def.moe_prefill_combine(window.outputs, ids, expand_idx, plan, control)
@@ -81,7 +81,7 @@ def dispatched(op, given, window):
 
 
 def run_combine(op, given, window):
-    """Ids are drawn so that constant experts are among them."""
+    """The ids include constant experts."""
     ids = Tensor((np.arange(T * K).reshape(T, K) % (E + V)).astype(np.int32))
     dispatch = getattr(gen_ops_def, op.replace("combine", "dispatch"))
     _, _, expand_idx, _, plan, _, control = dispatch(Tensor(COMBINE["ori_x"]), ids, window.rows, window.scales,
@@ -121,14 +121,14 @@ def tensors(arguments):
 
 
 def run(op, argument, make):
-    """Of `op`, with `make(values)` for its `argument`, and plain tensors for all others."""
+    """Runs `op` with `make(values)` for its `argument`, and plain tensors for all others."""
     if op in PLAIN:
         values = PLAIN[op]
         return run_plain(op, {**tensors(values), argument: make(values[argument])})
     with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T,
                              dtype=ms.float32) as window:
         values, run_it = (DISPATCH, run_dispatch) if "dispatch" in op else (COMBINE, run_combine)
-        made = make(values[argument]) if argument in values else make  # of the handle: it is made later
+        made = make(values[argument]) if argument in values else make  # a part of the handle is made later
         return run_it(op, {**tensors(values), argument: made}, window)
 
 
@@ -149,7 +149,7 @@ def test_a_view_is_right_or_refused(op, argument, view):
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.__name__)
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "jit"])
 def test_views_in_graphs(view, jit):
-    """A graph's inputs are plain by the time that an operator sees them."""
+    """A graph makes its inputs contiguous before an operator sees them."""
     ms.set_context(mode=ms.PYNATIVE_MODE if jit else ms.GRAPH_MODE)
     try:
         with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T,
@@ -182,8 +182,8 @@ def window_and(*values):
 
 
 def test_tensors_of_the_window_itself():
-    """What an operator writes it must not read as something else."""
-    routed = np.where(np.arange(T * K).reshape(T, K) == 0, -1, DISPATCH["expert_ids"])  # but one
+    """An operator must not read the memory that it writes as another argument."""
+    routed = np.where(np.arange(T * K).reshape(T, K) == 0, -1, DISPATCH["expert_ids"])  # all pairs but one
     window, (x, ids) = window_and(DISPATCH["x"], routed)
     with window:
         dispatcher = MoEDispatcher(window)
@@ -198,9 +198,9 @@ def test_tensors_of_the_window_itself():
                                              "as a whole, or a copy of the rows."):
             dispatcher.combine(window.outputs[1:], None, handle)
         expected = own.asnumpy().copy()
-        dispatcher.combine(window.rows, None, handle)  # the rows as outputs of experts that do nothing
+        dispatcher.combine(window.rows, None, handle)  # experts that do nothing return the rows
         dispatcher.dispatch(own.copy(), ids)
-        assert window.rows.asnumpy()[:T].tobytes() != expected.tobytes()  # they were moved, by value
+        assert window.rows.asnumpy()[:T].tobytes() != expected.tobytes()  # the rows have moved
 
 
 def test_a_matmul_does_not_write_into_its_own_arguments():
@@ -210,7 +210,7 @@ def test_a_matmul_does_not_write_into_its_own_arguments():
 
 
 def test_rows_of_another_stride_are_refused():
-    """A view of the window's own tensors, where the whole is needed."""
+    """A view of the window's own tensors is refused where the whole tensor is needed."""
     window, (x, ids) = window_and(DISPATCH["x"], DISPATCH["expert_ids"])
     with window:
         for name, view in (("window_rows", window.rows[::2]), ("window_scales", window.scales[::2]),
