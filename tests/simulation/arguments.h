@@ -32,6 +32,8 @@ struct Arguments {
   uint8_t *expand_idx, *expert_token_nums, *plan, *physical_ids, *y;
   uint8_t *combine_ids;
   uint32_t combine_id_bytes;
+  uint32_t dtype;
+  uint32_t result_dtype;
   uint32_t quant_mode;
   uint32_t smooth_kind;
 };
@@ -113,6 +115,8 @@ inline Arguments MakeArguments(const Options &options, const Step &step, const A
   a.physical_ids = tensors.Output("physical_expert_ids", tokens.expert_ids.size() * sizeof(int32_t));
   a.y = tensors.Output("y", tokens.token_num * ResultBytes(options, step));
   a.combine_ids = options.CombinesGivenIds() ? a.expert_ids : a.physical_ids;
+  a.dtype = options.dtype;
+  a.result_dtype = step.out_dtype;
   a.combine_id_bytes = options.CombinesGivenIds() ? options.id_bytes : sizeof(int32_t);
   a.quant_mode = agreed.quant_mode;
   a.smooth_kind = agreed.smooth_kind;

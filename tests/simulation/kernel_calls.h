@@ -55,8 +55,8 @@ inline moe_comm::CombineArguments SharedByCombine(const Options &o, const Step &
       named::ExpandIdx(a.expand_idx), named::Plan(a.plan), named::SharedExpertX(a.shared),
       named::ResidualX(a.residual), named::OriX(OriX(o, a)), named::ConstExpertAlpha1(a.alpha_1),
       named::ConstExpertAlpha2(a.alpha_2), named::ConstExpertV(a.v), named::Window(window), named::Y(a.y),
-      named::TokenNum(a.token_num), named::TopK(o.top_k), named::IdBytes(a.combine_id_bytes), named::Dtype(o.dtype),
-      named::ResultDtype(step.out_dtype), named::TileElements(o.tile_elements), named::ZeroExpertNum(o.special.zero),
+      named::TokenNum(a.token_num), named::TopK(o.top_k), named::IdBytes(a.combine_id_bytes), named::Dtype(a.dtype),
+      named::ResultDtype(a.result_dtype), named::TileElements(o.tile_elements), named::ZeroExpertNum(o.special.zero),
       named::CopyExpertNum(o.special.copy), named::ConstExpertNum(o.special.constant),
       named::AlphaRank(step.special.alpha_rank));
 }

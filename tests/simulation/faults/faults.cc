@@ -20,6 +20,7 @@
 #include "other_smooth.h"
 #include "second_combine.h"
 #include "uncombined.h"
+#include "unknown_dtype.h"
 
 namespace simulation {
 namespace {
@@ -36,13 +37,14 @@ const Maker kFaults[] = {
     Make<Absent>,         Make<AbsentCombine>, Make<Killed>,      Make<BadId>,      Make<InvalidMap>,
     Make<OtherQuantMode>, Make<OtherMap>,      Make<OtherSmooth>, Make<KeepsAlone>, Make<CombineFirst>,
     Make<SecondCombine>,  Make<BadRow>,        Make<BadCombineId>, Make<OtherPlan>, Make<BadKeptPlan>,
-    Make<Uncombined>,     Make<OtherMask>,     Make<EmptyMask>};
+    Make<Uncombined>,     Make<OtherMask>,     Make<EmptyMask>,
+    Make<UnknownDtypeCode>};
 
 // Some come more often: they have many ways, or show something only where much else holds.
 const Maker kOften[] = {
     Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<Killed>,
     Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<OtherPlan>,   Make<OtherPlan>,
-    Make<InvalidMap>,  Make<InvalidMap>,  Make<OtherSmooth>, Make<KeepsAlone>};
+    Make<InvalidMap>,  Make<InvalidMap>,  Make<OtherSmooth>, Make<KeepsAlone>, Make<UnknownDtypeCode>};
 
 }  // namespace
 
