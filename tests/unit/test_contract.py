@@ -16,28 +16,27 @@ from ms_moe_comm import MoEDispatcher
 ROOT = Path(__file__).resolve().parents[2]
 DEFINITIONS = {name: definition for path in (ROOT / "ops_yaml").glob("moe_*.yaml")
                for name, definition in yaml.safe_load(path.read_text()).items()}
-SHARED = ("X(x), ExpertIds(x), XActiveMask(x), Scales(x), LogicalToPhysicalMap(x), LogicalReplicaCount(x), "
-          "RankMask(x), Window(x), ExpandIdx(x), ExpertTokenNums(x), Plan(x), PhysicalExpertIds(x), TokenNum(1), "
-          "TopK(2), IdBytes(4), MaskKind(0), QuantMode(0), SmoothKind(0), LogicalExpertNum(0), MaxReplicas(0), "
-          "ReplicaPolicy(0), SpecialExpertNum(0), ExpertTokenNumsType(1), RowBufferBytes(64)")
+GENERATOR = runpy.run_path(str(ROOT / "ops_yaml" / "generate.py"))
+FAMILY = GENERATOR["read_kernels"](DEFINITIONS)[0]["dispatch"]
+# what both dispatch kernels get, by names that are types
+SHARED = ", ".join(f"{GENERATOR['camel_case'](name)}({'x' if FAMILY.is_address(name) else 1})" for name in FAMILY.own)
 
 
 @pytest.fixture(name="generated", scope="module")
 def generated_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("generated")
-    runpy.run_path(str(ROOT / "ops_yaml" / "generate.py"))["generate"](folder)
+    GENERATOR["generate"](folder)
     return folder
 
 
 def compiles(folder, generated, arguments):
-    """Whether a call of the decode dispatch kernel with these arguments does."""
+    """Whether these arguments of both dispatch kernels do."""
     source = folder / "call.cc"
     source.write_text(textwrap.dedent(f"""
         #include "kernel_entries.h"
-        void Try(uint8_t *x) {{
+        moe_comm::DispatchArguments Try(uint8_t *x) {{
           using namespace moe_comm::named;
-          const auto a = moe_comm::MoeDecodeDispatchWith(moe_comm::DispatchWith({arguments}));
-          moe_comm::Apply(moe_comm::EntryOf(a), a);
+          return moe_comm::DispatchWith({arguments});
         }}"""))
     result = subprocess.run(["g++", "-std=c++17", "-fsyntax-only", f"-I{ROOT / 'op_impl'}", f"-I{generated}", source],
                             capture_output=True, text=True, check=False)
@@ -46,11 +45,11 @@ def compiles(folder, generated, arguments):
 
 @pytest.mark.parametrize("wrong, right", [
     ("", ""),
-    ("TopK(2), TokenNum(1)", "TokenNum(1), TopK(2)"),                              # swapped scalars
+    ("TopK(1), TokenNum(1)", "TokenNum(1), TopK(1)"),                              # swapped scalars
     ("Scales(x), XActiveMask(x)", "XActiveMask(x), Scales(x)"),                    # swapped addresses
-    ("TokenNum(1), IdBytes(4)", "TokenNum(1), TopK(2), IdBytes(4)"),               # a missing one
-    ("TokenNum(1), TopK(2), TopK(2), IdBytes(4)", "TokenNum(1), TopK(2), IdBytes(4)"),  # one too many
-    ("TokenNum(1), 2, IdBytes(4)", "TokenNum(1), TopK(2), IdBytes(4)"),            # without its name
+    ("TokenNum(1), IdBytes(1)", "TokenNum(1), TopK(1), IdBytes(1)"),               # a missing one
+    ("TokenNum(1), TopK(1), TopK(1), IdBytes(1)", "TokenNum(1), TopK(1), IdBytes(1)"),  # one too many
+    ("TokenNum(1), 1, IdBytes(1)", "TokenNum(1), TopK(1), IdBytes(1)"),            # without its name
 ], ids=["right", "swapped scalars", "swapped addresses", "missing", "extra", "nameless"])
 def test_only_the_right_arguments_compile(tmp_path, generated, wrong, right):
     assert right in SHARED
