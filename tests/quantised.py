@@ -31,8 +31,8 @@ def _expert(x, gate_up, down, quantised):
 
 
 def layer_in_numpy(x, arrays, top_k, quantised):
-    """[T, H]: in float64, or with every expert's two matmuls quantised, rows and columns alike, and dequantised to
-    float32. The router, here as in the layer, is not quantised.
+    """[T, H]: in float64; or with both matmuls of every expert quantised, rows and columns, and dequantised to float32.
+    The router is not quantised, as in the layer.
     """
     logits = x.astype(np.float64) @ arrays["router"]
     probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))

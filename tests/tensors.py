@@ -1,4 +1,4 @@
-"""Dtypes by their numpy-like names, MindSpore tensors of any of them in numpy, and the memory of a window's."""
+"""Dtypes by their numpy-like names, MindSpore tensors of these dtypes in numpy, and the memory of a window's tensor."""
 
 import ctypes
 
@@ -14,12 +14,12 @@ def to_numpy(tensor):
 
 
 def memory_of(parameter):
-    """The bytes of a window's tensor, as they are in memory."""
+    """The memory of a window's tensor, as bytes."""
     size = int(np.prod(parameter.shape)) * parameter.itemsize
     return np.frombuffer((ctypes.c_uint8 * size).from_address(parameter.data_ptr()), np.uint8)
 
 
 def fill_with_nan(window):
-    """Whatever the next step reads before it is written is NaN then. Between two steps of all ranks."""
+    """Fills a window with NaN, between two steps of all ranks: what the next step reads before it is written is NaN."""
     for parameter in (window.rows, window.scales, window.outputs):
         memory_of(parameter)[:] = 0xFF  # NaN in every float dtype; int8 rows have a scale of NaN

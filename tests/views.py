@@ -1,5 +1,5 @@
-"""Kinds of tensors whose elements do not lie as a plain tensor's do. Each function makes one with the values of a numpy
-array `a`; `make` makes a plain tensor of any array.
+"""Kinds of views, most of them not contiguous. Each function makes a view with the values of a numpy array `a`; `make`
+makes a plain tensor of any array.
 """
 
 import numpy as np
@@ -27,15 +27,15 @@ SAME_VALUES = {view.__name__: view for view in (columns, transposed, strided_row
 
 
 def broadcast(a, make=Tensor):
-    """Of the first row alone."""
+    """The first row alone, broadcast to all rows."""
     return make(a[:1].copy()).broadcast_to(a.shape)
 
 
 def empty(a, make=Tensor):
-    """No row."""
+    """A view without rows."""
     return make(np.concatenate([a, a]))[:0]
 
 
 def junk(a):
-    """Of the shape of `a`: what must not be read."""
+    """Values that must not be read, in the shape of `a`."""
     return np.full_like(a, True if a.dtype == bool else 77)

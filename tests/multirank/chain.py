@@ -1,6 +1,6 @@
-"""Rank 2 is killed; rank 0 waits for it, late itself; rank 1 waits for rank 0 alone, since earlier, and gives up first.
+"""Rank 2 is killed. Rank 0 comes late and waits for it. Rank 1 came earlier, waits for rank 0 and gives up first.
 
-All that rank 1 knows is that rank 0 is missing. Rank 0 must say that it was waiting for rank 2.
+Rank 1 knows only that rank 0 is missing. Rank 0 must say that it was waiting for rank 2.
 """
 
 import os
@@ -18,7 +18,7 @@ from multirank.fault_table import EXPERTS, HANG_SECONDS, HIDDEN, RANKS, TIMEOUT,
 from multirank.forks import Forks
 from multirank.known_steps import first_line, join, use_cpu
 
-DESTINATIONS = (2, 0, 0)  # of each rank's token
+DESTINATIONS = (2, 0, 0)  # where each rank's token goes
 
 
 def rank_in_chain(rank, address, phase):

@@ -1,4 +1,4 @@
-"""Ranks in MindSpore's default mode: errors come out of the step that caused them on each rank, and of no other."""
+"""Ranks in MindSpore's default mode: on each rank an error comes out of the step that caused it, and of no other."""
 
 import mindspore as ms
 import numpy as np
@@ -27,7 +27,7 @@ class Step(nn.Cell):
 
 
 def tokens(rng, ids=None):
-    """x, ids and scales, each a view, and y as numpy has it."""
+    """x, ids and scales, each a view, and y computed by numpy."""
     x = rng.standard_normal((T, H), np.float32)
     ids = rng.integers(0, E, (T, K), np.int32) if ids is None else ids
     scales = rng.integers(1, 9, (T, K)).astype(np.float32)  # exact in any order
@@ -37,7 +37,7 @@ def tokens(rng, ids=None):
 
 
 def errors_and_recoveries(group):
-    """100 steps that are refused on all ranks, each with a right one behind it; then windows that die, one by one."""
+    """100 steps that are refused on all ranks, each followed by a right one; then windows that die, one by one."""
     use_cpu()
     rng = np.random.default_rng(group.rank)
     shape = {"moe_expert_num": E, "hidden_size": H, "top_k": K, "max_tokens_per_rank": T, "dtype": ms.float32,

@@ -1,4 +1,4 @@
-"""What the ranks of a window must do alike in a dispatch, and one does not: every rank is told what, and by whom."""
+"""The ranks of a window must do the same in a dispatch, but one does not: every rank is told what differs, and who."""
 
 import mindspore as ms
 import numpy as np
@@ -10,7 +10,7 @@ from multirank.known_steps import use_cpu
 from tensors import memory_of
 
 EXPERTS, HIDDEN = 6, 16
-IDS = np.array([[0, EXPERTS - 1], [2, 3]], np.int32)  # some on each rank, of two ranks or three
+IDS = np.array([[0, EXPERTS - 1], [2, 3]], np.int32)  # every one of two or three ranks gets some
 
 
 def make_window(group, **changes):
@@ -24,7 +24,7 @@ def dispatch(dispatcher, **arguments):
 
 
 def some_keep_a_plan(group, keepers, balanced):
-    """Those that wait for counts learn that there are none; those that wait for their rows, that the others gave up."""
+    """Ranks without a plan learn that the keepers send no counts; keepers learn that the other ranks have given up."""
     with make_window(group, balanced_prefill=balanced) as window:
         dispatcher = MoEDispatcher(window, "prefill")
         _, _, handle = dispatch(dispatcher)
@@ -38,7 +38,7 @@ def some_keep_a_plan(group, keepers, balanced):
                     "gave up: its arguments were not those of rank")
         with pytest.raises(RuntimeError, match=told):
             dispatch(dispatcher, kept_handle=handle if keeps else None)
-        group.all_gather([0])  # nobody leaves before all have seen it
+        group.all_gather([0])  # nobody leaves before all have seen the error
 
 
 def smooth_factors_on_one_rank(group, phase):
@@ -54,7 +54,7 @@ def smooth_factors_on_one_rank(group, phase):
 
 
 def quantisation_in_unlike_phases(group, balanced):
-    """A phase may differ, what is in the rows may not."""
+    """Phases may differ, but quant_mode may not."""
     with make_window(group, balanced_prefill=balanced) as window:
         mode, phase = ((0, "decode"), (2, "prefill"))[group.rank]
         with pytest.raises(RuntimeError, match=f"quant_mode is {mode} here and {2 - mode} there"):

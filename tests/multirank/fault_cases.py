@@ -32,7 +32,7 @@ def report(start, error):
 
 
 def one_is_killed_in_dispatch(group, phase, victim, late):
-    """`victim` is killed from outside while it waits for the counts of `late`: its own counts are out, its rows not."""
+    """`victim` is killed while it waits for the counts of `late`: it has written its own counts, but no rows."""
     with make_window(group) as window:
         dispatcher = MoEDispatcher(window, phase)
         x, ids = everybody_to_everybody(group)
@@ -72,11 +72,11 @@ def one_does_not_come(group, phase, step):
             report(start, error)
         else:
             print("no error", flush=True)
-        group.all_gather([0])  # nobody leaves before all have seen it
+        group.all_gather([0])  # nobody leaves before all have seen the error
 
 
 def an_id_is_out_of_range(group):
-    """Rank 0 has a wrong id: it says so, and the others do not wait for the deadline."""
+    """Rank 0 has a wrong id: its error says so, and the others do not wait for the deadline."""
     with make_window(group) as window:
         x, ids = everybody_to_everybody(group)
         if group.rank == 0:
@@ -92,7 +92,7 @@ def an_id_is_out_of_range(group):
 
 
 def capacity_is_too_small(group):
-    """All ranks reach the same verdict, no row moves, and the window is still good."""
+    """All ranks find the same verdict, no row moves, and the window stays usable."""
     with make_window(group, capacity=T) as window:
         dispatcher = MoEDispatcher(window)
         window.rows.asnumpy()
@@ -133,11 +133,11 @@ def one_leaves_under_a_graph(group, phase):
         if group.rank == group.size - 1:
             return
         start = time.monotonic()
-        for step in (graph, RoundTrip(window, phase)):  # MindSpore itself lets no graph run again that has failed
+        for step in (graph, RoundTrip(window, phase)):  # MindSpore does not run a failed graph again
             try:
                 step(x, ids).asnumpy()
             except RuntimeError as error:
-                report(start, error)  # MindSpore tells errors of graphs 3 seconds late
+                report(start, error)  # MindSpore raises errors of graphs 3 seconds late
             else:
                 print("no error", flush=True)
     with make_window(SoloGroup()) as window:

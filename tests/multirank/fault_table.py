@@ -1,9 +1,9 @@
 """The fault table: a rank that is late, killed, or aborted by an error of its own, at each step of both operators.
 
-Three ranks; rank 1 is the victim, in its third step, and ranks 0 and 2 must end with an error in bounded time. The
-victim is stopped at the exact step by a trap (traps.py); the other ranks' windows show that it was there. Every result
-up to the error is compared to the bit. Then the window must refuse by name, and the ranks that live make a new one in
-the same processes, which must work. Run by tests/faults.sh; `--short` is what pytest runs.
+Three ranks; rank 1 is the victim, in its third step, and ranks 0 and 2 must end with an error in bounded time. A trap
+(traps.py) stops the victim at the exact step; the other ranks' windows show that it was there. Every result up to the
+error is compared to the bit. Then the window must refuse operators by name, and the ranks that live make a new window
+in the same processes, which must work. tests/faults.sh runs it; pytest runs it with `--short`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from multirank.known_steps import KnownStep, first_line, join, refused, rows_of,
 from multirank.shared_memory import mapped_segments, names, wait_until_only
 
 RANKS, VICTIM = 3, 1
-EXPERTS, HIDDEN, TOP_K, TOKENS = 600, 64, 4, 6  # so many experts that counts fill pages of their own: see Traps
+EXPERTS, HIDDEN, TOP_K, TOKENS = 600, 64, 4, 6  # with so many experts counts fill pages of their own: see Traps
 TIMEOUT = 2.5
 WARM_STEPS = 2  # both parities of the counts have been used
 EPOCH = WARM_STEPS + 1
@@ -40,7 +40,7 @@ FAULTS = ("late, in time", "late", "killed", "aborted")
 # how long a rank is held at a step; None kills it
 LATE = TIMEOUT + 2
 HOLDS = {"late, in time": 0.4 * TIMEOUT, "late": LATE, "killed": None}
-# "aborted": an error that the victim can have there, and where others are held so that it has it first
+# "aborted": an error that the victim can have at the step, and where others are held so that its error comes first
 ABORTS = {
     "before counts": ("an expert id out of range", {}),
     "between counts and rows": ("gives up on the counts of rank 0",
@@ -83,7 +83,7 @@ def make_steps(rank, size, count, seed, capacity):
 # --- what a rank does ---
 
 def rank_in_cell(rank, cell, address):
-    """Runs into the fault, and starts again in the same process without the dead. Returns what it saw."""
+    """Runs into the fault, then starts again in the same process without the dead. Returns what it saw."""
     use_cpu()
     seen = until_the_error(rank, cell, address)
     gc.collect()
@@ -141,7 +141,7 @@ def until_the_error(rank, cell, address):
 
 
 def victim_as_seen(window):
-    """How far the victim came in the step, from what it has written to this rank's window."""
+    """How far the victim came in the step, by what it wrote to this rank's window."""
     layout = window._parameters.layout()
     read = lambda offset: int(window._provider.words(offset, 1)[0])  # noqa: E731
     counts = layout["counts"].offset + ((EPOCH & 1) * RANKS + VICTIM) * layout["counts"].pitch
@@ -150,7 +150,7 @@ def victim_as_seen(window):
 
 
 def victims_rows(step, memory):
-    """"all" or "none" of the victim's rows of this step are here, or "some"."""
+    """Whether "all", "none" or "some" of the victim's rows of this step are here."""
     got, expected = memory[:len(step.rows)][step.sources == VICTIM], step.rows[step.sources == VICTIM]
     if np.array_equal(got, expected):
         return "all"
@@ -159,7 +159,7 @@ def victims_rows(step, memory):
 
 # --- what is expected ---
 
-# step -> what a peer's window shows of a victim that stopped there: the epochs of its counts and flags, and its rows
+# step -> what a peer's window shows of a victim that stopped at it: the epochs of its counts and flags, and its rows
 PLACES = {
     "before counts": {"counts": EPOCH - 2, "arrived": EPOCH - 1, "rows": "none"},
     "between counts and rows": {"counts": EPOCH, "arrived": EPOCH - 1, "rows": "none"},
@@ -182,7 +182,7 @@ def expect(condition, cell, text):
 
 
 def check_cell(cell, seen):
-    """Raises AssertionError, which says what is wrong, unless every rank saw what it must."""
+    """Raises AssertionError, which says what is wrong, unless every rank saw what it should."""
     operator = "combine" if cell.step == "before ready" else "dispatch"
     epoch = EPOCH + (cell.step == "while reading")  # all could read: the next dispatch notices
     where = rf"'moe_{cell.phase}_{operator}' on rank \d of {RANKS}, epoch {epoch}: "
@@ -211,7 +211,7 @@ def check_cell(cell, seen):
 
 
 def run_cell(cell):
-    """Runs a cell. Returns what to print of it."""
+    """Runs a cell. Returns what to print."""
     address = f"fault table {os.getpid()} {time.monotonic_ns()}"
     ranks = Forks(RANKS, rank_in_cell, cell, address)
     seen = ranks.wait(HANG_SECONDS, {rank: hold for rank, (_, hold) in cell.stops.items()})
@@ -232,7 +232,7 @@ def describe(cell, stopped, seen):
 
 
 def run(cell):
-    """For a pool: the cell's lines, or the error."""
+    """Runs a cell in a pool's process: returns its lines, or the error."""
     try:
         return run_cell(cell)
     except AssertionError as error:

@@ -27,7 +27,7 @@ def draw(window, count, token_nums, seed=0):
 
 
 def one_rank_has_no_tokens(group, steps):
-    """The last rank never has a token, the others always: it serves their experts, step after step."""
+    """The last rank never has a token, the others always do. It runs its experts for them, step after step."""
     with make_window(group) as window:
         dispatchers, memory = [MoEDispatcher(window, phase) for phase in PHASES], rows_of(window)
         known = draw(window, 8, [MAX_TOKENS] * (group.size - 1) + [0])
@@ -39,7 +39,7 @@ def one_rank_has_no_tokens(group, steps):
 
 
 def one_rank_has_too_many_tokens(group, phase):
-    """It is told the limit before anything is launched, so that it may come again with fewer while the others wait."""
+    """A rank reads the limit before anything is launched, so it can try again with fewer while the others wait."""
     with make_window(group) as window:
         dispatcher, memory = MoEDispatcher(window, phase), rows_of(window)
         first, second = draw(window, 2, [MAX_TOKENS] * group.size)
@@ -56,7 +56,7 @@ def one_rank_has_too_many_tokens(group, phase):
 
 
 def two_dispatches_in_flight(group, phase, steps):
-    """Each on a window of its own: the second may begin before the first is combined."""
+    """Each has a window of its own: the second may begin before the first is combined."""
     with make_window(group) as one, make_window(group) as two:
         windows = [(MoEDispatcher(window, phase), rows_of(window), draw(window, steps, [MAX_TOKENS] * group.size, seed))
                    for seed, window in enumerate((one, two))]
@@ -67,7 +67,7 @@ def two_dispatches_in_flight(group, phase, steps):
 
 
 def more_cores_than_there_are(group, block_dim):
-    """All blocks of all ranks wait for each other though few of them run at a time."""
+    """All blocks of all ranks wait for each other, although only few of them run at a time."""
     with make_window(group, block_dim=block_dim) as window:
         memory = rows_of(window)
         for phase in PHASES:
@@ -76,7 +76,7 @@ def more_cores_than_there_are(group, block_dim):
 
 
 def rows_beyond_the_capacity_are_dropped(group, phase, capacity):
-    """The same rows each time, and every one of them is counted; what was kept is right."""
+    """The same rows are dropped each time, and each of them is counted; the other rows are right."""
     rng = np.random.default_rng(2)
     x = [rng.standard_normal((MAX_TOKENS, HIDDEN), np.float32) for _ in range(group.size)]
     ids = [rng.integers(0, EXPERTS // 2 + 2, (MAX_TOKENS, TOP_K)).astype(np.int32) for _ in range(group.size)]
@@ -104,7 +104,7 @@ def rows_beyond_the_capacity_are_dropped(group, phase, capacity):
 
 
 def everybody_to_the_experts_of_one_rank(group, phase):
-    """The worst routing that the limits stated allow fills the default capacity to the last row."""
+    """The worst routing within the stated limits fills the default capacity to the last row."""
     local = EXPERTS // group.size
     with make_window(group) as window:
         step = draw(window, 1, [MAX_TOKENS] * group.size)[0]
@@ -125,7 +125,7 @@ def everybody_to_the_experts_of_one_rank(group, phase):
 
 
 def any_mix_on_one_window(group, steps):
-    """Prefill and decode, int8 and not, with and without a combine, in any order; nobody clears anything between."""
+    """Prefill and decode, int8 or not, with or without a combine, in any order; nobody clears anything in between."""
     rng = np.random.default_rng(16)
     width = -(-HIDDEN // 32) * 32
     with make_window(group) as window:
@@ -172,7 +172,7 @@ class RoundTrip(nn.Cell):
 
 
 def nothing_is_allocated_after_creation(group):
-    """Own memory and that of all peers is there, and mapped, before a graph is compiled; and it stays where it is."""
+    """The memory of all ranks is allocated and mapped before a graph is compiled, and it does not move."""
     with make_window(group) as window:
         ms.set_context(mode=ms.GRAPH_MODE)
         at_creation = mapped_segments()
@@ -194,7 +194,7 @@ def nothing_is_allocated_after_creation(group):
 
 
 def y_is_complete(group, phase):
-    """All ranks hold the same tokens, as under tensor parallelism: each has the whole sum, the same bits on all."""
+    """All ranks hold the same tokens, as with tensor parallelism: each gets the whole sum, with the same bits."""
     rng = np.random.default_rng(20)
     x = rng.standard_normal((MAX_TOKENS, HIDDEN), np.float32)
     ids = np.stack([rng.permutation(EXPERTS)[:TOP_K] for _ in range(MAX_TOKENS)]).astype(np.int32)
@@ -219,7 +219,7 @@ def y_is_complete(group, phase):
 
 
 def ranks_disagree_about_quantisation(group, phase):
-    """The rows that would come are not those that this rank asked for: an error on both, before one is written."""
+    """One rank sends rows in another form than its peer: both get an error before a row is written."""
     with make_window(group) as window:
         mode = (0, 2)[group.rank]
         rows_memory = memory_of(window.rows)
@@ -230,4 +230,4 @@ def ranks_disagree_about_quantisation(group, phase):
             MoEDispatcher(window, phase, quant_mode=mode).dispatch(
                 Tensor(np.ones((2, HIDDEN), np.float32)), Tensor(np.array([[0, EXPERTS - 1]] * 2, np.int32)))
         assert (rows_memory == 0xFF).all(), "a row was written"
-        group.all_gather([0])  # nobody leaves before all have seen it
+        group.all_gather([0])  # nobody leaves before all have seen the error

@@ -1,6 +1,6 @@
-"""Ranks as forks of this process, which has loaded MindSpore and not used it yet: a rank starts in milliseconds.
+"""Ranks as forks of this process, which has loaded MindSpore but not used it yet: a rank starts in milliseconds.
 
-Ranks that stop (SIGSTOP, as a trap of `page_trap.cc` makes them) are let go on or killed as the caller wishes.
+When a rank stops (a trap of `page_trap.cc` sends it SIGSTOP), it is continued or killed, as the caller wishes.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ PR_SET_PDEATHSIG = 1
 
 
 class RanksFailed(AssertionError):
-    """A rank ended with an error of its own making, or not at all."""
+    """A rank ended with an error of its own, or did not end."""
 
 
 class Forks:
     """`size` processes that each call `function(rank, *arguments)`, whose result must be JSON.
 
     Attributes:
-        stopped (dict): rank -> time (monotonic, which all processes share) at which it was seen to have stopped.
+        stopped (dict): rank -> time at which it was seen to have stopped (the monotonic clock of all processes).
     """
 
     def __init__(self, size, function, *arguments):
@@ -44,7 +44,7 @@ class Forks:
 
         Args:
             holds (dict): rank -> seconds that it is held when it stops; None kills it there.
-            killed (collection): ranks that need not end well.
+            killed (collection): ranks that may die.
 
         Returns:
             dict: rank -> its result; a killed rank has none.
@@ -84,13 +84,13 @@ class Forks:
         return {rank: self._result(rank) for rank in self._pids if rank not in killed}
 
     def _be_rank(self, rank, function, arguments):
-        """The life of a forked process: never returns."""
+        """What a forked process runs; never returns."""
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no rank, stopped or not, outlives its parent
         code = 1
         try:
             result = json.dumps(function(rank, *arguments))
             code = 0
-        except BaseException:  # noqa: BLE001  # goes to the parent
+        except BaseException:  # noqa: BLE001  # the parent gets it
             result = json.dumps(traceback.format_exc())
         self._results[rank].write(result)
         self._results[rank].flush()

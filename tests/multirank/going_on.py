@@ -1,6 +1,6 @@
-"""A group goes on without some of its ranks: one was killed in the midst of a step, or one leaves by its own will.
+"""A group continues without some of its ranks: one was killed in the middle of a step, or one leaves by `rank_mask`.
 
-Every step is checked to the bit against the reference, in which the experts of those ranks give nothing.
+Every step is checked to the bit against the reference, in which the experts of these ranks give nothing.
 """
 
 import os
@@ -20,7 +20,7 @@ from multirank.forks import Forks
 from multirank.known_steps import check, first_line, join, rows_of, use_cpu
 
 RANKS, HIDDEN, TOP_K, TOKENS = 4, 16, 3, 6
-LOCAL = 600  # experts of a rank: so many that counts fill pages of their own, see Traps
+LOCAL = 600  # experts of a rank: with so many counts fill pages of their own, see Traps
 EXPERTS = RANKS * LOCAL
 TIMEOUT, HANG_SECONDS, STEPS = 2.0, 60, 12
 WITHOUT_2 = (True, True, False, True)
@@ -47,7 +47,7 @@ def play(window, rng, live, rank_mask=None, placement=None, take_part=True):
     routed = reference.route(reference.Group(RANKS, EXPERTS, live=live, **maps), ids)
     dispatcher = MoEDispatcher(window, phase)
     rows = rows_of(window)
-    rows[:] = np.nan  # no peer writes before this rank's counts are out
+    rows[:] = np.nan  # no peer writes before it has this rank's counts
     mask = None if rank_mask is None else Tensor(np.array(rank_mask))
     _, nums, handle = dispatcher.dispatch(Tensor(x[rank]), Tensor(ids[rank]), rank_mask=mask,
                                           **{name: Tensor(value) for name, value in maps.items()})
@@ -63,7 +63,7 @@ def play(window, rng, live, rank_mask=None, placement=None, take_part=True):
 
 
 def error_of(function, *arguments, **options):
-    """What `function` says when it fails."""
+    """The message of `function` when it fails."""
     try:
         function(*arguments, **options)
     except RuntimeError as error:
@@ -81,13 +81,13 @@ def goes_on_after_a_death(rank, address, step):
         if rank == 2:
             traps.Traps(window).lay(step)
         told = []
-        while not told:  # a rank that had nothing to do with the dead one learns it in the next step
+        while not told:  # a rank that exchanged no rows with the dead one notices in the next step
             try:
                 play(window, rng, None)
             except RuntimeError as error:
                 told.append(first_line(error))
         window.resume(WITHOUT_2)
-        rng = np.random.default_rng(72)  # the failed step came to different ends
+        rng = np.random.default_rng(72)  # the ranks have drawn differently since the failed step
         lost = sum(play(window, rng, WITHOUT_2, take_part=False) for _ in range(STEPS))
         stats = window.stats()
         assert (stats["lost_pairs"], stats["left_ranks"]) == (lost, 1), (stats, lost)
@@ -96,7 +96,7 @@ def goes_on_after_a_death(rank, address, step):
 
 
 def leaves(rank, address, replicas):
-    """Rank 2 is not wanted any more from the third step on; in that one it still takes part."""
+    """`rank_mask` lacks rank 2 from the third step on; rank 2 still takes part in that step."""
     use_cpu()
     rng = np.random.default_rng(73)
     placement = None
@@ -135,7 +135,7 @@ def disagree(rank, address):
 
 
 def resumes_alone(rank, address):
-    """Rank 1 does not come to resume."""
+    """Rank 1 does not call resume."""
     use_cpu()
     with join(address, rank, RANKS) as group, window_of(group) as window:
         if rank == 1:
@@ -144,17 +144,17 @@ def resumes_alone(rank, address):
 
 
 def waits(rank, address):
-    """The others wait for rank 2, which begins after them: that is charged to it, and they have the phases' times."""
+    """The others wait for rank 2, which begins late: their stats charge the wait to it, and have the phases' times."""
     use_cpu()
     with join(address, rank, RANKS) as group, window_of(group) as window:
         if rank == 2:
-            time.sleep(0.3)  # whatever they do till then, they look at the counts before
+            time.sleep(0.3)  # long enough for the others to wait for its counts
         play(window, np.random.default_rng(76), None)
         return window.stats()
 
 
 def resumes_late(rank, address):
-    """All come, but so late one after the other that each gives up first, and tries again."""
+    """All ranks call resume, but at such distances that each gives up first and tries again."""
     use_cpu()
     with join(address, rank, RANKS) as group, window_of(group) as window:
         play(window, np.random.default_rng(77), None)

@@ -1,4 +1,4 @@
-"""Steps whose every result is known beforehand on every rank: drawn once, then played as fast as the operators go."""
+"""Steps whose results every rank knows beforehand: drawn once, then played as fast as the operators run."""
 
 import ctypes
 import re
@@ -12,21 +12,21 @@ from ms_moe_comm.group import LocalGroup
 
 
 def use_cpu():
-    """MindSpore as its users have it: PyNative, and its own operators asynchronous."""
+    """Sets MindSpore as its users have it: PyNative, with its own operators asynchronous."""
     ms.set_device("CPU")
     ms.set_context(mode=ms.PYNATIVE_MODE)
 
 
 class KnownStep:
-    """Tokens, routing and expert outputs of all ranks, and what dispatch and combine make of them on `rank`.
+    """Tokens, routing and expert outputs of all ranks, and the results of dispatch and combine on `rank`.
 
     Args:
         rng (numpy.random.Generator): in the same state on all ranks.
-        rank (int): whose results are wanted.
+        rank (int): the rank whose results are computed.
         token_nums (list[int]): T per rank.
         experts, top_k, hidden (int): E, K, H.
         capacity (int): A; the expert outputs are a tensor [A, H], as a matmul would leave it.
-        everywhere (bool): every token goes to experts of as many different ranks as K allows.
+        everywhere (bool): whether every token goes to as many different ranks as K allows.
     """
 
     def __init__(self, rng, rank, token_nums, experts, top_k, hidden, capacity, everywhere=False):
@@ -46,7 +46,7 @@ class KnownStep:
 
     def dispatch(self, dispatcher, rows_memory):
         """Runs and checks dispatch to the bit; returns its handle. `rows_memory`: the window's, float32 [A, H]."""
-        rows_memory[:] = np.nan  # no peer writes before this rank's counts are out
+        rows_memory[:] = np.nan  # no peer writes before it has this rank's counts
         _, nums, handle = dispatcher.dispatch(*self.inputs)
         check("expert_token_nums", nums.asnumpy(), self.nums)
         check("expand_idx", handle[1].asnumpy(), self.expand_idx)
@@ -59,7 +59,7 @@ class KnownStep:
         check("y", dispatcher.combine(self.expert_outputs, self.scales, handle).asnumpy(), self.y)
 
     def play(self, dispatcher, rows_memory):
-        """Dispatch and combine, checked."""
+        """Runs and checks dispatch and combine."""
         self.combine(dispatcher, self.dispatch(dispatcher, rows_memory))
 
     def _sources(self, rank, world_size, local):
@@ -70,7 +70,7 @@ class KnownStep:
 
 
 def ids_anywhere(rng, tokens, top_k, world_size, local):
-    """int32 [T, K]: different experts for each token; `local` of them are on each rank."""
+    """int32 [T, K]: different experts for each token; each rank has `local` experts."""
     ids = [rng.permutation(world_size * local)[:top_k] for _ in range(tokens)]
     return np.array(ids, np.int32).reshape(tokens, top_k)
 
@@ -78,7 +78,7 @@ def ids_anywhere(rng, tokens, top_k, world_size, local):
 def ids_everywhere(rng, tokens, top_k, world_size, local):
     """As :func:`ids_anywhere`, and each token goes to as many ranks as it can: pair k to rank token + k."""
     owners = (np.arange(tokens)[:, None] + np.arange(top_k)) % world_size
-    part = local // top_k  # of an owner's experts, for each k one: no two are the same
+    part = local // top_k  # each k has its own part of an owner's experts, so no two are the same
     return (owners * local + np.arange(top_k) * part + rng.integers(0, part, (tokens, top_k))).astype(np.int32)
 
 
@@ -98,17 +98,17 @@ def rows_of(window):
 
 
 def join(address, rank, size):
-    """The group of `size` ranks at `address`; a rank that is missing there is a matter of a test gone wrong."""
+    """The group of `size` ranks at `address`; no rank is late unless the test itself fails."""
     return LocalGroup(address, rank, size, timeout=60)
 
 
 def first_line(error):
-    """What an operator says, without the traces that MindSpore adds."""
+    """An operator's message, without the traces that MindSpore adds."""
     return str(error).splitlines()[0]
 
 
 def refused(text):
-    """True if `text` is how a window that has failed refuses an operator."""
+    """Whether `text` is the message with which a failed window refuses an operator."""
     return re.match(r"'moe_\w+' on rank \d+ of \d+ is refused\. Epoch \d+ failed here: .* "
                     r"The window cannot be used any more: create a new one on all ranks, or resume without the dead\.$",
                     text) is not None

@@ -1,4 +1,4 @@
-"""More ranks and experts than public kernels have room for, which keep a table of the whole group: 64 x 512."""
+"""More ranks and experts than public kernels take, whose table of the whole group has room for 64 x 512."""
 
 import sys
 from pathlib import Path

@@ -8,7 +8,7 @@ from ms_moe_comm.window import ExpertWindow
 
 
 def round_trip(group, size):
-    """Dispatch and combine with experts that return their rows and weights that add up to one: y is x."""
+    """Dispatch and combine with experts that return their rows, and weights that add up to one: y is x."""
     with ExpertWindow.create(moe_expert_num=2 * size, hidden_size=64, top_k=2, max_tokens_per_rank=4, dtype=ms.float32,
                              group=group) as window:
         assert window.ep_world_size == size
@@ -22,7 +22,7 @@ def round_trip(group, size):
 
 
 def main():
-    """Prints one line per rank and mode once everything in it was right."""
+    """Prints one line per rank and mode if everything was right."""
     ms.set_device("CPU")
     communication.init()
     rank, size = communication.get_rank(), communication.get_group_size()

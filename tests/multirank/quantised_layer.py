@@ -10,7 +10,7 @@ from tensors import DTYPES, to_numpy
 
 
 def run(group, dtype, phase, experts=8, hidden=128, intermediate=96, top_k=3, max_tokens=150):
-    """Bits of the dense layer; an error against fp32 of at most 1.05 times that of plain numpy. Prints both errors."""
+    """Checks for the dense layer's bits, and an error of at most 1.05 times that of plain numpy. Prints both errors."""
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE)
     arrays = random_arrays(experts, hidden, intermediate, shared=True)
@@ -27,7 +27,7 @@ def run(group, dtype, phase, experts=8, hidden=128, intermediate=96, top_k=3, ma
             y = to_numpy(layer(Tensor(x).astype(DTYPES[dtype])))
             assert y.shape == (token_num, hidden)
             if token_num == 0:
-                continue  # MindSpore 2.10 does not survive the compilation of the dense layer without tokens
+                continue  # MindSpore 2.10 crashes when it compiles the dense layer without tokens
             np.testing.assert_array_equal(y, to_numpy(dense(Tensor(x).astype(DTYPES[dtype]))))
             if token_num == max_tokens:
                 exact, plain = (layer_in_numpy(x, arrays, top_k, quantised) for quantised in (False, True))

@@ -1,9 +1,9 @@
 """A rank is killed at a random moment, many times over: no hang, no wrong result, nothing left behind.
 
 Three ranks play known steps, prefill and decode mixed, as fast as they can; one of them is killed. The others compare
-every result to the bit until the error, which must name the dead; then their window must refuse by name, and a new one
-must work in the same processes. Run by tests/faults.sh. The seed decides who is killed and after how long; where in a
-kernel that is, the machine decides.
+every result to the bit until the error, which must name the dead rank. Then their window must refuse operators by name,
+and a new window must work in the same processes. tests/faults.sh runs it. The seed decides which rank is killed and
+after how long; the machine decides where in a kernel that is.
 """
 
 import argparse
@@ -51,13 +51,13 @@ class Stepper:
                                  EXPERTS, TOP_K, HIDDEN, self.window.capacity) for _ in range(6)]
 
     def step(self):
-        """One step, checked."""
+        """Plays and checks one step."""
         number, phase = self._rng.integers(len(self._steps)), self._rng.integers(2)
         self._steps[number].play(self._dispatchers[phase], self._memory)
 
 
 def rank_until_a_death(rank, address, seed, victim, progress):
-    """Steps until a peer is found dead; then starts again without it. Returns what it saw."""
+    """Plays steps until a peer is found dead; then starts again without it. Returns what it saw."""
     use_cpu()
     seen = until_the_error(rank, address, seed, np.frombuffer(progress, np.int64))
     gc.collect()
@@ -107,8 +107,8 @@ def kill(number, seed):
     missed = {rank: MISSED_RANKS.match(report["text"]) for rank, report in seen.items()}
     for rank, report in seen.items():
         where = f"kill {number}, rank {victim} after {life:.3f} s: rank {rank}: {report}"
-        # A rank that waits for the dead keeps others waiting, who name both; but for a helper, whose deadline may be
-        # the later one: of rows that it brings, the helper is named, and by the helper the dead.
+        # A rank that waits for the dead rank keeps others waiting, and these name both. But a helper's deadline may be
+        # later: then a rank that waits for rows from the helper names the helper, and the helper names the dead rank.
         told = missed[rank]
         assert told, where
         missing = told[2].split(", ")
@@ -120,7 +120,7 @@ def kill(number, seed):
 
 
 def attempt(arguments):
-    """For a pool."""
+    """Runs in a pool's process."""
     try:
         return kill(*arguments)
     except AssertionError as error:

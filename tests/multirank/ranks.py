@@ -14,7 +14,7 @@ TESTS = Path(__file__).resolve().parent.parent
 
 
 class RankFailed(AssertionError):
-    """A rank ended with an error, or not at all."""
+    """A rank ended with an error, or did not end."""
 
 
 class Ranks:
@@ -39,7 +39,7 @@ class Ranks:
         return self._logs[rank].read()
 
     def wait(self, seconds, expected_to_die=()):
-        """Waits for all ranks; raises if one fails, or is still there after `seconds`."""
+        """Waits for all ranks; raises if one fails or still runs after `seconds`."""
         deadline = time.monotonic() + seconds
         try:
             for process in self.processes:

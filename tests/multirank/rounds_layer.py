@@ -13,7 +13,7 @@ CHUNK, MAX_TOKENS, ROUNDS = 16, 40, 3
 
 
 def run(group, dtype, phase, int8, tokens):
-    """`tokens` holds a list per step: T of each rank. Every step must give the bits of the dense layer."""
+    """Every step must give the dense layer's bits. `tokens` has a list per step: T of each rank."""
     ms.set_device("CPU")
     ms.set_context(mode=ms.GRAPH_MODE)
     make = MoEWeights.quantised if int8 else MoEWeights.from_numpy
@@ -34,7 +34,7 @@ def run(group, dtype, phase, int8, tokens):
             fill_with_nan(window)
             group.all_gather([0])
             y = to_numpy(layer(x, mask))
-            group.all_gather([0])  # no peer reads this rank's outputs any more
+            group.all_gather([0])  # from now on no peer reads this rank's outputs
             assert y.shape == (token_num, HIDDEN)
             if token_num:  # the dense layer takes no empty tensor
                 expected = to_numpy(dense(x, mask))

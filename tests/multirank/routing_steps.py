@@ -16,21 +16,21 @@ def encode(values, dtype):
 
 
 class Step:
-    """One random step, the same on every rank that draws it: everybody knows everybody's tokens and outputs."""
+    """One random step, drawn alike on every rank: each rank knows the tokens and outputs of all."""
 
     def __init__(self, rng, world_size, experts, top_k, max_tokens, hidden, capacity, dtype, mixed):
         self.phases = [str(rng.choice(["prefill", "decode"]))] * world_size
-        if mixed:  # each rank decides by itself
+        if mixed:  # each rank has a phase of its own
             self.phases = [str(phase) for phase in rng.choice(["prefill", "decode"], world_size)]
         self.top_k = int(rng.integers(1, top_k + 1))
         id_type = rng.choice([np.int32, np.int64])
         tokens = rng.integers(0, max_tokens + 1, world_size)
-        if mixed:  # of unlike lengths, as in serving
+        if mixed:  # different lengths, as in serving
             tokens = np.array([t if phase == "prefill" else t % 4
                                for t, phase in zip(tokens, self.phases, strict=True)])
         if rng.random() < 0.1:
             tokens[rng.integers(world_size)] = 0
-        hot = rng.random() < 0.2  # everybody to few experts: many rows for one rank, none for others
+        hot = rng.random() < 0.2  # all tokens to few experts: many rows for one rank, none for others
         draw = (lambda t: np.stack([rng.permutation(experts)[:self.top_k] for _ in range(t)])  # noqa: E731
                 if t else np.zeros((0, self.top_k)))
         if hot and self.top_k < experts:
@@ -53,7 +53,7 @@ class Step:
 
 
 def check_moves(window, step, expand_idx, rank):
-    """What `moved_rows` says: without help in this step, the own rows alone; nobody's help is more than a share."""
+    """Checks `moved_rows`: a rank without help moves only its own rows, and nobody moves more than an equal share."""
     loads = [int((idx >= 0).sum()) for idx in expand_idx]
     helping = [load for load, phase in zip(loads, step.phases, strict=True) if phase == "prefill"]
     moved = sum(window.stats()["moved_rows"])
@@ -65,7 +65,7 @@ def check_moves(window, step, expand_idx, rank):
 
 def run(group, seed, steps, experts, top_k, max_tokens, hidden, dtype, block_dim=1, capacity=None, mode="pynative",
         mixed=False, balanced=False):
-    """Draws and checks `steps` steps; prints what was seen. `mixed`: each rank draws its phase by itself."""
+    """Draws and checks `steps` steps; prints what was seen. `mixed`: each rank has a phase of its own."""
     ms.set_device("CPU")
     ms.set_context(mode=ms.PYNATIVE_MODE if mode == "pynative" else ms.GRAPH_MODE)
     rank, world_size = group.rank, group.size
@@ -82,7 +82,7 @@ def run(group, seed, steps, experts, top_k, max_tokens, hidden, dtype, block_dim
             phase = step.phases[rank]
             where = f"seed {seed}, step {number}, rank {rank} of {world_size}, {step.phases}, {dtype}"
             expand_x, expand_idx, nums = reference.dispatch(step.x, step.ids, experts, step.masks)
-            rows_memory[:] = 0xFF  # NaN in every dtype; no peer writes before this rank's counts are out
+            rows_memory[:] = 0xFF  # NaN in every dtype; no peer writes before it has this rank's counts
             mask = None if step.masks[rank] is None else Tensor(step.masks[rank])
             dispatcher = dispatchers[phase]
             got_x, got_nums, handle = dispatcher.dispatch(
@@ -98,7 +98,7 @@ def run(group, seed, steps, experts, top_k, max_tokens, hidden, dtype, block_dim
             if balanced:
                 check_moves(window, step, expand_idx, rank)
 
-            outputs_memory[:] = 0xFF  # every peer has read the last outputs: it has sent the counts of this dispatch
+            outputs_memory[:] = 0xFF  # every peer has sent the counts of this dispatch, so it has read the last outputs
             outputs = step.outputs[rank][:total]
             if step.in_place:
                 outputs_memory[:total * row_bytes] = encode(outputs, dtype).reshape(-1)

@@ -2,8 +2,8 @@
 
 The epoch of a counts word has 32 bits. Both ranks set their windows' epoch so that it passes 2^32 in the middle of the
 run. Prefill and decode are mixed, T varies from 0 to 4 and differs between the ranks, and every result of every step is
-compared to the bit. The memory of the processes and their open files must stay flat, and nothing may be left in shared
-memory. Run by tests/soak.sh; `--steps N` for a short run.
+compared to the bit. The processes' memory and open files must not grow, and nothing may be left in shared memory.
+tests/soak.sh runs it; `--steps N` makes a short run.
 """
 
 import argparse
@@ -26,11 +26,11 @@ from multirank.known_steps import KnownStep, join, rows_of, use_cpu
 from multirank.shared_memory import mapped_segments, names, wait_until_only
 
 RANKS, EXPERTS, HIDDEN, TOP_K, MAX_TOKENS, KNOWN_STEPS = 2, 8, 16, 3, 4, 64
-TIMEOUT = 60.0  # a loaded machine may stop a rank for long
+TIMEOUT = 60.0  # a loaded machine may stop a rank for a long time
 WRAP = 1 << 32
 REPORTS = 10
-WARM_SHARE = 50  # memory is flat from 1 / WARM_SHARE of the run on: caches of MindSpore and Python have filled
-GROWTH_BYTES = 1 << 20  # allowed from there to the end: a byte per step of the long run, less than any object
+WARM_SHARE = 50  # after 1 / WARM_SHARE of the run the caches of MindSpore and Python are full
+GROWTH_BYTES = 1 << 20  # allowed growth after that: a byte per step of the long run, less than any object
 
 
 def rank_of_soak(rank, address, steps, first_epoch):
@@ -44,7 +44,7 @@ def rank_of_soak(rank, address, steps, first_epoch):
 
 
 def play(group, steps, first_epoch):
-    rng, chance = np.random.default_rng(steps), random.Random(steps)  # the second one is faster for a single draw
+    rng, chance = np.random.default_rng(steps), random.Random(steps)  # `chance` is faster for a single draw
     with ExpertWindow.create(moe_expert_num=EXPERTS, hidden_size=HIDDEN, top_k=TOP_K, max_tokens_per_rank=MAX_TOKENS,
                              dtype=ms.float32, group=group, timeout=TIMEOUT) as window:
         set_epoch(window, first_epoch)
@@ -66,7 +66,7 @@ def play(group, steps, first_epoch):
 
 
 def set_epoch(window, epoch):
-    """As if so many dispatches had been: exchanges go with them."""
+    """Sets the window as if there had been so many dispatches and exchanges."""
     for name in ("epoch", "exchange"):
         window._provider.words(8 * _lib.window_fields()[name], 1)[0] = epoch
 
@@ -88,7 +88,7 @@ def print_progress(done, steps, first_epoch, seconds, watched):
 
 
 def grown(rank, watched, steps):
-    """What grew on a rank since it was warm, in words, or nothing."""
+    """Says what has grown on a rank since it was warm; empty if nothing has."""
     (_, first_bytes, first_files), (_, last_bytes, last_files) = (
         next(entry for entry in watched if entry[0] >= steps // WARM_SHARE), watched[-1])
     print(f"rank {rank}: resident memory {first_bytes / 2**20:.2f} MiB when warm, {last_bytes / 2**20:.2f} MiB at the "

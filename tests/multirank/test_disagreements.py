@@ -1,4 +1,4 @@
-"""Ranks that must do the same and do not are told so, and do not wait for their deadline."""
+"""Ranks that should do the same but do not get an error at once, not at their deadline."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def test_some_ranks_keep_a_plan(ranks, keepers, balanced):
 
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_smooth_factors_on_one_rank(phase):
-    """With balanced prefill others quantise rows of a rank, by their own factors."""
+    """With balanced prefill other ranks quantise rows of a rank, with their own factors."""
     run_ranks(2, MODULE, "smooth_factors_on_one_rank", seconds=50, phase=phase)
 
 

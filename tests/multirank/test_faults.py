@@ -71,7 +71,7 @@ def test_an_error_of_one_rank_reaches_the_others_at_once():
 
 
 def test_too_small_a_capacity_is_the_same_error_on_all_ranks():
-    """Field report 2 (vllm-ascend PR 15640: rows past the capacity): never cut in silence."""
+    """Field report 2 (vllm-ascend PR 15640: rows past the capacity): rows are never dropped silently."""
     outputs = run_ranks(4, MODULE, "capacity_is_too_small")
     print(*outputs, sep="")
     for output in outputs:

@@ -1,4 +1,4 @@
-"""What users of comparable packages reported, on several ranks. Reports on one rank are named in tests/kernel, unit."""
+"""Reports of users of comparable packages, on several ranks. tests/kernel and tests/unit have those on one rank."""
 
 import pytest
 
@@ -11,7 +11,7 @@ PHASES = pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_one_rank_has_no_tokens():
     """Field report 5 (sgl-kernel-npu PR 385, DeepEP PR 374): a rank without tokens takes part; its result is [0, H].
 
-    Field report 6 (vllm 43547): for many steps while the others work, without drift.
+    Field report 6 (vllm 43547): it does so for many steps while the others work, without drift.
     """
     run_ranks(3, MODULE, "one_rank_has_no_tokens", steps=300)
 
@@ -39,13 +39,13 @@ def test_more_cores_than_there_are():
 
 @PHASES
 def test_rows_beyond_the_capacity_are_dropped(phase):
-    """Field report 2 (vllm-ascend PR 15640): if dropping is asked for, the same rows every time, each counted."""
+    """Field report 2 (vllm-ascend PR 15640): with overflow="drop" the same rows are dropped each time, and counted."""
     run_ranks(2, MODULE, "rows_beyond_the_capacity_are_dropped", phase=phase, capacity=10)
 
 
 @PHASES
 def test_everybody_to_the_experts_of_one_rank(phase):
-    """Field report 3 (vllm-ascend PR 4512): the default capacity holds the worst that the limits allow."""
+    """Field report 3 (vllm-ascend PR 4512): the default capacity holds the worst routing that the limits allow."""
     run_ranks(3, MODULE, "everybody_to_the_experts_of_one_rank", phase=phase)
 
 
@@ -70,5 +70,5 @@ def test_y_is_complete(phase):
 
 @PHASES
 def test_ranks_disagree_about_quantisation(phase):
-    """Field report 13 (sglang PR 23815): no rank gets rows of a form that it did not ask for."""
+    """Field report 13 (sglang PR 23815): no rank gets rows in a form that it did not ask for."""
     run_ranks(2, MODULE, "ranks_disagree_about_quantisation", phase=phase)

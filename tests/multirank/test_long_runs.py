@@ -26,7 +26,7 @@ def test_a_rank_that_is_late_killed_or_aborted_at_a_step():
 
 
 def test_a_rank_that_waits_for_the_dead_says_so():
-    """Field report 22: the dead rank is named, also where those who miss it are missed first."""
+    """Field report 22: the dead rank is named, even if a rank that waits for it is missed first."""
     run("chain.py")
 
 
@@ -40,7 +40,7 @@ def test_killed_at_random_moments():
 
 
 def test_many_steps_across_the_wrap_of_the_epoch():
-    """Field report 27 (public kernels): round numbers are integers, and their wrap harms nothing."""
+    """Field report 27 (public kernels): round numbers are integers, and their wrap does no harm."""
     assert "no mismatch; no leak" in run("soak.py", "--steps", "6000")
 
 

@@ -1,4 +1,4 @@
-"""Ranks with different numbers of tokens go through the same rounds, with none in those past their own tokens."""
+"""Ranks with different numbers of tokens do the same rounds; the rounds past a rank's own tokens have none of its."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Random routing on 1 to 8 processes, one window each, every step bit-equal to the reference."""
+"""Random routing on 1 to 8 processes with one window each; every step has the reference's bits."""
 
 import pytest
 
@@ -40,6 +40,6 @@ def test_more_experts_than_a_tile_holds():
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize("ranks, block_dim", [(2, 1), (4, 1), (4, 3)])
 def test_each_rank_chooses_its_phase(ranks, block_dim, balanced):
-    """Some ranks in prefill and some in decode, in one step: help is among those in prefill alone."""
+    """Some ranks are in prefill and some in decode, in one step: only ranks in prefill help each other."""
     print_all(run_ranks(ranks, MODULE, "run", seed=40 + ranks, steps=40, experts=16, top_k=4, max_tokens=48, hidden=32,
                         dtype="bfloat16", block_dim=block_dim, mixed=True, balanced=balanced))

@@ -1,4 +1,4 @@
-"""Two micro-batches in flight on two windows of two ranks."""
+"""Two overlapping micro-batches on two windows of two ranks."""
 
 import pytest
 

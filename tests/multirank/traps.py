@@ -10,7 +10,7 @@ from pathlib import Path
 
 LINE_BYTES = 64
 
-# step -> what of the peers' windows is touched first there, and in which operator
+# step -> the part of the peers' windows that it touches first, and the operator
 STEPS = {"before counts": ("counts", "dispatch"), "between counts and rows": ("rows", "dispatch"),
          "before arrival": ("arrived", "dispatch"), "before ready": ("ready", "combine"),
          "while reading": ("outputs", "combine")}
@@ -18,7 +18,7 @@ STEPS = {"before counts": ("counts", "dispatch"), "between counts and rows": ("r
 
 @functools.lru_cache(None)
 def library():
-    """The trap, compiled and loaded: once, since ranks that are forked later inherit it."""
+    """Compiles and loads the trap, once: ranks that are forked later inherit it."""
     source = Path(__file__).with_name("page_trap.cc")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "page_trap.so"
@@ -56,7 +56,7 @@ class Traps:
                   "arrived": [(rank * LINE_BYTES, LINE_BYTES)], "ready": [(rank * LINE_BYTES, LINE_BYTES)],
                   "outputs": [(0, rows)]}[part]
         reads = part == "outputs"
-        # reading: not in the first window that is read, so that a part of the sum is done
+        # reading: a trap in the next rank's window alone, so that a part of the sum is done
         peers = [(rank + 1) % size] if reads else self._peers
         for peer in peers:
             for offset, size_in_bytes in pieces:

@@ -1,4 +1,4 @@
-"""Two micro-batches in flight on two windows, interleaved in one graph: what each rank checks."""
+"""Two overlapping micro-batches on two windows, interleaved in one graph: what each rank checks."""
 
 import mindspore as ms
 import numpy as np
@@ -13,7 +13,7 @@ EXPERTS, HIDDEN, INTERMEDIATE, TOP_K, MAX_TOKENS = 8, 64, 32, 3, 20
 
 
 class MicroBatch(nn.Cell):
-    """The two halves of one micro-batch's MoE layer; between them the window is the micro-batch's own."""
+    """The two halves of one micro-batch's MoE layer; between them the window belongs to the micro-batch."""
 
     def __init__(self, window, weights, phase):
         super().__init__()
@@ -33,7 +33,7 @@ class MicroBatch(nn.Cell):
 
 
 class SideBySide(nn.Cell):
-    """In every layer both dispatches, then both experts and combines."""
+    """Every layer has both dispatches first, then both experts and combines."""
 
     def __init__(self, a, b):
         super().__init__()
@@ -49,7 +49,7 @@ class SideBySide(nn.Cell):
 
 
 class HalfALayerApart(nn.Cell):
-    """While one is with its experts the other travels: A goes into the next layer before B leaves this one."""
+    """One micro-batch computes while the other travels: A enters the next layer before B leaves this one."""
 
     def __init__(self, a, b):
         super().__init__()
@@ -104,7 +104,7 @@ def run(group, dtype, phases, order, layers=2, steps=6):
                 fill_with_nan(window)
             group.all_gather([0])
             results = [to_numpy(y) for y in cell(*x)]
-            group.all_gather([0])  # no peer reads this rank's outputs any more
+            group.all_gather([0])  # from now on no peer reads this rank's outputs
             for name, y, tokens in zip("AB", results, x, strict=True):
                 np.testing.assert_array_equal(y.view(np.uint32), to_numpy(dense(tokens)).view(np.uint32),
                                               f"micro-batch {name}, step {step}")

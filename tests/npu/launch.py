@@ -1,4 +1,4 @@
-"""Starts the ranks of one step of steps.py on the NPUs of this server, as msrun would, but a rank's end ends no other.
+"""Starts the ranks of one step of steps.py on this server's NPUs. Unlike msrun it ends no rank when another one ends.
 
     python launch.py RANKS STEP [options of steps.py]
 
@@ -38,7 +38,7 @@ def run(ranks, step, *options, seconds=1800, expected_to_die=()):
             for worker in workers:
                 worker.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            pass  # told below, by the exit code that is not there
+            pass  # reported below: the exit code is missing
         codes = [worker.poll() for worker in workers]
         outputs = []
         for process, log in zip([scheduler, *workers], logs, strict=True):

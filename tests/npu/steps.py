@@ -1,6 +1,6 @@
 """What each rank does in one validation step on NPUs; started by launch.py. Prints what it saw, fails if it is wrong.
 
-Everybody draws everybody's tokens from one seed, so each rank holds its results against the reference by itself.
+Every rank draws the tokens of all ranks from one seed, so each compares its results with the reference by itself.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from mindspore import Tensor, communication, nn
 
 from ms_moe_comm import ExpertWindow, MoEDispatcher, MoELayer, MoEWeights, _ascend, reference
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a program of its own, not one of pytest's modules
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this is a program, not a module of pytest's
 from tensors import DTYPES, to_numpy
 
-# of a result, half a unit in the last place of its dtype or the rounding of a few fp32 operations
+# tolerance of a result: half a unit in the last place of its dtype, or the rounding of a few fp32 operations
 TOLERANCES = {"float32": 1e-6, "float16": 2**-10, "bfloat16": 2**-7}
-# of a layer, beside its largest element: rows and what the experts pass on are rounded to the dtype on their way
+# tolerance of a layer, relative to its largest element: rows and the experts' inner results are rounded to the dtype
 LAYER_TOLERANCES = {"float32": 1e-5, "float16": 2**-8, "bfloat16": 2**-5}
 TIMEOUT = 10.0
 
@@ -60,7 +60,7 @@ def check(routing, rank, experts, dtype, y, nums, expand_idx, where):
 
 
 def exchange(rank, size, options):
-    """A row of every length from 32 bytes on to every rank (a put by dispatch) and back (a get by combine)."""
+    """Sends rows of lengths from 32 bytes on to every rank (a put by dispatch) and back (a get by combine)."""
     for row_bytes in (32, 96, 512, 4096, 4128, 14336, 57344):
         hidden = row_bytes // 4
         with ExpertWindow.create(moe_expert_num=size, hidden_size=hidden, top_k=1, max_tokens_per_rank=size,
@@ -80,13 +80,13 @@ def exchange(rank, size, options):
 def random_routing(rank, size, options):
     """Random routing in one mode: pynative, O0, O1, or captured and replayed.
 
-    MindSpore 2.10 captures one graph in a process: then give one dtype and one phase.
+    MindSpore 2.10 captures only one graph in a process, so capture takes one dtype and one phase.
     """
-    if options.mode == "capture":  # MindSpore captures only what these settings and those of the cell say is inference
+    if options.mode == "capture":  # MindSpore captures only if these settings and the cell's say that it is inference
         ms.set_context(jit_config={"jit_level": "O0", "infer_boost": "on"})
         ms.runtime.set_kernel_launch_capture(True)
         if not options.dispatch_threads:
-            ms.runtime.dispatch_threads_num(2)  # at least; its default on few processors is less
+            ms.runtime.dispatch_threads_num(2)  # the least for a capture; the default on few processors is smaller
     rng = np.random.default_rng(options.seed)
     experts, top_k, tokens, hidden = 4 * size, 4, 32, 512
     for dtype in options.dtypes:
@@ -169,14 +169,14 @@ def moe_layer(rank, size, options):
 
 
 def read_back(rank, size, options):
-    """What the host reads out of windows that keep statistics, drop rows, or balance a prefill."""
+    """Checks what the host reads from windows that keep statistics, drop rows, or balance a prefill."""
     rng = np.random.default_rng(options.seed)
     experts, top_k, tokens, hidden = 4 * size, 2, 16, 64
     for feature in ({"keep_stats": True}, {"overflow": "drop"}, {"balanced_prefill": True}):
         with ExpertWindow.create(moe_expert_num=experts, hidden_size=hidden, top_k=top_k, max_tokens_per_rank=tokens,
                                  dtype=ms.float32, timeout=TIMEOUT, block_dim=options.block_dim, **feature) as window:
             cell, routing = RoundTrip(window, "prefill"), Routing(rng, size, experts, top_k, tokens, hidden, "float32")
-            for other in range(1, size):  # rank 0 has most to send
+            for other in range(1, size):  # rank 0 has the most to send
                 routing.x[other], routing.ids[other] = routing.x[other][:2], routing.ids[other][:2]
                 routing.scales[other] = routing.scales[other][:2]
             y, nums, indices = cell(Tensor(routing.x[rank]), Tensor(routing.ids[rank]), Tensor(routing.scales[rank]))
@@ -212,7 +212,7 @@ def killed_rank(rank, size, options):
             seconds = time.monotonic() - start
             print(f"rank {rank} of {size}: left after {seconds:.1f} s: {str(error).splitlines()[0]}", flush=True)
             assert seconds < TIMEOUT + 5 and f"rank {size - 1}" in str(error), str(error)
-            os._exit(0)  # communication cannot be wound up without the dead rank
+            os._exit(0)  # communication cannot be finalised without the dead rank
         raise AssertionError("dispatch ended as if nothing had happened")
 
 
@@ -238,7 +238,7 @@ def main():
     communication.init()
     globals()[options.step](communication.get_rank(), communication.get_group_size(), options)
     print("done", flush=True)
-    os._exit(0)  # a thread of MindSpore's libmindspore_cluster.so may crash while the process winds up (1 run in 30)
+    os._exit(0)  # a thread of MindSpore's libmindspore_cluster.so may crash while the process ends (1 run in 30)
 
 
 if __name__ == "__main__":

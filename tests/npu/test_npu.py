@@ -1,4 +1,4 @@
-"""Two ranks on two NPUs. Skipped where there are none; validate.sh runs the whole list of checks."""
+"""Two ranks on two NPUs. Skipped without NPUs; validate.sh runs the whole list of checks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A case: one window and a few steps on it, drawn by hypothesis; the numbers in its tensors follow from its seed."""
+"""A case, drawn by hypothesis: one window and a few steps on it. A case's seed decides the numbers in its tensors."""
 
 from hypothesis import strategies as st
 
@@ -24,9 +24,9 @@ def steps(draw, world_size, max_tokens):
         "out_dtype": draw(st.sampled_from([None, *DTYPES])),
         "in_place": draw(st.booleans()),
         "combine": draw(st.sampled_from([True, True, True, False])),
-        "odd_rows": draw(st.booleans()),  # of zeros, with NaN, with infinity
+        "odd_rows": draw(st.booleans()),  # rows of zeros, with NaN, with infinity
         "keep": draw(st.booleans()),  # the plan of the step before
-        "view": draw(st.sampled_from([None, *SAME_VALUES])),  # what the arguments are
+        "view": draw(st.sampled_from([None, *SAME_VALUES])),  # the kind of view of the arguments
     }
 
 
@@ -43,7 +43,7 @@ def cases(draw, max_ranks=4):
     all_steps = draw(st.lists(steps(world_size, max_tokens), min_size=1, max_size=3))
     live, leave = None, None
     if world_size > 1 and draw(st.integers(0, 3)) == 0:
-        stays = draw(st.integers(shared[1], world_size - 1))  # one that holds routed experts
+        stays = draw(st.integers(shared[1], world_size - 1))  # a rank that holds routed experts
         live = [draw(st.booleans()) or rank == stays for rank in range(world_size)]
         leave = draw(st.integers(0, len(all_steps) - 1))
     settle(all_steps, room, live, leave)
@@ -70,7 +70,7 @@ def cases(draw, max_ranks=4):
 
 
 def settle(all_steps, room, live, leave):
-    """A plan is kept only where it holds, and with its routing; a rank that has left has no tokens."""
+    """Makes steps consistent: a kept plan is valid and keeps its routing; a rank that has left has no tokens."""
     before = None
     for number, step in enumerate(all_steps):
         step["keep"] = bool(step["keep"] and before and "decode" not in before["phases"] and before["combine"] and

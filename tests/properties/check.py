@@ -1,4 +1,4 @@
-"""Runs a case on one rank and holds every output to the bit against the reference."""
+"""Runs a case on one rank and compares every output with the reference, to the bit."""
 
 import dataclasses
 
@@ -49,7 +49,7 @@ class Drawn:
         return reference.round_to(self.rng.standard_normal(shape, np.float32), self.dtype)
 
     def placement(self, experts):
-        """Some logical experts with one replica or more; some physical ones may serve none."""
+        """A map of logical experts with one replica or more; some physical experts may be idle."""
         physical = self.rng.permutation(experts)
         logical = int(self.rng.integers(1, experts + 1))
         replicas = [[p] for p in physical[:logical]]
@@ -144,15 +144,15 @@ class Step:
         return None if values is None else self.view(values, lambda wide: Tensor(wide).astype(dtype or self.dtype))
 
     def view(self, values, make=Tensor):
-        """A tensor of these values, of the step's kind."""
+        """A tensor of these values, as the step's kind of view."""
         if values is None or self.step["view"] is None:
             return None if values is None else make(values)
         return SAME_VALUES[self.step["view"]](values, make)
 
     def run(self):
         rows_memory, scales_memory = memory_of(self.window.rows), memory_of(self.window.scales)
-        if self.kept_handle is None:  # else a peer may be there already: there are no counts that it waits for
-            rows_memory[:] = 0xFF  # NaN in every dtype; no peer writes before this rank's counts are out
+        if self.kept_handle is None:  # with a kept plan peers wait for no counts and may write already
+            rows_memory[:] = 0xFF  # NaN in every dtype; no peer writes before it has this rank's counts
             scales_memory[:] = 0xFF
         overflows = [r for r, rows in enumerate(self.routed.rows) if len(rows) > self.drawn.capacity]
         if overflows:
@@ -218,7 +218,7 @@ class Step:
         assert self.kept_handle or (rows_memory[len(content):] == 0xFF).all(), "a row past the total was written"
 
     def check_balance(self):
-        """In prefill nobody moves more than an equal share of those ranks' rows, as whole rows; in decode its own."""
+        """In prefill no rank moves more than an equal share of those ranks' rows, rounded up, in decode its own."""
         loads = np.bincount([source for rows in self.routed.rows for source, *_ in rows],
                             minlength=self.drawn.world_size)
         moved = sum(self.window.stats()["moved_rows"])
@@ -238,7 +238,7 @@ class Step:
     def check_combine(self, handle):
         step, rank, drawn = self.step, self.rank, self.drawn
         outputs_memory = memory_of(self.window.outputs)
-        outputs_memory[:] = 0xFF  # every peer has read the last outputs: it has sent the counts of this dispatch
+        outputs_memory[:] = 0xFF  # every peer has sent the counts of this dispatch, so it has read the last outputs
         own = step["outputs"][rank][:len(self.routed.rows[rank])]
         expert_outputs = self.window.outputs
         if step["in_place"]:
@@ -261,6 +261,6 @@ class Step:
             drawn.group.moe_expert_num, out or drawn.dtype, of_rank["shared_expert_x"], of_rank["residual_x"], ori_x,
             *step["alphas"], step["v"], zero, copy, drawn.group, rank)
         got = to_numpy(y)
-        both_nan = np.isnan(got) & np.isnan(expected)  # which NaN it is, is nobody's promise
+        both_nan = np.isnan(got) & np.isnan(expected)  # the bits of a NaN are not specified
         np.testing.assert_array_equal(np.where(both_nan, 0, got).view(np.uint32),
                                       np.where(both_nan, 0, expected).view(np.uint32))

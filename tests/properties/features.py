@@ -1,4 +1,4 @@
-"""What a step of a case exercises: the rows of the table that tests/features.sh prints."""
+"""The features that a step of a case exercises: the rows of the table that tests/features.sh prints."""
 
 import itertools
 

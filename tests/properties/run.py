@@ -13,7 +13,7 @@ from properties.pool import Pool
 
 
 def run(number, seed_value, pool, seen=None):
-    """Runs `number` cases; raises the first that fails, made smaller. `seen`: counts (feature, primitive, dtype)."""
+    """Runs `number` cases; raises the first failure, shrunk. `seen` counts (feature, primitive, dtype)."""
     phases = (Phase.generate, Phase.shrink)
 
     @seed(seed_value)

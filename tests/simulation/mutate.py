@@ -1,8 +1,8 @@
 """Mutants of the kernels: each drops or changes one statement, and the simulation must notice.
 
-The mutants are generated from the sources by the rules below. All are compiled at once, into a copy of the kernels in
-which a variable picks one ("if (mutant != 17) Sync<..>();"), and then run one by one until a seed reports a defect.
-Prints who was killed by what; exit status 1 if one survives that equivalent_mutants.txt does not explain, or if one is
+The rules below generate the mutants from the sources. All are compiled at once, into a copy of the kernels in which a
+variable picks one ("if (mutant != 17) Sync<..>();"), and then run one by one until a seed reports a defect. Prints what
+killed each mutant. Exit status 1 if a mutant survives that equivalent_mutants.txt does not explain, or if a mutant is
 killed that it explains.
 
     python mutate.py COPY          writes the mutants' sources into the folder COPY, a copy of op_impl
@@ -24,9 +24,9 @@ SOURCES = ["kernel/*.h", "operators/moe_*/op_kernel/*.h"]
 EXPLAINED = Path(__file__).resolve().parent / "equivalent_mutants.txt"
 SEEDS = 800
 EXPLAINED_SEEDS = 100
-SECONDS = 120  # of processor time: a mutant that takes more than the unchanged kernels ever do has hung
+SECONDS = 120  # of processor time: the unchanged kernels never take so long, so a mutant that does has hung
 
-# A call that stands as a statement, whatever its name. Not those that set up a buffer, put a word into one, or take
+# A call that is a statement, whatever its name; except calls that set up a buffer, put a word into one, or take
 # a time.
 NOT_CALLED = "Lap|Init|InitBuffer|SetGlobalBuffer|SetValue|static_assert|return|if|for|while|switch"
 CALLS = rf"(?<![\w.>:)])(?:\w[\w.>:-]*?)?\b(?!(?:{NOT_CALLED})\b)\w+(?:<[\w:]+>)?"
@@ -35,7 +35,7 @@ Mutant = collections.namedtuple("Mutant", "start end text kind")
 
 
 def closing(text, opening):
-    """The index behind the parenthesis that closes the one at `opening`."""
+    """The index after the parenthesis that closes the one at `opening`."""
     depth = 0
     for index in range(opening, len(text)):
         depth += {"(": 1, ")": -1}.get(text[index], 0)
@@ -71,7 +71,7 @@ def function_around(text, position):
 
 def mutants_of(text):
     yield from dropped_calls(text)
-    # a barrier that is passed by at once
+    # a barrier that waits for nobody
     yield from replaced(text, r"\b((?:\w+\.)*failure_?)\.Barrier\(\)",
                         r"(MUTANT == {n} ? !\1.Failed() : \1.Barrier())", "no barrier")
     # the length of the last piece
@@ -101,7 +101,7 @@ def mutants_of(text):
 
 
 def write(folder):
-    """Weaves all mutants into the copy; the index of each is its number."""
+    """Puts all mutants into the copy; the index of each is its number."""
     described = []
     paths = sorted(path for pattern in SOURCES for path in folder.glob(pattern))
     for path in paths:
@@ -122,7 +122,7 @@ def write(folder):
 
 
 def write_switch(folder):
-    """What picks one of the changes that are woven into the copy: MUTANT in the sources, and in the environment."""
+    """Writes the variable that picks one of the changes in the copy: MUTANT, which the environment sets."""
     header = "extern int moe_comm_mutant;\n#define MUTANT ::moe_comm_mutant\n"
     (folder / "mutant.h").write_text(header, encoding="utf-8")
     (folder / "mutant.cc").write_text(
@@ -131,7 +131,7 @@ def write_switch(folder):
 
 
 def weave(text, chosen):
-    """The text with all mutants in it. One within another becomes part of it, and still changes its own place only."""
+    """The text with all mutants in it. A mutant within another becomes part of it, and changes only its own place."""
     def render(start, end, inside):
         out, at = "", start
         index = 0
@@ -152,7 +152,7 @@ def weave(text, chosen):
         return out + text[at:end]
 
     def nest(original, changed, inner):
-        """`changed` with the `original` in it, or its condition, replaced by the mutated `inner`."""
+        """`changed`, where the mutated `inner` replaces the `original`, or the condition of `original`."""
         if original in changed:
             return changed.replace(original, inner, 1)
         if original.startswith("if (") and inner.startswith("if ("):
@@ -166,7 +166,7 @@ def weave(text, chosen):
 
 
 def explanations():
-    """(file, function, kind, source, the how manieth of these) -> why the mutant changes nothing that could be seen."""
+    """{(file, function, kind, source, number among equal ones): why the mutant has no visible effect}."""
     known = {}
     for entry in EXPLAINED.read_text(encoding="utf-8").split("\n\n"):
         lines = [line for line in entry.splitlines() if line and not line.startswith("#")]
@@ -177,7 +177,7 @@ def explanations():
 
 
 def trial(program, number, seeds):
-    """(was it reported, by what, under which seed) of one mutant."""
+    """Runs one mutant: (whether it was reported, by what, under which seed)."""
     limited = ["bash", "-c", 'ulimit -t "$0" && exec "$@"', str(SECONDS), program, "--seeds", str(seeds)]
     result = subprocess.run(limited, env={**os.environ, "MUTANT": str(number)}, capture_output=True, text=True,
                             check=False)

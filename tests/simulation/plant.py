@@ -1,10 +1,10 @@
-"""Faults of planted_faults.txt in the kernels: all are woven into a copy of them, in which a variable picks one.
+"""Plants the faults of planted_faults.txt in a copy of the kernels, in which a variable picks one.
 
-    python plant.py COPY                 weaves them into the folder COPY, a copy of op_impl
-    python plant.py COPY PROGRAM [NAME]  runs PROGRAM, the simulation that was built from it, with the fault NAME or
-                                         with each; prints by which seed it is noticed, exit status 1 if one is not.
-                                         With each, traces are judged by races.py, too: of the unchanged kernels, which
-                                         must have no race, and of the one without a wait, which must
+    python plant.py COPY                 plants them in the folder COPY, a copy of op_impl
+    python plant.py COPY PROGRAM [NAME]  runs PROGRAM, the simulation that was built from COPY, with the fault NAME or
+                                         with each fault. Prints which seed notices it; exit status 1 if none does.
+                                         Without NAME races.py also judges traces: those of the unchanged kernels must
+                                         have no race, those of the kernels without a wait must have one
 """
 
 import itertools
@@ -21,12 +21,12 @@ from mutate import trial, write_switch
 LIST = Path(__file__).resolve().parent / "planted_faults.txt"
 SEEDS = 400
 TRACED = 9           # traces of the unchanged kernels
-SMALL_STEPS = 15000  # of the runs that are traced
+SMALL_STEPS = 15000  # steps of a run that is traced
 MISSING_WAIT = "no_wait_for_rows"
 
 
 def faults():
-    """name -> (what is wrong, [(file, piece, replacement)])."""
+    """{name: (what is wrong, [(file, piece, replacement)])}."""
     found = {}
     for entry in LIST.read_text(encoding="utf-8").split("\n\n"):
         lines = [line for line in entry.splitlines() if not line.startswith("#")]
@@ -38,7 +38,7 @@ def faults():
 
 
 def weave(text, piece, replacement, number):
-    """The text with both forms of what is within {{ }}, a statement or an expression, wherever the piece stands."""
+    """The text with both forms of the statement or expression within {{ }}, wherever the piece occurs."""
     parts = [r"\s*".join(re.escape(word) for word in part.split()) for part in re.split(r"{{|}}", piece)]
     choice = "if (MUTANT == %d) { %s } else { %s }" if ";}}" in piece else "(MUTANT == %d ? (%s) : (%s))"
     return re.subn(r"(%s\s*)(%s)(?=\s*%s)" % tuple(parts), lambda m: m[1] + choice % (number, replacement, m[2]), text)

@@ -1,4 +1,4 @@
-"""Races in a trace of a simulated run, found with vector clocks from the trace alone (host_twin/check/trace.h).
+"""Finds races in a trace of a simulated run, with vector clocks, from the trace alone (host_twin/check/trace.h).
 
     python races.py TRACE   prints how many pairs of places race, and the first; exit status 1 if there is one
 """
@@ -9,7 +9,7 @@ import sys
 
 PIPES = ("S", "V", "MTE2", "MTE3")
 VERSION = 1
-SHOWN = 4   # races
+SHOWN = 4   # at most so many races
 GRANULE = 4  # bytes
 LINE = 64    # flags on whole lines may overwrite each other: all cores tell a rank's error
 
@@ -21,7 +21,7 @@ def joined(a, b):
 
 
 class Core:
-    """The pipes of a core, or the one of a host: what is over for the next instruction, and for who waits for all."""
+    """The pipes of a core, or a host's only one: clocks of the next instruction, and of a waiter for all so far."""
 
     def __init__(self, first, pipes, components):
         self.component = {pipe: first + i for i, pipe in enumerate(pipes)}
@@ -53,7 +53,7 @@ class Checker:
             for core in range(self.cores):
                 self.by[f"{rank}.{core}"] = Core(rank * per_rank + 1 + core * len(PIPES), PIPES, len(self.stamps))
         self.writes, self.reads = {}, collections.defaultdict(dict)
-        self.handed_on = {}   # id of a write of flags -> what it is ordered behind
+        self.handed_on = {}   # id of a write of flags -> its clock
         self.launches = {}    # id -> the host's clock
         self.running = collections.Counter()  # rank -> cores of its launch
         self.waiting = collections.defaultdict(dict)  # rank -> core -> its clock in SyncAll
@@ -115,7 +115,7 @@ class Checker:
         return all(write in self.handed_on for write in event.get("saw", ()))
 
     def step(self, event):
-        """False if the core now waits in SyncAll."""
+        """Handles an event; False if the core now waits in SyncAll."""
         by, pipe, op = event["by"], event["pipe"], event["op"]
         rank, core = by.split(".")[0], self.by[by]
         local = f"{by} ub"

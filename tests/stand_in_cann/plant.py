@@ -1,4 +1,4 @@
-"""Plants a defect that the package once had, and says whether the rehearsal has noticed it where it must.
+"""Plants a defect that the package once had, and says whether the rehearsal noticed it in the right place.
 
     plant.py NAME --path             prints which file it changes
     plant.py NAME --rows             prints which rows of the rehearsal must notice it
@@ -18,8 +18,8 @@ class Defect:
     path: str
     pattern: str
     replacement: str
-    rows: str  # of the rehearsal
-    seen: str  # in its output
+    rows: str  # the rows of the rehearsal that must notice it
+    seen: str  # what the output then shows
 
 
 DEFECTS = {

@@ -17,8 +17,8 @@ from pathlib import Path
 
 LAUNCH = Path(__file__).resolve().parents[1] / "npu" / "launch.py"
 MODES = ("synchronous", "late", "guarded")
-THREADS = ("1", "4")  # with one, its default on two cores, MindSpore runs graphs another way
-SECONDS = 300  # of a job, on a busy machine
+THREADS = ("1", "4")  # with 1, the default on two cores, MindSpore runs graphs in another way
+SECONDS = 300  # a job's limit on a busy machine
 NOT_SHOWN = """\
 This is the framework's real Ascend backend, our glue and our launcher, and the kernels as the host twin runs them. It
 does not show: what CANN's compiler makes of the kernels; that a chip loads and launches them (the layout of a kernel's
@@ -35,8 +35,8 @@ class Row:
     step: str
     options: tuple = ()
     memory: str = "vmm"
-    settings: tuple = ()  # of the stand-in: pairs
-    replays: bool = False  # of captured graphs must be seen
+    settings: tuple = ()  # the stand-in's settings, as pairs
+    replays: bool = False  # replays of captured graphs must be seen
     refusal: str = ""  # what the ranks must end with
 
     def __str__(self):
@@ -44,7 +44,7 @@ class Row:
 
 
 def table():
-    """What is run, in the order in which a failure is easiest to understand."""
+    """The rows to run, in the order in which a failure is easiest to understand."""
     rows = [Row("rows of all lengths, vmm", 2, "exchange"),
             Row("rows of all lengths, vmm, before CANN 8.5", 2, "exchange", settings=(("HANDLES", "processes"),)),
             Row("rows of all lengths, vmm, two servers of 910_93", 2, "exchange",
@@ -58,7 +58,7 @@ def table():
                      ("--steps", "3", "--mode", "O0", "--dispatch-threads", threads)) for threads in THREADS]
         rows += [Row(f"captured and replayed, {phase}, {dtype}", ranks, "random_routing",
                      ("--steps", "6", "--mode", "capture", "--phases", phase, "--dtypes", dtype, *more), replays=True)
-                 for phase, dtype, more in (("decode", "bfloat16", ()),  # it has a number of threads of its own
+                 for phase, dtype, more in (("decode", "bfloat16", ()),  # a capture sets the number of threads itself
                                             ("prefill", "float32", ("--dispatch-threads", "4")))]
     for ranks in (1, 2):
         rows += [Row("MoELayer, PyNative", ranks, "moe_layer", ("--steps", "2"))]
@@ -72,7 +72,7 @@ def environment(cann, packages, row, mode, log):
     added = {"ASCEND_HOME_PATH": str(cann), "STAND_IN_CANN_MODE": mode,
              **{f"STAND_IN_CANN_{name}": value for name, value in row.settings},
              "STAND_IN_CANN_LOG": str(log), "MS_MOE_COMM_WINDOW": row.memory, "GLOG_v": "4",
-             "MS_NODE_TIMEOUT": str(SECONDS),  # of MindSpore's scheduler: a machine with few cores is slow
+             "MS_NODE_TIMEOUT": str(SECONDS),  # for MindSpore's scheduler: a machine with few cores is slow
              "MS_SYMMETRIC_MEMORY_HEAP_SIZE": str(64 << 20), "PYTHONDONTWRITEBYTECODE": "1",
              "LD_LIBRARY_PATH": f"{cann / 'lib64'}:{cann / 'driver' / 'lib64'}",
              "LD_PRELOAD": " ".join(str(path) for path in sorted((cann / "preload").glob("*.so"))),
@@ -82,7 +82,7 @@ def environment(cann, packages, row, mode, log):
 
 
 def verdict(row, output, log):
-    """What the ranks said, in a few words; or None and why it is not right."""
+    """(what the ranks reported, in a few words, ""), or (None, why it is wrong)."""
     lines = [line for line in output.splitlines() if line.startswith("rank ")]
     if {line.split()[1] for line in lines} != {str(rank) for rank in range(row.ranks - (row.step == "killed_rank"))}:
         return None, "not every rank said what it saw"
@@ -100,7 +100,7 @@ def verdict(row, output, log):
 
 
 def run(cann, packages, row, mode):
-    """(right, what to print in the table, the whole output if it is not right)."""
+    """Runs a row: (whether it is right, what the table shows, the whole output if it is wrong)."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
@@ -111,7 +111,7 @@ def run(cann, packages, row, mode):
                 output, _ = launch.communicate(timeout=SECONDS)
                 code = launch.returncode
             except subprocess.TimeoutExpired:
-                os.killpg(launch.pid, signal.SIGKILL)  # it and its ranks
+                os.killpg(launch.pid, signal.SIGKILL)  # the launcher and its ranks
                 output, code = launch.communicate()[0], f"none after {SECONDS} s"
         logged = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     if row.refusal:

@@ -1,7 +1,7 @@
 """Writes the trap stubs: symbols.py MINDSPORE OWN.so TARGET.s
 
-Names come from MindSpore's wheel: what its Ascend libraries leave undefined, and what they look up by dlsym, which lies
-in their strings. Less what OWN.so defines.
+Names come from MindSpore's wheel: the symbols that its Ascend libraries leave undefined, and the names that they look
+up by dlsym, which are among their strings. Symbols that OWN.so defines get no stub.
 """
 
 import re
@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# aclnn operators have none: MindSpore asks whether they are there, and names the one that it misses
+# aclnn operators get no stub: MindSpore checks whether they exist, and names a missing one
 LOOKED_UP = re.compile(r"(acl(rt|mdl|op|prof|tdt)?[A-Z]|Hccl[A-Z]|hal[A-Z]|drv[A-Z]|rt[A-Z][a-z]|Adump|Msprof)\w*")
 CANN = re.compile(r"acl|Hccl|hccl|Hcom|hal|drv|rt[A-Z]|Adump|Msprof|_ZN?K?2ge|_ZT.N?2ge|_ZT.2ge|mm[A-Z]|shmem")
 X86_64 = 62  # in an ELF header; the wheel also has kernels for the card's own processors

@@ -1,4 +1,4 @@
-"""Several ranks in one test: as threads, for what needs no operators, or as processes."""
+"""Several ranks in one test: as threads, if no operator runs, or as processes."""
 import glob
 import json
 import os
@@ -11,7 +11,7 @@ SEGMENTS = "/dev/shm/ms_moe_comm-*"
 
 
 def unique_address(name):
-    """An address for a LocalGroup that no other test and no other run uses."""
+    """A LocalGroup's address that no other test and no other run uses."""
     return f"{name} {os.getpid()} {time.monotonic_ns()}"
 
 
@@ -22,7 +22,7 @@ def run_ranks(size, rank_program):
     def run(rank):
         try:
             results[rank] = rank_program(rank)
-        except Exception as error:  # noqa: BLE001  # the tests look at it
+        except Exception as error:  # noqa: BLE001  # the tests check it
             results[rank] = error
 
     threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(size)]

@@ -1,4 +1,4 @@
-"""What a message names exists, where the message says: exports of this package, its modules, functions of MindSpore."""
+"""Names in messages exist where the message says: exports of this package, its modules, functions of MindSpore."""
 import ast
 import functools
 import importlib
@@ -17,7 +17,7 @@ _OTHERS_NAMES = {"MoeDistributeDispatch"}
 
 
 def python_texts(path):
-    """The texts of a module but its documentation, f-strings without what they format."""
+    """The texts of a module except its docstrings; f-strings without their values."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
@@ -36,7 +36,7 @@ def names():
     files = [(path, python_texts) for path in (ROOT / "ms_moe_comm").rglob("*.py") if "_generated" not in path.parts]
     files += [(path, cpp_texts) for ending in ("cc", "h", "cpp") for path in (ROOT / "op_impl").rglob(f"*.{ending}")]
     found = {name for path, texts in files for text in texts(path) for name in NAME.findall(text)}
-    return sorted(name for name in found - _OTHERS_NAMES if "._" not in name)  # private: no advice, but code
+    return sorted(name for name in found - _OTHERS_NAMES if "._" not in name)  # a private name is code, not advice
 
 
 def resolve(name):

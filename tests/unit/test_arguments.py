@@ -1,4 +1,4 @@
-"""Whatever is given for an argument of the Python classes: the right thing, or an error that names the argument."""
+"""Any value for an argument of the Python classes either is right or gives an error that names the argument."""
 import warnings
 
 import mindspore as ms
@@ -23,7 +23,7 @@ SHAPE = {"moe_expert_num": E, "hidden_size": H, "top_k": 2, "max_tokens_per_rank
 ARRAYS = {"router": np.ones((H, E), np.float32), "gate_up": np.ones((E, H, 2 * INTERMEDIATE), np.float32),
           "down": np.ones((E, INTERMEDIATE, H), np.float32)}
 
-# None of these is right for any argument, but where RIGHT says so.
+# Each of these is wrong for every argument, unless RIGHT says otherwise.
 WRONG = {
     "None": None, "text": "wrong", "list of floats": [0.5, 1.9], "empty list": [], "float": 1.5, "nan": float("nan"),
     "negative": -3, "bool": True, "huge": 10**30, "dict": {}, "nested list": [[0, 1]], "list of texts": ["a", "b"],
@@ -51,7 +51,7 @@ def a_window():
 
 @pytest.fixture(name="calls", scope="module")
 def calls_with_right_arguments(window):
-    """What users call, by name, and arguments of each that are right."""
+    """The functions that users call, by name, each with right arguments."""
     weights = MoEWeights.from_numpy("layer", ARRAYS, ms.float32)
     placement = ExpertPlacement([0, 1, 1, 0], 2)
 
@@ -174,7 +174,7 @@ def test_a_mask_of_anything_but_bools(window):
 
 
 class OddGroup:
-    """A group of one whose parts are what a test wants."""
+    """A group of one; a test chooses its attributes."""
 
     def __init__(self, rank=0, size=1, table=lambda values: np.array([values])):
         self.rank, self.size, self.all_gather = rank, size, table

@@ -1,4 +1,4 @@
-"""What follows from ops_yaml: no list of arguments can be in another order, lack one, or have one too many."""
+"""Code generated from ops_yaml: no list of arguments can be in another order, lack one, or have one too many."""
 
 import ast
 import inspect
@@ -30,7 +30,7 @@ def generated_files(tmp_path_factory):
 
 
 def compiles(folder, generated, arguments):
-    """Whether these arguments of both dispatch kernels do."""
+    """Whether these arguments of both dispatch kernels compile."""
     source = folder / "call.cc"
     source.write_text(textwrap.dedent(f"""
         #include "kernel_entries.h"
@@ -57,7 +57,7 @@ def test_only_the_right_arguments_compile(tmp_path, generated, wrong, right):
 
 
 def mistake(tmp_path, file, old, new):
-    """What the generator says if `old` stands in `file` of ops_yaml as `new`."""
+    """What the generator says if `new` replaces `old` in `file` of ops_yaml."""
     copy = tmp_path / "ops_yaml"
     shutil.copytree(ROOT / "ops_yaml", copy)
     text = (copy / file).read_text()
@@ -92,7 +92,7 @@ def test_a_source_that_is_not_there_is_named(tmp_path, old, new):
 
 @pytest.mark.parametrize("op", [op for op in DEFINITIONS if op.endswith(("dispatch", "combine"))])
 def test_the_dispatcher_passes_every_argument(op):
-    """An argument that it leaves out would keep its default for ever."""
+    """An argument that the function left out would always keep its default."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(MoEDispatcher)))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == op]
     assert [len(call.args) + len(call.keywords) for call in calls] == [len(DEFINITIONS[op]["args"])]

@@ -1,4 +1,4 @@
-"""The documents of the operators speak of what their definitions say, and arrive in Python and in the reference."""
+"""The operators' documents match their definitions, and arrive in Python and in the reference."""
 
 import ast
 import inspect
@@ -69,7 +69,7 @@ def test_reference_has_every_operator():
 
 @pytest.mark.parametrize("op", DEFINITIONS)
 def test_reference_calls_the_operator_as_python_does(op):
-    """Arguments, their order and their defaults: the page against the generated function, and that of the package."""
+    """The page has the arguments, order and defaults of the generated function, which the package exports."""
     documented = arguments_of(CALLS[op])
     assert list(documented.items()) == list(defaults_of(getattr(gen_ops_def, op)).items())
     section = REFERENCE.split(f"\n## {op}\n")[1].split("\n## ")[0]
@@ -80,12 +80,12 @@ def test_reference_calls_the_operator_as_python_does(op):
 
 @pytest.mark.parametrize("op", [op for op in DEFINITIONS if f"{op}_out" in DEFINITIONS])
 def test_one_function_stands_for_a_primitive_and_its_form_with_out(op):
-    """The function of the package has the arguments of both; `out` and what only one of them has may be left out."""
+    """The package's function has the arguments of both; `out`, and an argument that only one has, may be left out."""
     new, into = arguments_of(CALLS[op]), arguments_of(CALLS[f"{op}_out"])
     function = defaults_of(getattr(ops, op))
     assert set(function) == set(new) | set(into)
     for name, default in function.items():
         if name in ("out", "output_dtype"):
-            assert default is None  # a new tensor; a dtype by name, of which YAML knows the number
+            assert default is None  # a new tensor; a MindSpore dtype, for which YAML has a number
         else:
             assert default == new[name] == into[name]

@@ -1,4 +1,4 @@
-"""The documents of the repository: what they link to and name exists, and README.md stays short."""
+"""The documents of the repository: their links and paths lead somewhere, and README.md stays short."""
 
 import re
 import shlex
@@ -28,7 +28,7 @@ def anchors_of(document):
 
 
 def code_of(document):
-    """All that a document marks as code: in backquotes, and in blocks."""
+    """Everything that a document marks as code: in backquotes and in blocks."""
     text = text_of(document)
     blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     text = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
@@ -44,7 +44,7 @@ def paths_in(code):
 
 
 def is_there(path, document):
-    """A path is one from the root or from the document's folder; a name alone is that of some file."""
+    """Whether a path exists below the root or the document's folder, or a bare name is the name of some file."""
     return (ROOT / path).exists() or ((ROOT / document).parent / path).exists() or path in NAMES | FOREIGN
 
 
@@ -73,7 +73,7 @@ def test_paths_exist(document):
 
 @each_document
 def test_scripts_are_called_as_they_may_be(document):
-    """`bash FILE` names a file of the repository, from its root, as each document says."""
+    """`bash FILE` names a file of the repository, relative to its root."""
     for code in code_of(document):
         for line in code.splitlines():
             if line.startswith("bash "):

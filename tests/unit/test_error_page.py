@@ -6,25 +6,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "ms_moe_comm" / "ERRORS.md").read_text(encoding="utf-8")
-# Not here: the twin's own errors are for who writes kernels; `doctor` and its kin print, the reference is for tests.
+# Left out: the twin's errors are for authors of kernels, the commands in cli/ print, and the reference is for tests.
 PYTHON = [path for path in sorted((ROOT / "ms_moe_comm").rglob("*.py"))
           if not {"_generated", "cli", "reference"} & set(path.parts)]
 CPP = [path for path in sorted((ROOT / "op_impl").rglob("*")) if path.suffix in (".cc", ".h")
        and "host_twin" not in path.parts]
 RAISES = re.compile(r"\bthrow (?!;)|\bFail(?:Type)?\(|\bMS_EXCEPTION\(")
-WORDS = 14  # letters of a text that tell it from others
-VALUE = "\0"  # what stands in a message for a value
+WORDS = 14  # so many letters tell a text from others
+VALUE = "\0"  # stands for a value in a message
 
 
 def text_of(node):
-    """The text of a literal of Python; that of a number, and of a text within an f-string, is empty."""
+    """The text of a Python literal; empty for a number."""
     if isinstance(node, ast.JoinedStr):
         return "".join(part.value if isinstance(part, ast.Constant) else VALUE for part in node.values)
     return node.value if isinstance(node.value, str) else ""
 
 
 def python_messages(path):
-    """[(line, text)] of a module's errors and warnings, VALUE where a value is put in."""
+    """[(line, text)] of a module's errors and warnings, with VALUE for each formatted value."""
     messages = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         tells = isinstance(node, ast.Call) and re.search(r"(Error|\.warn|\._fail)$", ast.unparse(node.func))
@@ -37,7 +37,7 @@ def python_messages(path):
 
 
 def cpp_statements(path):
-    """[(line, code, text)] of a source's statements that hold literals; those that follow each other are one."""
+    """[(line, code, text)] of a source's statements with literals; adjacent literals are one."""
     source = re.sub(r"//[^\n]*", "", path.read_text(encoding="utf-8"))
     statements, start = [], 0
     for end in re.finditer(r'"(?:\\.|[^"\\\n])*"|[;{}]|\Z', source):
@@ -54,7 +54,7 @@ def cpp_statements(path):
 
 
 def documented():
-    """{message: its fixed words} of the page: what stands in the first cells of its tables, without whom it is for."""
+    """{message: its fixed words} of the page: the first cells of its tables, without "For '...', "."""
     messages = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
     return {message: [words for words in re.split(r"<[^>]*>|\.\.\.", re.sub(r"^For '[^']*', ", "", message))
                       if len(words.strip()) > 3]
@@ -62,7 +62,7 @@ def documented():
 
 
 def literals_of(messages):
-    """All texts of a file, each behind VALUE; what names the operator or class that a message is for is left out."""
+    """All texts of a file, each after a VALUE, without the "For '...', " that names the operator or class."""
     return re.sub(rf"{VALUE}For '[\w.]*{VALUE}?', ", VALUE, VALUE + VALUE.join(messages))
 
 
@@ -73,14 +73,14 @@ TEXTS = ([literals_of(text for _, _, text in statements) for statements in STATE
 
 
 def is_documented(text):
-    """The text is a message of the page, or has fixed words of one, enough to tell it from others."""
+    """Whether the text is a message of the page, or has enough of a message's fixed words."""
     return text in PAGE or any(
         re.sub(r"<[^>]*>", VALUE, message) == text or any(len(words) >= WORDS and words in text for words in fixed)
         for message, fixed in MESSAGES.items())
 
 
 def stands_in(text, message):
-    """Whether a message's fixed words stand in the text of a file, in their order, the first at a literal's begin."""
+    """Whether a file's text has a message's fixed words in their order, the first at the beginning of a literal."""
     at = 0
     for words in MESSAGES[message]:
         found = text.find(words if at else VALUE + words, at)
@@ -101,7 +101,7 @@ def test_errors_of_python_are_documented():
 
 
 def test_errors_of_cpp_are_documented():
-    """What a statement throws, and on the host what it returns of the sentences that are put together there."""
+    """Texts that a statement throws, and in the room `host` also texts that it returns as parts of a sentence."""
     assert [(path.name, line, text) for path, statements in STATEMENTS.items() for line, code, text in statements
             if (RAISES.search(code) or (path.parent.name == "host" and re.search(r"\breturn\b", code)))
             and any(len(part) >= WORDS for part in text.split(VALUE)) and not is_documented(text)] == []

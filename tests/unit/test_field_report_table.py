@@ -1,4 +1,4 @@
-"""No field report is lost: the table of tests/README.md has every row, and the tests that a row cites name it."""
+"""The table of tests/README.md has every field report, and the tests that a row cites name the row."""
 
 import ast
 import re
@@ -32,7 +32,7 @@ def test_the_table_has_every_row_once():
 
 @pytest.mark.parametrize("row", ROWS)
 def test_a_test_names_it(row):
-    """And no test names it that the table does not cite."""
+    """Also, no test names a row that does not cite the test."""
     cited = dict(table())[row]
     naming = [str(path.relative_to(TESTS)) for path in TESTS.rglob("test_*.py") if row in rows_named_in(path)]
     assert cited and sorted(cited) == sorted(naming)

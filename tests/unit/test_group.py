@@ -1,4 +1,4 @@
-"""Rendezvous and all-gather of the ranks of one machine: results, and errors that name the rank."""
+"""Rendezvous and all-gather of the ranks of one machine: right results, and errors that name the rank."""
 import threading
 import time
 

@@ -30,7 +30,7 @@ def random_shape(seed):
 
 
 def least_bytes(shape):
-    """What each part must hold at least: what the kernels put there, each block's and source's row on its own lines."""
+    """{part: least bytes}: room for what the kernels write, with the row of each block and source on its own lines."""
     ranks, blocks, capacity, row = (shape[name] for name in ("world_size", "block_dim", "capacity", "row_bytes"))
     slots = shape["shared_rank_num"] + shape["expert_num"]
     table = blocks * round_up(4 * slots, LINE)
@@ -68,7 +68,7 @@ def test_parts_do_not_overlap(seed):
 
 @pytest.mark.parametrize("seed", range(200))
 def test_little_is_wasted(seed):
-    """Alignment may cost a region per part."""
+    """Alignment costs less than one region per part."""
     layout, least = _lib.window_layout(random_shape(seed)), least_bytes(random_shape(seed))
     assert all(size - least[name] < REGION for name, (_, size, _, _) in layout.items())
 

@@ -37,6 +37,6 @@ def test_an_update_of_another_length_is_refused_and_changes_nothing():
 
 @pytest.mark.parametrize("max_replicas", [0, -1])
 def test_no_room_for_any_replica(max_replicas):
-    """Field report 24 (sgl-kernel-npu's documents): 0 is no other way to say None."""
+    """Field report 24 (sgl-kernel-npu's documents): 0 does not mean None."""
     with pytest.raises(ValueError, match=f"'max_replicas' must be from 1 to 3, but got {max_replicas}"):
         ExpertPlacement([0, 1, 1], 2, max_replicas)

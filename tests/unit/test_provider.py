@@ -1,4 +1,4 @@
-"""Memory of the windows of one machine: shared by all ranks, reserved, and nothing left behind on any path."""
+"""Memory of the windows of one machine: all ranks share it, it is reserved, and no path leaves anything behind."""
 import ctypes
 import errno
 import fcntl
@@ -116,7 +116,7 @@ def test_lack_of_space_is_told_on_all(address):
 
 
 def test_nothing_is_reserved_that_memory_lacks(address, monkeypatch):
-    """/dev/shm may have more room than the machine has memory; filling it would end processes."""
+    """/dev/shm may have more room than the machine has memory; filling it would get processes killed."""
     monkeypatch.setattr(shm, "free_shared_memory", lambda: 8192)
     monkeypatch.setattr(os, "posix_fallocate", None)
     for error in allocate_on_all(address, 2):
@@ -125,7 +125,7 @@ def test_nothing_is_reserved_that_memory_lacks(address, monkeypatch):
 
 @pytest.mark.parametrize("number", [None, errno.ENOSPC, errno.ENOMEM])
 def test_lack_of_space_while_reserving(address, monkeypatch, number):
-    """Someone else may take the space after it was looked at."""
+    """Another process may take the space after the check."""
     def fail(*_):
         raise OSError(number, os.strerror(number))
 
@@ -184,7 +184,7 @@ def test_rank_that_ends_halfway_leaves_nothing(address, leaver, call):
 
 
 def test_killed_rank_zero_leaves_nothing(address):
-    """Killed between making the segment and removing its name, it cannot clean up: its peers do."""
+    """A rank that is killed between making the segment and removing its name cannot clean up: its peers do."""
     script = textwrap.dedent("""
         import os, signal, sys
         from ms_moe_comm.group import LocalGroup
@@ -227,7 +227,7 @@ def killed_with_a_segment(how):
 
 @pytest.mark.parametrize("how", ["os.posix_fallocate", "os.pwrite", "SoloGroup.all_gather"])
 def test_what_a_killed_rank_leaves_is_removed_by_the_next_window(how):
-    """It is killed while it reserves the segment, and, as the only rank, before it has removed its name."""
+    """It is killed while it reserves the segment, or, as the only rank, before it has removed the name."""
     left = killed_with_a_segment(how)
     assert len(left) == 1
     SharedMemoryProvider(SoloGroup()).allocate(WINDOW_BYTES)
@@ -255,7 +255,7 @@ def test_only_orphans_of_this_user_are_removed(monkeypatch, tmp_path):
 
 
 def test_a_window_leaves_the_segment_of_another_alone(address):
-    """The other one is being made: it is reserved, and not mapped by all ranks yet."""
+    """The other segment is being made: it is reserved, but not all ranks have mapped it yet."""
     def make_another(values):
         SharedMemoryProvider(SoloGroup()).allocate(WINDOW_BYTES)
         return values
@@ -265,7 +265,7 @@ def test_a_window_leaves_the_segment_of_another_alone(address):
 
 
 def test_a_segment_that_is_taken_for_an_orphan_is_made_again(address, monkeypatch):
-    """Another window looks between the making of the file and its lock."""
+    """Another window looks for orphans after the file was made and before it is locked."""
     lock, looked = fcntl.flock, []
 
     def look_before(handle, operation):
@@ -338,7 +338,7 @@ def test_device_without_provider(monkeypatch):
 
 
 def last_line_with_shared_memory(options, command):
-    """The end of what `create` prints in a process for which /dev/shm is another tmpfs, after a shell command there."""
+    """The last line of a process that calls `create` after `command`, with a tmpfs of its own as /dev/shm."""
     script = ("import mindspore as ms; ms.set_device('CPU'); from ms_moe_comm import ExpertWindow; ExpertWindow.create("
               "moe_expert_num=2, hidden_size=8, top_k=1, max_tokens_per_rank=1, dtype=ms.float32); print('a window')")
     mount = f"mount -t tmpfs -o {options} none /dev/shm && {command} || exit 77"
@@ -352,7 +352,7 @@ def last_line_with_shared_memory(options, command):
 
 @pytest.mark.parametrize("options, command, texts", [
     ("size=1m", "true", ["a window"]),
-    ("size=1m,nr_inodes=0", "true", ["a window"]),  # as many as there is memory for
+    ("size=1m,nr_inodes=0", "true", ["a window"]),  # no limit on inodes
     ("size=4k", "true", ["MemoryError: no window: its 1 ranks need ", "but 4096 bytes are free"]),
     ("nr_inodes=1", "true", [
         "RuntimeError: no window: rank 0 cannot make a segment in /dev/shm, which has bytes but no inode left for "
@@ -367,7 +367,7 @@ def test_shared_memory_as_it_may_be_mounted(options, command, texts):
 
 
 def test_lack_of_inodes_is_told_on_all(address, monkeypatch):
-    """Where a test may mount nothing: the system's answers as they are then."""
+    """The same without a mount, which a test may not be allowed: with the system's answers faked."""
     def fail(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -21,19 +21,19 @@ REGION = 2 << 20
 
 
 class Threads:
-    """Ranks as threads of this process, which is all that a provider asks of a group."""
+    """Ranks as threads of this process; a provider needs no more from a group."""
 
     def __init__(self, size):
         self.size, self._barrier, self._rows = size, threading.Barrier(size, timeout=20), [None] * size
 
     def run(self, function):
-        """function(group) on every rank; returns results, or the exceptions that ended them."""
+        """Runs function(group) on every rank; returns the results or exceptions."""
         results = [None] * self.size
 
         def body(rank):
             try:
                 results[rank] = function(Rank(self, rank))
-            except Exception as error:  # noqa: BLE001  # the result that a test looks at
+            except Exception as error:  # noqa: BLE001  # the test checks it
                 results[rank] = error
 
         threads = [threading.Thread(target=body, args=(rank,)) for rank in range(self.size)]
@@ -127,14 +127,14 @@ def test_vmm_kernels_that_do_not_run_end_all_ranks(cann, monkeypatch):
 
 @pytest.mark.parametrize("cores", [1, 2, 7, 64])
 def test_the_canary_comes_back(cores):
-    """The kernel itself, by the host twin; of what it writes nothing is left."""
+    """Runs the kernel on the host twin; afterwards the memory that it wrote is zero."""
     memory = np.full(8 * cores + 1, 7, np.uint64)
     _lib.try_kernels(memory.ctypes.data, cores)
     assert not memory[:-1].any() and memory[-1] == 7
 
 
 def test_vmm_tries_the_kinds_of_handles_in_order(cann, monkeypatch):
-    """The fabric kind first; a kind that one rank cannot export, or cannot map, is left by all, and nothing mapped."""
+    """The fabric kind is first. If one rank cannot export or map a kind, all ranks leave it, with nothing mapped."""
     tried, released = [], []
 
     def export(address, kind, pids):
@@ -176,7 +176,7 @@ def test_vmm_across_servers_has_fabric_handles_alone(cann, monkeypatch):
 
 
 def test_words_are_an_array_that_nobody_writes_in_vain(cann, monkeypatch):
-    """`stats` reshapes and views what it gets, as it does with the memory itself on a CPU."""
+    """`stats` reshapes and views the words, as it does with the memory itself on a CPU."""
     monkeypatch.setattr(npu._ascend, "read_words",
                         lambda address, count: [address - (1 << 40) + i for i in range(count)], raising=False)
     cann.number = 0
@@ -275,12 +275,12 @@ def test_symm_takes_only_the_shmem_that_is_loaded():
 @pytest.mark.parametrize("dtype, numpy_dtype", [
     (ms.float32, np.float32), (ms.int32, np.int32), (ms.float16, np.float16), (ms.int8, np.int8)])
 def test_a_tensor_of_foreign_memory_is_that_memory(dtype, numpy_dtype):
-    """On a CPU what it is on an NPU: a window's part, bound to a Parameter."""
+    """Shows on a CPU what an NPU needs: a Parameter that is a part of a window."""
     memory = np.arange(12).astype(numpy_dtype)
     tensor = _lib.memory_tensor(memory.ctypes.data, False, str(dtype).lower(), [3, 4])
     assert tensor.shape == (3, 4) and tensor.dtype == dtype and tensor.data_ptr() == memory.ctypes.data
     assert tensor.is_contiguous() and tensor.storage_offset() == 0
-    assert tensor.untyped_storage().size() == memory.nbytes  # by DLPack: one row more
+    assert tensor.untyped_storage().size() == memory.nbytes  # DLPack would make it one row longer
     parameter = ms.Parameter(np.zeros((3, 4), numpy_dtype), requires_grad=False)
     parameter.set_data(tensor)
     memory[5] = 77

@@ -18,14 +18,14 @@ def draw(seed):
 
 
 def one_hot(ids, masks, experts):
-    """[pairs of all ranks in order of (rank, token, k), E] of 0 and 1."""
+    """0 and 1, [pairs of all ranks in the order (rank, token, k), E]."""
     flat = np.concatenate([np.where(mask, i, -1).reshape(-1) for i, mask in zip(ids, masks, strict=True)])
     return (flat[:, None] == np.arange(experts)[None, :]).astype(np.int64)
 
 
 @pytest.mark.parametrize("seed", range(50))
 def test_rows_and_counts(seed):
-    """The place of a pair is that of its expert among the rank's, plus how many pairs for it came before."""
+    """A pair's row is its expert's first row on the rank, plus the number of earlier pairs for this expert."""
     _, group, ids, masks = draw(seed)
     hot = one_hot(ids, masks, group.moe_expert_num)
     counts = hot.sum(axis=0)
@@ -38,7 +38,7 @@ def test_rows_and_counts(seed):
 
 @pytest.mark.parametrize("seed", range(50))
 def test_drops(seed):
-    """Kept are the first rows in the order of (source, expert, pair): those with at most `capacity` before them."""
+    """The first `capacity` rows in the order (source, expert, pair) are kept."""
     rng, group, ids, masks = draw(seed)
     capacity = int(rng.integers(1, 6))
     routed = reference.route(group, ids, masks, capacity)
@@ -50,7 +50,7 @@ def test_drops(seed):
         for source, index in enumerate(routed.expand_idx):
             # a rank's pairs, expert after expert
             order = (np.cumsum(hot[source], axis=0) - hot[source] + np.cumsum(hot[source].sum(0)) - hot[source].sum(0))
-            place = (hot[source] * (before + order + 1)).sum(axis=1)  # from 1 on; 0: not for this owner
+            place = (hot[source] * (before + order + 1)).sum(axis=1)  # counted from 1; 0: not for this owner
             before += int(hot[source].sum())
             dropped = index.reshape(-1)[place > 0] == reference.DROPPED
             np.testing.assert_array_equal(dropped, place[place > 0] > capacity)
@@ -60,7 +60,7 @@ def test_drops(seed):
 
 @pytest.mark.parametrize("seed", range(50))
 def test_a_layer_of_linear_experts(seed):
-    """Experts that multiply by a matrix: dispatch, experts and combine are one dense sum over all experts."""
+    """If experts multiply by a matrix, dispatch, experts and combine are one dense sum over all experts."""
     rng, group, ids, masks = draw(seed)
     hidden = 8
     weight = rng.integers(-3, 4, (group.moe_expert_num, hidden, hidden)).astype(np.float32)  # exact in float32
@@ -95,7 +95,7 @@ def test_replicas_and_special_experts():
 
 
 def test_shared_experts_on_ranks_of_their_own():
-    """Two shared experts on four of six ranks: every active token goes to one instance of each."""
+    """With two shared experts on four of six ranks every active token goes to one instance of each."""
     group = reference.Group(6, 4, shared_expert_num=2, shared_expert_rank_num=4)
     ids = [np.full((2, 1), -1) for _ in range(6)]
     masks = [np.array([True, rank != 3]) for rank in range(6)]

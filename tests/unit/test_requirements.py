@@ -1,4 +1,4 @@
-"""Where something else is installed than the package needs, its import says so, and `doctor` in the same words."""
+"""If a wrong version of a requirement is installed, the package's import says so, and `doctor` in the same words."""
 import os
 import re
 import shutil

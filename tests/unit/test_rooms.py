@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 OP_IMPL = ROOT / "op_impl"
-# room -> the rooms of which it includes headers, beside itself. `tests` may include any.
+# room -> the rooms whose headers it may include, beside its own. `tests` may include any.
 MAY_INCLUDE = {
     "contract": (),
     "kernel": ("contract",),
@@ -40,12 +40,12 @@ def test_includes_point_one_way(room):
         for included in includes(path):
             if (OP_IMPL / included).is_file():
                 assert included.split("/")[0] in (room, *MAY_INCLUDE[room]), f"{path} includes {included}"
-            else:  # of another project, generated, or a neighbour's of the twin
+            else:  # another project's header, a generated one, or a neighbour within the twin
                 assert ".." not in included or room == "host_twin", f"{path} includes {included}"
 
 
 def imported_modules(path, modules):
-    """Those of `modules` that the source imports anywhere, in functions too."""
+    """The members of `modules` that the source imports anywhere, also in functions."""
     package = ".".join(path.relative_to(ROOT).parent.parts)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

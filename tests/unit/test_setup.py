@@ -1,4 +1,4 @@
-"""An environment in which the package cannot be built is told in one line what to do."""
+"""If the package cannot be built in an environment, setup.py says in one line what to do."""
 
 import os
 import subprocess

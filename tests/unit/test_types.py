@@ -1,4 +1,4 @@
-"""What type checkers read says what is there: stubs, exports, annotations."""
+"""What type checkers read is true: stubs, exports, annotations."""
 import ast
 import importlib
 import inspect
@@ -15,14 +15,14 @@ OPERATORS = {name for path in (ROOT / "ops_yaml").glob("moe_*.yaml") for name in
 
 
 def stub_functions(path):
-    """name -> names of the arguments."""
+    """{name: names of the arguments}."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     return {node.name: [argument.arg for argument in node.args.args] for node in tree.body
             if isinstance(node, ast.FunctionDef)}
 
 
 def bound_functions(module):
-    """name -> number of arguments, as pybind11 documents them."""
+    """{name: number of arguments}, as pybind11 documents them."""
     functions = {name: value for name, value in vars(module).items() if inspect.isbuiltin(value)}
     return {name: len(re.findall(r"\barg\d+:", function.__doc__)) for name, function in functions.items()}
 
@@ -34,7 +34,7 @@ def test_stub_of_the_library_is_as_bound():
 
 
 def test_stub_of_the_ascend_part_is_as_bound():
-    """By name, since this machine may not be able to load it."""
+    """Checks names only, since this machine may not be able to load the module."""
     source = (ROOT / "op_impl" / "ascend" / "register_ascend.cc").read_text(encoding="utf-8")
     assert set(stub_functions(ROOT / "ms_moe_comm" / "_ascend.pyi")) == set(re.findall(r'm\.def\("(\w+)"', source))
 

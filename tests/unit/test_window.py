@@ -1,4 +1,4 @@
-"""ExpertWindow: its tensors are its memory, its parameters are checked and agreed on, its size is reported."""
+"""ExpertWindow: its tensors are its memory, ranks check and agree on its parameters, its size is reported."""
 import ctypes
 import os
 import re
@@ -100,7 +100,7 @@ def test_error_in_the_body_comes_out():
 
 @pytest.mark.parametrize("mode", [ms.GRAPH_MODE, ms.PYNATIVE_MODE])
 def test_windows_share_a_cell(mode):
-    """Parameters of one name in a cell would be one parameter to a graph."""
+    """A graph takes two parameters of one name in a cell for one parameter."""
     class Rows(nn.Cell):
         def __init__(self, *windows):
             super().__init__()
@@ -187,7 +187,7 @@ def test_experts_are_divided_evenly():
 @pytest.mark.parametrize("ranks, experts, top_k, tokens, rows", [
     (1, 4, 2, 8, 16), (1, 1, 1, 3, 3), (8, 256, 8, 128, 8192), (4, 8, 8, 5, 40), (384, 384, 8, 128, 49152)])
 def test_default_capacity(ranks, experts, top_k, tokens, rows):
-    """Field report 3 (vllm-ascend PR 4512: a default too small for long prefill): it follows from the limits stated."""
+    """Field report 3 (vllm-ascend PR 4512: a default too small for long prefill): it follows from the stated limits."""
     parameters = WindowParameters(ep_world_size=ranks, moe_expert_num=experts, hidden_size=64, top_k=top_k,
                                   max_tokens_per_rank=tokens, dtype=ms.float32)
     assert parameters.capacity == rows

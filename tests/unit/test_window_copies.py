@@ -1,4 +1,4 @@
-"""Neither a window nor a cell on one is copied or pickled: no copy would be a window."""
+"""Neither a window nor a cell on one can be copied or pickled: no copy would be a window."""
 import copy
 import pickle
 
@@ -32,7 +32,7 @@ def a_layer(window):
 def test_a_window_is_not_copied(window, how):
     with pytest.raises(TypeError, match="An ExpertWindow cannot be copied or pickled: .* ExpertWindow.create on all"):
         COPIES[how](window)
-    window.check()  # it is open
+    window.check()  # it is still open
 
 
 @pytest.mark.parametrize("how", ["deepcopy", "pickle"])

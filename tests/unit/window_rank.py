@@ -1,7 +1,7 @@
 """One rank of test_window.py: `window_rank.py ADDRESS RANK SIZE CASES`.
 
-CASES is a JSON list of arguments for ExpertWindow.create, one case after the other. Prints what came of each as JSON:
-the type and text of the error, or what the live window and shared memory look like.
+CASES is a JSON list of cases, each the arguments of an ExpertWindow.create. Prints the results as JSON: the type and
+text of the error, or what the live window and shared memory look like.
 """
 import json
 import sys

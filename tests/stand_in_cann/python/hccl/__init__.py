@@ -1,1 +1,1 @@
-"""Stand-in for CANN: of the Python package of its collective library what MindSpore imports."""
+"""Stand-in for CANN: the parts of its collective library's Python package that MindSpore imports."""
