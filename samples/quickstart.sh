@@ -23,7 +23,7 @@ if ((ranks == 1)) || [[ " ${arguments[*]-} " == *" --help "* || " ${arguments[*]
     exec python "$sample" "${arguments[@]+"${arguments[@]}"}"
 fi
 
-# MindSpore says at two places that its network has started, at any log level.
+# At every log level MindSpore prints in two places that its network has started.
 without_noise() { grep --line-buffered -v '^\[INFO\] DISTRIBUTED' "$@"; }
 
 interrupted=
@@ -46,12 +46,12 @@ elif ((status == 0)); then
     rm -rf "$logs"
     exit 0
 fi
-for ((rank = 1; rank < ranks; rank++)); do  # silent unless they failed
+for ((rank = 1; rank < ranks; rank++)); do  # prints nothing unless they failed
     last=$(without_noise "$logs/worker_$rank.log" | tail -n 5)
-    if [[ -n $last && ${last##*$'\n'} != "$(tail -n 1 "$logs/worker_0.log")" ]]; then  # not what rank 0 said already
+    if [[ -n $last && ${last##*$'\n'} != "$(tail -n 1 "$logs/worker_0.log")" ]]; then  # rank 0 has not printed it yet
         printf -- '--- rank %d ended with:\n%s\n' "$rank" "$last" >&2
     fi
 done
-# of a rank that vanished without a word, MindSpore's scheduler knows the number
+# if a rank ended without a message, MindSpore's scheduler knows its number
 grep -a '^RuntimeError' "$logs/msrun.log" | grep -v 'Distributed job exited' | head -n 1 >&2
 fail "the sample failed on $ranks ranks; all logs are in $logs"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The kernels through clang with __gm__ and __ubuf__ as address spaces of their own: a pointer of the wrong one is an
-# error. Then the same with planted errors, each of which must be refused. Needs clang (CLANG names another one).
-# Ends with 0: all as it must be; 1: a kernel was refused, or a planted error was not; 2: no clang, nothing was done.
+# Checks the kernels with clang, with __gm__ and __ubuf__ as address spaces of their own: a pointer of the wrong one is
+# an error. Then checks planted errors, each of which must be refused. Needs clang (CLANG names another one).
+# Exit status 0 if all is right, 1 if a kernel is refused or a planted error is not, 2 without clang.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -41,7 +41,7 @@ for kernel in "$generated"/kernels/*.cpp; do
 done
 ((failed == 0)) || exit 1
 
-# file | what is there | what is put there | the space that is lost
+# file | text | its replacement | the space that is lost
 while IFS='|' read -r file good bad what; do
     rm -rf "$planted/op_impl"
     cp -r op_impl "$planted"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Rehearses the package on Ascend without an NPU: MindSpore's own Ascend backend on a stand-in for CANN
-# (tests/stand_in_cann/README.md), the CANN branch of setup.py as it is, every step of tests/npu. Prints a table of steps x
-# modes, and what it cannot show. Exit status 1 if a step fails. Some minutes.
+# (tests/stand_in_cann/README.md), the unchanged CANN branch of setup.py, every step of tests/npu. Prints a table of
+# steps x modes, and what it cannot show. Exit status 1 if a step fails. Takes some minutes.
 #
 #   bash tests/ascend_rehearsal.sh [--plant fullname|words] [options of tests/stand_in_cann/rehearse.py]
 #

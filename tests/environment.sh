@@ -3,7 +3,7 @@
 #   MOE_COMM_VENV   where it is (default: .venv in the repository)
 #   PYTHON          the interpreter to make it from (default: Python 3.11, else 3.10, of PATH)
 #
-# Installs again only when a source has changed since the last time; otherwise it takes a moment and no network.
+# Installs again only if a source has changed since the last time; otherwise it takes a moment and no network.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${MOE_COMM_VENV:-$repository/.venv}
@@ -43,7 +43,7 @@ hash_sources() {
         LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum)
 }
 
-# What the build needs comes first, and the build is not isolated: else pip would install MindSpore twice.
+# Installs the build's requirements first and builds without isolation: otherwise pip would install MindSpore twice.
 install_package() {
     command -v "${CXX:-g++}" >/dev/null || fail "no C++ compiler ${CXX:-g++}; install one (Debian: apt-get install g++)"
     echo "Installing MindSpore and building ms_moe_comm in $venv (once: some minutes with the download)"
@@ -52,7 +52,7 @@ install_package() {
 import ast, re, sys
 print(*ast.literal_eval(re.search(r"^requires = (\[.*\])$", open(sys.argv[1]).read(), re.M)[1]), sep="\n")
 ' "$repository/pyproject.toml") || fail "$repository/pyproject.toml has no line 'requires = [...]'"
-    rm -rf "$repository/build"  # setuptools would put modules that are gone by now into the package
+    rm -rf "$repository/build"  # otherwise setuptools would package modules that no longer exist
     "${pip[@]}" -r <(echo "$requirements") && "${pip[@]}" --no-build-isolation "$repository[test]" ||
         fail "the installation failed; the lines above say why"
 }

@@ -1,6 +1,6 @@
 # Sourced by scripts that compile kernels without the package:
-#   generate FOLDER   puts there what follows from ops_yaml: the kernels' entries and the lists of their arguments
-# It takes a Python with PyYAML: that of MOE_COMM_PYTHON, of PATH, or else of tests/environment.sh.
+#   generate FOLDER   generates the kernels' entries and the lists of their arguments from ops_yaml into FOLDER
+# It needs a Python with PyYAML and takes MOE_COMM_PYTHON, the one in PATH, or the one of tests/environment.sh.
 
 generate() {
     local root python=${MOE_COMM_PYTHON:-python3}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Linters, of the versions that pyproject.toml pins: ruff for all Python, mypy for the package as it is installed, and
-# clang-format for C++. Prints the last line of each, or all that it found; exits with 1 if one has a finding.
+# Linters, in the versions that pyproject.toml pins: ruff for all Python, mypy for the installed package, and
+# clang-format for C++. Prints the last line of each, or all its findings. Exit status 1 if one has a finding.
 #
 #   CLANG_FORMAT=1   checks C++, too. Off until the sources have been formatted.
 set -euo pipefail

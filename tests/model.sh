@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The window protocol, checked exhaustively by Spin for small sizes, and each of its rules shown to be needed.
+# Checks the window protocol exhaustively with Spin for small sizes, and shows that each rule is needed.
 #
 #   bash tests/model.sh                       the configurations marked default, then every weakened protocol
 #   bash tests/model.sh --long                all configurations
-#   bash tests/model.sh --trace "-DR=2 ..."   what leads to the error of the model with these macros, in fewest steps
+#   bash tests/model.sh --trace "-DR=2 ..."   the shortest run to the error of the model with these macros
 #
 # Exit status: 0 if the protocol holds in every configuration and every weakened one breaks as its table says, 1 if not,
 # 2 without Spin.

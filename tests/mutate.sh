@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Whether the simulation would notice: every statement of the kernels that synchronises, moves or keeps the protocol's
-# state is dropped or changed, one at a time, and must be reported (tests/simulation/mutate.py). Needs g++ and Python.
+# Tests the simulation: drops or changes every statement of the kernels that synchronises, moves or keeps the protocol's
+# state, one at a time. The simulation must report each (tests/simulation/mutate.py). Needs g++ and Python.
 # Exit status 1 if a mutant survives that tests/simulation/equivalent_mutants.txt does not explain.
 #
 #   bash tests/mutate.sh

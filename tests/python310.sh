@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The other Python that MindSpore 2.10 has wheels for: the package builds there, `doctor` has no objection, and a few
-# tests of each kind pass. Looks for an interpreter in PATH and among pyenv's; says so where there is none.
+# Checks the other Python that MindSpore 2.10 has wheels for: the package builds, `doctor` has no objection, and a few
+# tests of each kind pass. Looks for an interpreter in PATH and among pyenv's; says so if there is none.
 set -euo pipefail
 
 find_python310() {

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# The unchanged kernels in simulation: all cores of all ranks in one thread, under a scheduler that a seed decides
-# (op_impl/host_twin/check). Needs g++ and Python with PyYAML. Exit status 1 and a report with the seed if anything is found.
+# Runs the unchanged kernels in simulation: all cores of all ranks in one thread, under a seeded scheduler
+# (op_impl/host_twin/check). Needs g++ and Python with PyYAML. With a finding it prints a report with the seed, and the
+# exit status is 1.
 #
 #   bash tests/simulate.sh            the rules of the twin itself, then 400 seeds: within 3 minutes
 #   bash tests/simulate.sh --long     as many seeds as it takes for each kernel to run in 2,000
 #   bash tests/simulate.sh --seed N   one seed again, with its configuration
 #   bash tests/simulate.sh --quick M  the rules and seeds 1 to M
-#   bash tests/simulate.sh --plant NAME  a fault of tests/simulation/planted_faults.txt, or all of them: by which seed it
-#                                     is noticed; needs Python, too. Exit status 1 if one is not within 400 seeds. With
-#                                     all, tests/simulation/races.py also judges traces with and without a fault
-#   bash tests/simulate.sh --seed N --trace FILE   with a trace of the run (op_impl/host_twin/check/trace.h); with
-#                                     --go-on yes to its end, also after a race or a wrong result
+#   bash tests/simulate.sh --plant NAME  plants a fault of tests/simulation/planted_faults.txt, or all of them, and
+#                                     prints which seed notices it. Exit status 1 if none does within 400 seeds.
+#                                     With all, tests/simulation/races.py also judges traces with and without a fault
+#   bash tests/simulate.sh --seed N --trace FILE   writes a trace of the run (op_impl/host_twin/check/trace.h); with
+#                                     --go-on yes the run continues to its end after a race or a wrong result
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(mktemp -d)

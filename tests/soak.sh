@@ -6,5 +6,5 @@
 #   bash tests/soak.sh --steps 20000    a short run
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
-cd "$repository/tests"  # not the repository: its ms_moe_comm is the source, not the package that was built
+cd "$repository/tests"  # not the repository's root, where ms_moe_comm is the source and not the built package
 python multirank/soak.py "$@"

@@ -1,17 +1,18 @@
 /* Balanced prefill, for Spin: what op_impl/kernel/balance.h adds to the protocol of window.pml.
  *
- * In each epoch one rank has a surplus, and another may move a row of it to a third, or to one of the two. Who, is free, and
- * agreed as it is by the counts. Each rank is in prefill or in decode as it likes; the others know it by its counts word
- * alone, and help is between two ranks in prefill. One core per rank; a store is seen by all before the next one of its
- * rank, since window.pml has shown what fences do. What is new and may go wrong: the entries, which stand for the rows of x
- * too, are used again; rows come from another rank than the one that owns them; nobody but the owner of a row and its
- * destination meet in combine; one rank keeps a plan where the others exchange, which ends the run for all.
+ * In each epoch one rank has a surplus, and another rank may move one of its rows, to a third rank or to one of the
+ * two. Any choice of these ranks is tried; all ranks know it, as they do from the counts. Each rank chooses prefill or
+ * decode; the others learn the phase only from its counts word, and only ranks in prefill help each other. There is one
+ * core per rank. All ranks see a store before its rank's next store, since window.pml has shown what fences do. New,
+ * and possibly wrong: entries (which also stand for the rows of x) are used again; a row does not come from the rank
+ * that owns it; in combine only a row's owner and its destination meet; one rank keeps a plan while the others
+ * exchange, which ends the run for all.
  *
- * ALL_ALIKE: all ranks are in prefill, and keep a plan or none. Each W_... macro weakens one rule. */
+ * ALL_ALIKE: all ranks are in prefill, and all keep a plan or none does. Each W_... macro weakens one rule. */
 #define R 3
-#define ALL 7              /* of the ranks, as a mask */
+#define ALL 7              /* the mask of all ranks */
 #define BIT(mask, rank) ((mask >> (rank)) & 1)
-#define KEEPS 128          /* in a counts word: there are no counts. Else it is 2 * epoch, and 1 more in prefill */
+#define KEEPS 128          /* a counts word without counts. Other counts words are 2 * epoch, plus 1 in prefill */
 #define WORD(from) counts[(parity * R + me) * R + from]
 #define KEPT_BY(from) (WORD(from) == KEEPS + 2 * e + 1)
 #define HERE(from) (WORD(from) / 2 == e || KEPT_BY(from))
@@ -22,9 +23,9 @@ byte source[EPOCHS + 1];   /* of each epoch: the rank with a surplus, its helper
 byte helper[EPOCHS + 1];
 byte target[EPOCHS + 1];
 byte prefill[EPOCHS + 1];  /* mask: what each rank has chosen for itself */
-byte keeps[EPOCHS + 1];    /* mask: who keeps the plan of the epoch before, without an exchange of counts */
+byte keeps[EPOCHS + 1];    /* mask: ranks that keep the plan of the epoch before, without an exchange of counts */
 bool combined[EPOCHS + 1];
-byte agreed;               /* the epochs for which all this is chosen */
+byte agreed;               /* the number of epochs for which this is chosen */
 
 byte counts[2 * R * R];    /* at [(parity * R + rank) * R + from] */
 byte entries[R];
@@ -33,7 +34,7 @@ byte row[R];
 byte arrived[R * R];
 byte output[R];
 byte ready[R * R];
-bool gave_up;              /* a rank has, and tells all */
+bool gave_up;              /* a rank has given up, and all are told */
 
 inline choose(e) {
     if
@@ -58,7 +59,7 @@ inline choose(e) {
             source[e] = source[e - 1]; helper[e] = helper[e - 1]; target[e] = target[e - 1]; prefill[e] = ALL
         :: else ->
             if
-            :: source[e] = 0  /* which rank is the first, does not matter */
+            :: source[e] = 0  /* by symmetry the first source is rank 0 */
             :: e > 1 -> source[e] = 1
             :: e > 1 -> source[e] = 2
             fi;
@@ -67,7 +68,7 @@ inline choose(e) {
             prefill[e] = ALL;
             if
 #if !defined(ALL_ALIKE)
-            :: keeps[e] == 0 -> prefill[e] = 1  /* in prefill alone a rank has no help, whichever it is */
+            :: keeps[e] == 0 -> prefill[e] = 1  /* a rank that is alone in prefill gets no help, so any rank will do */
             :: keeps[e] == 0 -> prefill[e] = 3
             :: keeps[e] == 0 -> prefill[e] = 5
             :: keeps[e] == 0 -> prefill[e] = 6
@@ -91,7 +92,7 @@ inline store_words(at, word) {
 proctype rank(byte me) {
     byte e = 0;
     byte to;
-    byte from;             /* this epoch's source, who moves its row, and where to: what the counts say */
+    byte from;             /* from the counts: this epoch's source, the rank that moves its row, and the destination */
     byte mover;
     byte where;
     bool combines;
@@ -113,7 +114,7 @@ proctype rank(byte me) {
 #if defined(W_ENTRIES_BEFORE_COUNTS)
         if :: from == me -> entries[me] = e :: else fi;
 #endif
-        atomic {  /* one store after the other is for window.pml */
+        atomic {  /* window.pml interleaves single stores */
             parity = 1 - parity;
             store_words(parity, 2 * e + BIT(prefill[e], me))
         }

@@ -1,4 +1,4 @@
-/* Which barrier stands where, and what it waits for. */
+/* Where the barriers are, and what they wait for. */
 #if defined(W_NO_FENCE_BEFORE_ARRIVED)
 #define ROWS_FENCED true
 #else
@@ -30,8 +30,8 @@
 #else
 #define JOIN_AFTER_FAILURE BARRIER(FENCED)
 #endif
-/* The next kernel of this rank starts when all cores have ended this one, and their moves with them. The host looks at
-   the records in between (CPU), or only at the end (ASYNCHRONOUS: the NPU, and captured graphs). */
+/* The next kernel of this rank starts when all cores and their moves have ended in this one. The host looks at the
+   records in between (CPU), or only at the end (ASYNCHRONOUS: the NPU, and captured graphs). */
 #define END_KERNEL_AND_LOOK (FENCED); ARRIVE; RELEASED; if :: DEAD -> goto dead :: else fi
 #if defined(ASYNCHRONOUS)
 #define END_KERNEL (FENCED); ARRIVE; RELEASED

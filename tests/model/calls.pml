@@ -1,5 +1,5 @@
-/* What the program around the kernels asks for: calls, and routing. */
-/* What all ranks call next, agreed by the program that they all run; the first rank to get there chooses. */
+/* What the program around the kernels chooses: calls and routing. */
+/* What all ranks call next, since they run the same program. The first rank to get there chooses. */
 #define UNKNOWN 0
 #define DISPATCH_ONLY 1
 #define COMBINE 2

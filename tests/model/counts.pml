@@ -16,7 +16,7 @@
 #define COUNTS_MISSING (AWAITED & (MISSES(0) | MISSES(1)))
 #endif
 #if defined(W_COUNTS_BELOW)
-#define AWAITED (fits -> ALL : (2 << RANK) - 1)   /* first what its own row addresses need, all after its rows */
+#define AWAITED (fits -> ALL : (2 << RANK) - 1)   /* first those that its own row addresses need, all after its rows */
 #else
 #define AWAITED (ALL & ~GONE)
 #endif
@@ -35,7 +35,7 @@ inline store_counts(peer) {
     todo = todo & ~(1 << peer)
 }
 
-/* The stores to the peers; the one to the own window was made before, which no other rank can tell. */
+/* The stores to the peers. The store to the own window comes before, which no other rank can notice. */
 inline publish_counts() {
     do
     :: atomic { BIT(todo, 0) -> store_counts(0) }
@@ -49,7 +49,7 @@ inline publish_counts() {
 
 #define KEEP(set) (((set) * (1 + (C - 1) * (1 << R))) & 255)  /* the same ranks for each core of a counts row */
 
-/* Takes the columns of this core's share of the destinations from the words that are there. */
+/* Takes the columns of this core's share of the destinations from the words that have come. */
 inline take_counts() {
     SAY("rank %d, core %d: has the counts of epoch %d\n", RANK, BLOCK, epoch)
     i = 0;

@@ -2,10 +2,10 @@
  *
  * FAULTS says which deadlines can pass:
  *   NONE   none, so that a wait without an end is a deadlock that Spin reports
- *   STOP   one rank may stop at any moment, and a deadline passes only where that rank is missed: all others must
- *          learn of it by an abort, or they deadlock here (in the code: lose another deadline each)
+ *   STOP   one rank may stop at any moment, and a deadline passes only in a wait for this rank: all others must learn
+ *          of it by an abort, or they deadlock here (in the code they would wait for another deadline each)
  *   LATE   any deadline at any moment, without a cause: ranks that are merely slow
- * Left out: what a record says; the 16 looks between two looks at the aborts; the kernels' order of looking. */
+ * Left out: what a record says; the 16 polls between two looks at the aborts; the kernels' order of polling. */
 #define NONE 0
 #define STOP 1
 #define LATE 2
@@ -13,7 +13,7 @@
 #define FAULTS NONE
 #endif
 
-byte stopped;                 /* set of ranks; nothing of them moves any more but what is under way in memory */
+byte stopped;                 /* set of ranks that have stopped; only their writes that are under way still land */
 
 #if FAULTS == STOP
 active proctype fault() {
@@ -43,7 +43,7 @@ active proctype fault() {
 #define DEADLINE(missing) true
 #endif
 
-/* What the properties say when they fail; Spin's own message names only the line. */
+/* The messages of properties that fail; Spin's own message names only the line. */
 #define MUST(condition, text) \
     if :: condition :: else -> printf(text); assert(false) fi
 
@@ -76,14 +76,14 @@ inline give_up() {
 #endif
 }
 
-/* How a wait for the ranks in `missing` ends if not well; `barriers`: those that this core has still to join.
-   A core whose neighbour has failed adopts that, without a record of its own. */
+/* How a wait for the ranks in `missing` fails. `barriers`: the barriers that this core still has to join. A core whose
+   neighbour has failed adopts the failure, without a record of its own. */
 #define UNLESS_LOST(missing, barriers) \
     :: (missing) != 0 && (aborted[RANK] & ~(1 << RANK)) != 0 -> left = barriers; goto lost \
     :: (missing) != 0 && BIT(aborted[RANK], RANK) -> failed = 1; left = barriers; goto rejoin \
     :: (missing) != 0 && DEADLINE(missing) -> left = barriers; goto lost
 
-/* Failure::Barrier: `fenced` is what this core has let land before (PipeBarrier), then SyncAll, then all records. */
+/* Failure::Barrier: `fenced` has landed before (PipeBarrier); then SyncAll; then it reads all records. */
 #if C > 1
 #define DEAD at_end[RANK]
 byte inside[R];

@@ -43,7 +43,7 @@ inline publish(flags) {
     od
 }
 
-/* After a wait for `set` that did not fail. */
+/* Called after a wait for `set` that did not fail. */
 inline take_flags(flags, set) {
     i = 0;
     do

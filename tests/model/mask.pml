@@ -2,7 +2,7 @@
    failure (op_impl/host/resume_protocol.h).
    LEAVE    the last rank gets no rows from epoch `leave` on, publishes zero counts for it, and is not awaited after it.
             It stops once these are out; the kernel's also waits for the counts of the others
-   RESUME   after one rank has stopped, the others agree to leave it out and go on with the same window */
+   RESUME   after one rank has stopped, the others agree to leave it out and continue with the same window */
 #define LEAVER (R - 1)
 #if defined(LEAVE)
 byte leave;

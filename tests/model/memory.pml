@@ -1,7 +1,7 @@
 /* The sizes, the windows, and the row moves that are under way: op_impl/contract/window_schema.h in miniature.
  *
  * What is left out, and why nothing is lost by it:
- *   one expert per rank           the offset sum over a rank's earlier experts is arithmetic, the unit tests' matter
+ *   one expert per rank           the offset sum over a rank's earlier experts is arithmetic, which unit tests cover
  *   one token per core            it goes to any subset of the ranks, so a rank sends 0 .. C rows to each rank
  *   a row is one value            (epoch, core that sent it); a torn row shows as the old value, read a moment earlier
  *   words land when stored        a late word differs only until its core's next fence, and every write of that core
@@ -20,24 +20,24 @@
 #define C 1               /* cores of each rank: 1 or 2 */
 #endif
 #ifndef CAP
-#define CAP (R * C)       /* rows of a window: all that all ranks can send, unless overflow is the matter */
+#define CAP (R * C)       /* rows of a window: all that all ranks can send, unless overflow is tested */
 #endif
 #ifndef EPOCHS
-#define EPOCHS 0          /* the last epoch, or 0: it goes on for ever */
+#define EPOCHS 0          /* the last epoch; 0: epochs without end */
 #endif
 #ifndef TAG_VALUES
 #if defined(REUSE)
 #define TAG_VALUES 8      /* more than the epochs of two exchanges */
 #else
-#define TAG_VALUES 4      /* of a counts word's epoch tag: it wraps, as the 32 bits of the code do */
+#define TAG_VALUES 4      /* values of a counts word's epoch tag: it wraps, as the 32 bits of the code do */
 #endif
 #endif
 #ifndef FLAG_VALUES
-#define FLAG_VALUES 256   /* of arrived and ready: never wraps, as the 64 bits of the code do not */
+#define FLAG_VALUES 256   /* values of arrived and ready: they never wrap, like the 64 bits of the code */
 #endif
 
 #if defined(TRACE)
-#define SAY(...) printf(__VA_ARGS__);    /* inside an atomic step only */
+#define SAY(...) printf(__VA_ARGS__);    /* only inside an atomic step */
 #else
 #define SAY(...)
 #endif
@@ -46,7 +46,7 @@
 #define ALL ((1 << R) - 1)
 #define BIT(set, i) (((set) >> (i)) & 1)
 #if defined(IN_ORDER)
-#define TURN(i) ((todo & ((2 << (i)) - 1)) == 1 << (i))   /* the lowest of what is to do */
+#define TURN(i) ((todo & ((2 << (i)) - 1)) == 1 << (i))   /* i is the lowest member of `todo` */
 #else
 #define TURN(i) BIT(todo, i)
 #endif
@@ -91,7 +91,7 @@ byte place[R * C * R];
 byte moving[R * C];           /* set of ranks */
 byte moving_epoch[R * C];
 
-byte i, k, at, need;          /* used within an atomic step, and left 0 */
+byte i, k, at, need;          /* used within an atomic step, and 0 afterwards */
 
 #define PARITY_WORD(rank, source) (((rank) * 2 + PARITY) * R + (source))
 #if defined(W_ONE_PARITY)
@@ -102,7 +102,7 @@ byte i, k, at, need;          /* used within an atomic step, and left 0 */
 #define PARITY (exchange & 1)
 #endif
 
-/* Row block, block + C, .. of the outputs are a core's to bring; those past the window's end count as landed. */
+/* A core brings the rows block, block + C, .. of the outputs. Rows past the window's end count as landed. */
 #define LANDED(rank, row) ((row) >= CAP || new_outputs[(rank) * CAP + (row) % CAP] == 0)
 #define OUTPUTS_OF(rank, block) \
     (LANDED(rank, block) && LANDED(rank, (block) + C) && LANDED(rank, (block) + 2 * C))
@@ -123,7 +123,7 @@ bit words_parity[R];
 #define FENCED (moving[me] == 0)
 #endif
 
-/* Rows and outputs land in any order and at any time; a fence is the wait until none is left. */
+/* Rows and outputs land in any order and at any time; a fence waits until none is left. */
 inline land_row(core) {
     if
     :: BIT(moving[core], 0) -> i = 0

@@ -2,7 +2,7 @@
    op_impl/host/resume_protocol.h: at the first they agree on an epoch, between them each clears its own records, and
    nobody begins before all have come to the second. */
 #if defined(RESUME)
-/* The hosts of all ranks that have not stopped agree to go on without the one that has. */
+/* The hosts of all ranks that have not stopped agree to continue without the one that has. */
 #if defined(W_NOT_DRAINED)
 #define DRAINED true
 #elif R > 2

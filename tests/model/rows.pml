@@ -1,11 +1,11 @@
-/* What reads rows and outputs: the expert matmul, and Reduce of combine. */
+/* The readers of rows and outputs: the expert matmul, and Reduce of combine. */
 #if defined(W_TWO_COMBINES)
 #define OUTPUT_OF(epoch, core) (ROW_OF(epoch, core) + 128 * again)   /* other outputs for the second combine */
 #else
 #define OUTPUT_OF(epoch, core) ROW_OF(epoch, core)
 #endif
-/* Reads every row that was placed here, in the order of the row address, and makes an output of each. Between
-   dispatch and this the other ranks go on, so it stands for a read at any moment up to the kernel's end. */
+/* Reads every row that was placed here, in the order of the addresses, and makes an output of each. Other ranks run
+   between the dispatch and this step, so it stands for a read at any moment up to the kernel's end. */
 inline run_experts() {
     SAY("rank %d: reads its rows of epoch %d\n", RANK, epoch)
     i = 0; at = 0;

@@ -2,14 +2,14 @@
  *
  * One process is one core of one rank. It runs dispatch, the expert matmul and combine as the kernels in
  * op_impl/kernel do: dispatch.h (Plan, Complete), exchange.h, flags.h, combine.h (Open). Prefill and decode
- * differ in how rows are split over cores and batched and not in the protocol, so one stands for both.
+ * differ only in how rows are split over cores and batched, not in the protocol, so one stands for both.
  * Routing, the order of landing, interleaving and faults are free: Spin tries all.
  *
  * Deadlines are not clocks: faults.pml says when one may pass. Waits are guards and not polls, so that a wait without
  * an end is a deadlock, which Spin reports; between two exchanges a core can only go forward, so there is no livelock.
  *
- * Left out beside what memory.pml and faults.pml name: caches and pipes inside a core (the host twin's check form is
- * for those), the split of tokens over cores, window creation, and the wrap of 64-bit epochs.
+ * Left out, besides what memory.pml and faults.pml name: caches and pipes inside a core (the host twin's check form
+ * covers them), the split of tokens over cores, window creation, and the wrap of 64-bit epochs.
  *
  * Each W_... macro weakens one rule; tests/model.sh runs them all and expects each to break. */
 #include "memory.pml"
@@ -29,7 +29,7 @@ proctype core(byte me) {
     byte left;
     bool failed;
     bool fits;
-    bool reuse;       /* the dispatch under way follows the plan of the one before */
+    bool reuse;       /* this dispatch keeps the plan of the dispatch before */
 #if defined(ASYNCHRONOUS)
     bool combining;
 #endif
@@ -128,7 +128,7 @@ complete:
             BARRIER_BEFORE_ARRIVED;                        /* 3 */
             if
             :: failed -> left = 0; goto rejoin
-            :: !failed && !fits -> goto over               /* Finish; the host raises the overflow and goes on */
+            :: !failed && !fits -> goto over               /* Finish; the host raises the overflow and continues */
             :: else
             fi;
             todo = DESTINATIONS;
@@ -197,7 +197,7 @@ experts:
 #if defined(BAD_INPUT)
             if
             :: skip
-            :: left = 0; goto lost                         /* it refuses an expand_idx */
+            :: left = 0; goto lost                         /* Reduce refuses an expand_idx */
             fi;
 #endif
             read_outputs();
@@ -212,9 +212,9 @@ experts:
             goto over
         }
 
-lost:                                                      /* a wait in vain, or an input that is refused */
+lost:                                                      /* a wait that failed, or an input that is refused */
         give_up();
-rejoin:                                                    /* no more work, but every barrier that is left */
+rejoin:                                                    /* no more work, but joins every barrier that is left */
         do
         :: atomic { left > 0 -> left--; JOIN_AFTER_FAILURE }
         :: atomic { left == 0 -> END_KERNEL; AFTER_FAILURE }
@@ -247,7 +247,7 @@ over:
 
 dead:                                                      /* every operator returns the error at once */
 #if defined(W_RETRY)
-        atomic {                                           /* this rank alone clears what it has recorded and goes on */
+        atomic {                                           /* this rank alone clears its records and continues */
             if
             :: retried -> goto done
             :: else -> retried = 1

@@ -1,6 +1,6 @@
 // Stops a process at its first access to given memory. The tests lay a trap over a part of a peer's window, so that a
 // rank stops at an exact step inside a kernel: before its first count, row or flag goes there, or at its first read of
-// the outputs. Kernels and host twin know nothing of it; the processor's page protection does the work.
+// the outputs. Kernels and host twin are unchanged; the processor's page protection does the work.
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +22,7 @@ bool Protect(const Range &range, int protection) {
   return mprotect(reinterpret_cast<void *>(range.begin), range.end - range.begin, protection) == 0;
 }
 
-// Whoever started the process sees it stop and lets it go on, or kills it. The access is then made after all.
+// The parent process sees it stop, and continues or kills it. When it continues, the access takes place.
 void Stop(int, siginfo_t *info, void *) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
   bool ours = false;
@@ -38,8 +38,8 @@ void Stop(int, siginfo_t *info, void *) {
 
 }  // namespace
 
-// Lays the trap over the pages of `bytes` bytes from `address` on, beside those already laid: the first write there
-// springs it, or, with `reads`, the first access of any kind; then all are gone. Returns false if the system refuses.
+// Lays a trap over the pages of `bytes` bytes from `address` on, in addition to earlier traps. The first write there
+// (with `reads` the first access of any kind) springs it and removes all traps. Returns false if the system refuses.
 extern "C" bool lay_trap(void *address, size_t bytes, bool reads) {
   const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t at = reinterpret_cast<uintptr_t>(address);

@@ -3,7 +3,8 @@
 #
 #   bash tests/npu/validate.sh [report file]      (default: npu_report.txt)
 #
-# Needs: CANN's set_env.sh sourced, this package built with it (README), 2 or more NPUs. No step stops the next.
+# Needs CANN's set_env.sh sourced, this package built with it (README), and 2 or more NPUs. Every step runs, even after a
+# failed one.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 report=${1:-npu_report.txt}
@@ -46,7 +47,7 @@ driver() { # the driver's version, beside its lib64
     done
     return 1
 }
-settings() { # what must not be set, and what was
+settings() { # settings that must be absent, and the ones that were found
     env | grep -E '^(ASCEND|HCCL|MS_|SHMEM|RANK)' | sort
     [[ -z ${ASCEND_RT_VISIBLE_DEVICES:-} && -z ${HCCL_OP_EXPANSION_MODE:-} ]]
 }

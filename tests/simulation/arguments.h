@@ -1,4 +1,4 @@
-// What a rank gives to the kernels of one step.
+// The arguments of a rank's kernels in one step.
 #ifndef MOE_COMM_TESTS_SIMULATION_ARGUMENTS_H
 #define MOE_COMM_TESTS_SIMULATION_ARGUMENTS_H
 
@@ -14,7 +14,7 @@
 
 namespace simulation {
 
-// Values that all ranks must give alike. A fault changes them on one.
+// Values that must be the same on all ranks. A fault changes them on one rank.
 struct Agreed {
   uint32_t quant_mode;
   uint32_t smooth_kind;
@@ -23,7 +23,7 @@ struct Agreed {
   std::vector<uint8_t> rank_mask;       // [R], or none
 };
 
-// Tensors of the rank, null where there is none, and values.
+// The rank's tensors, null for None, and its scalars.
 struct Arguments {
   uint32_t token_num;
   uint8_t *x, *expert_ids, *mask, *scales, *shared, *residual;
@@ -51,7 +51,7 @@ inline Agreed AgreedIn(const Options &options, const Workload &workload, uint32_
   return agreed;
 }
 
-// Makes tensors of one rank.
+// Makes the tensors of one rank.
 class Tensors {
  public:
   Tensors(Memory &memory, uint32_t rank) : memory_(memory), rank_(rank) {}
@@ -85,7 +85,7 @@ inline uint8_t *MakeMask(const Options &options, const Tokens &tokens, Tensors &
   return tensors.Input("x_active_mask", per_token);
 }
 
-// Makes the tensors of one rank's step. `slots`: of the rank. No plan is kept yet.
+// Makes the tensors of one rank's step. `slots`: the rank's own slots. No plan is kept yet.
 inline Arguments MakeArguments(const Options &options, const Step &step, const Agreed &agreed, uint32_t rank,
                                uint64_t slots, Memory &memory) {
   const Tokens &tokens = step.tokens[rank];

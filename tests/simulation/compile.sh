@@ -1,14 +1,14 @@
 # Sourced by tests/simulate.sh, tests/growth.sh and tests/mutate.sh, which have set `repository` and the folder `build`:
-#   compile SOURCE..  puts the object file of each, named after it, into `build`; two at a time
+#   compile SOURCE..  compiles each source to an object file of its name in `build`; two at a time
 #   link PROGRAM SOURCE..  links `build`/PROGRAM from the object files of these, of scenarios, simulator and kernels
-#   build_woven COPY  builds `build`/simulate from a copy of op_impl in which MUTANT of the environment picks a change
+#   build_woven COPY  builds `build`/simulate from a copy of op_impl in which the variable MUTANT picks a change
 
 cxx=${CXX:-g++}
 command -v "$cxx" >/dev/null || { echo "no C++ compiler $cxx; install one (Debian: apt-get install g++)" >&2; exit 1; }
 source "$repository/tests/generate.sh"
 generated=$build/generated
 generate "$generated"
-# The fibers jump between stacks, which the checked longjmp of _FORTIFY_SOURCE takes for an error.
+# Fibers jump between stacks. The checked longjmp of _FORTIFY_SOURCE would take that for an error.
 flags=(-std=c++17 -O2 -ffp-contract=off -Wall -U_FORTIFY_SOURCE -I"$repository/op_impl"
        -I"$repository/op_impl/host_twin" -I"$repository/op_impl/host_twin/check" -I"$generated")
 kernels=("$generated"/kernels/moe_*.cpp)

@@ -1,4 +1,4 @@
-// Random numbers of a seed.
+// Random numbers from a seed.
 #ifndef MOE_COMM_TESTS_SIMULATION_DRAW_H
 #define MOE_COMM_TESTS_SIMULATION_DRAW_H
 

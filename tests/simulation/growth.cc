@@ -1,5 +1,5 @@
-// How the kernels' control traffic grows with the ranks, and with the cores of a rank. Every result is compared with
-// the reference on the way. See tests/growth.sh.
+// How the kernels' control traffic grows with the ranks, and with the cores of a rank. Every result is also compared
+// with the reference. See tests/growth.sh.
 //
 //   growth [--short]
 
@@ -31,7 +31,7 @@ Each figure is of the rank that has most of it.
   ranks, cores to the ..  exponent of the growth over the last three sizes
 )";
 
-// Design notes on the kernels as they are; the tables above it in the output are the evidence.
+// Design notes on the present kernels; the tables before them in the output are the evidence.
 const char *const kFindings = R"(
 What grows faster than it must:
 * The counts. A rank writes and reads ranks x experts words, ranks^2 with an expert per rank, and its scalar units look
@@ -49,7 +49,7 @@ constexpr uint32_t kTopK = 4;
 constexpr uint64_t kRowBytes = 64;
 
 struct Head {
-  const char *group;  // of this figure and those after it without one
+  const char *group;  // heading of this figure and of the following ones without a group
   const char *name;
   int width;
 };
@@ -59,7 +59,7 @@ constexpr Head kHeads[simulation::kFigures] = {
     {"busiest core", "messages", 9},    {"", "moves", 6},      {"", "scalars", 8},
     {"wait", "hops", 5}};
 
-// Sizes that differ in one quantity, or, without one, a few others.
+// Sizes that differ in one quantity; without a quantity a few other sizes.
 struct Sweep {
   std::string title;
   uint32_t Size::*quantity;
@@ -122,7 +122,7 @@ void PrintTable(const char *kernel, const Sweep &sweep, const std::vector<Figure
   std::printf("\n");
 }
 
-// False, and told, if a result is wrong.
+// False if a result is wrong, which it prints.
 bool Measure(const Size &size, std::array<std::vector<Figures>, simulation::kKernelCount> &rows) {
   const auto start = std::chrono::steady_clock::now();
   simulation::Traffic traffic(size);

@@ -1,4 +1,4 @@
-// The kernels' calls: each with its arguments by their names.
+// Calls of the kernels, with their arguments by name.
 #ifndef MOE_COMM_TESTS_SIMULATION_KERNEL_CALLS_H
 #define MOE_COMM_TESTS_SIMULATION_KERNEL_CALLS_H
 
@@ -42,7 +42,7 @@ inline void CallPrefillDispatch(const Options &o, const Arguments &a, uint8_t *w
                               named::BatchTokens(o.prefill.batch_tokens)));
 }
 
-// x is read for special experts only.
+// x is read only for special experts.
 inline uint8_t *OriX(const Options &o, const Arguments &a) {
   return o.special.copy + o.special.constant > 0 ? a.x : nullptr;
 }

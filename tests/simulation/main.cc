@@ -4,7 +4,7 @@
 //   simulate --first N --seeds M
 //   simulate --each M            from seed 1 on, until each kernel has run in at least M seeds
 //   simulate --seed N --trace FILE   with a trace of the run, as host_twin/check/trace.h describes it
-//   simulate --seed N --go-on yes    to the run's end, also after a race or a wrong result
+//   simulate --seed N --go-on yes    continues to the run's end after a race or a wrong result
 
 #include <algorithm>
 #include <chrono>
@@ -22,12 +22,12 @@ namespace {
 struct Command {
   uint64_t first = 1;
   uint64_t seeds = 100;
-  uint64_t each = 0;  // or none: as many seeds
+  uint64_t each = 0;  // 0: run `seeds` seeds
   bool verbose = false;
   simulation::Watch watch;
 };
 
-// False, and told, if an argument is unknown.
+// False if an argument is unknown, which it prints.
 bool Parse(int argc, char **argv, Command *command) {
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];

@@ -22,7 +22,7 @@ class Memory {
     blocks_.emplace_back(static_cast<uint8_t *>(block), &std::free);
     return blocks_.back().get();
   }
-  // A tensor of its own, with the content at `content`, or none yet.
+  // A new tensor with the content at `content`, or without content if that is nullptr.
   uint8_t *Tensor(uint32_t rank, const char *name, uint64_t bytes, const void *content) {
     uint8_t *base = Raw(bytes);
     if (bytes == 0) return base;

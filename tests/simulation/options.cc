@@ -15,7 +15,7 @@ using namespace moe_comm;
 
 namespace {
 
-// Draws the options in groups. A group may look at those before it.
+// Draws the options in groups. A group may depend on the groups before it.
 class Swarm {
  public:
   explicit Swarm(Draw &draw) : draw_(draw) {}
@@ -110,7 +110,7 @@ class Swarm {
     std::shuffle(physical.begin(), physical.end(), draw_.engine);
     const uint32_t logical = 1 + Random(o.expert_num);
     for (uint32_t i = 0; i < logical; ++i) o.rules.map.push_back({physical[i]});
-    for (uint32_t i = logical; i < o.expert_num; ++i) {  // the others are replicas, or idle
+    for (uint32_t i = logical; i < o.expert_num; ++i) {  // the other slots have replicas, or are idle
       if (!OneIn(4)) o.rules.map[Random(logical)].push_back(physical[i]);
     }
     for (const auto &replicas : o.rules.map) {
@@ -127,7 +127,7 @@ class Swarm {
     o.fuses = OneIn(2) && !o.fault && !o.other_smooth && !o.keeps_stats && o.combine_cores == o.cores;
   }
 
-  // The work split of op_host, or smaller buffers, so that short rows are cut too.
+  // The work split of op_host, or smaller buffers, which cut short rows, too.
   void DrawBuffers() {
     Options &o = options_;
     const uint64_t small = kUnit * (1 + Random(o.row_bytes / kUnit));
@@ -157,7 +157,7 @@ class Swarm {
     DrawResume();
   }
 
-  // Some ranks leave, one that holds experts stays.
+  // Some ranks leave; at least one that holds experts stays.
   void DrawLeave() {
     Options &o = options_;
     if (o.fault || o.world_size < 2 || !OneIn(5)) return;
@@ -166,7 +166,7 @@ class Swarm {
     for (uint64_t rank = 0; rank < o.world_size; ++rank) o.live.push_back(rank == stays || OneIn(2));
   }
 
-  // After the last step those that have not ended go on, if one has experts.
+  // After the last step the ranks that have not ended resume, if one of them has experts.
   void DrawResume() {
     Options &o = options_;
     o.fault_step = o.steps - 1;
@@ -182,7 +182,7 @@ class Swarm {
 
   Draw &draw_;
   Options options_;
-  bool late_tiles_ = false;  // a rank is missing where one look does not show all ranks
+  bool late_tiles_ = false;  // a rank is missing among more ranks than one look shows
 };
 
 std::string Number(const char *name, uint64_t value) { return name + std::to_string(value); }

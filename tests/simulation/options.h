@@ -1,6 +1,6 @@
-// What a run is: sizes, rules, which of the features it uses and what goes wrong, all drawn from its seed.
+// The options of a run: sizes, rules, features and faults, all drawn from its seed.
 //
-// The draws are a swarm: each feature is in some of the seeds only, so that each also meets the others' absence.
+// The draws are a swarm: only some seeds have a feature, so each feature also runs without the others.
 #ifndef MOE_COMM_TESTS_SIMULATION_OPTIONS_H
 #define MOE_COMM_TESTS_SIMULATION_OPTIONS_H
 
@@ -23,14 +23,14 @@ namespace simulation {
 class Fault;
 
 constexpr uint64_t kNoStep = ~uint64_t{0};
-constexpr uint64_t kUnit = 32;  // of rows and buffers
+constexpr uint64_t kUnit = 32;  // rows and buffers are multiples of it
 
 struct Options {
-  Past past;  // of the windows
+  Past past;  // what the windows hold from earlier dispatches
 
   // sizes
   uint32_t world_size = 0;
-  bool many_ranks = false;  // more than a kernel looks at in one go
+  bool many_ranks = false;  // more ranks than a kernel reads at once
   uint32_t cores = 0;
   uint32_t combine_cores = 0;
   uint32_t expert_num = 0;
@@ -40,7 +40,7 @@ struct Options {
   uint32_t id_bytes = 0;
 
   // rules
-  Rules rules;  // of expert_num and top_k, with all else
+  Rules rules;  // with expert_num and top_k
   int32_t max_replicas = 0;
   moe_comm::SpecialExperts special{};
   uint32_t mask_kind = moe_comm::kNoMask;
@@ -56,46 +56,46 @@ struct Options {
   uint32_t decode_buffer_bytes = 0;
   moe_comm::prefill_dispatch::Tiling prefill{};
   uint32_t tile_elements = 0;
-  bool asynchronous = false;  // the host looks after the combine only
-  bool fuses = false;         // some dispatches with the combine before
+  bool asynchronous = false;  // the host looks only after the combine
+  bool fuses = false;         // some dispatches run in one launch with the combine before
 
   // steps
   uint32_t steps = 0;
   bool local = false;           // no rank has rows for another
   uint64_t leave_step = kNoStep;
-  std::vector<uint8_t> live;    // of each rank, from step leave_step on; none: all
+  std::vector<uint8_t> live;    // of each rank, from step leave_step on; empty: all ranks live
 
   // what goes wrong, at the latest in step `fault_step`
-  std::shared_ptr<Fault> fault;  // or none
+  std::shared_ptr<Fault> fault;  // nullptr: none
   uint32_t fault_rank = 0;
   uint64_t fault_step = 0;
-  uint32_t resumed_steps = 0;    // after it
-  std::vector<bool> resuming;    // of each rank: whether it goes on then
+  uint32_t resumed_steps = 0;    // steps after the fault
+  std::vector<bool> resuming;    // of each rank: whether it resumes
 
-  // A fault that was drawn, and found no place in these options or this workload.
+  // A fault that was drawn but could not be planted in these options or this workload.
   std::shared_ptr<Fault> unplanted;
 
   void GiveUpFault() { unplanted = std::move(fault), fault.reset(); }
   uint64_t HiddenSize() const { return row_bytes / ElementBytes(dtype); }
-  // Ids behind these are out of range.
+  // Ids from this number on are out of range.
   uint64_t IdNum() const { return rules.LogicalNum() + rules.special_expert_num; }
-  // Without map and special experts, a combine can do with the ids as given.
+  // Without map and special experts, a combine may get the ids as given to dispatch.
   bool CombinesGivenIds() const { return rules.map.empty() && rules.special_expert_num == 0; }
   // Only one rank holds experts.
   bool OneExpertRank() const { return world_size - rules.shared_ranks == 1; }
-  // The ranks that have rows in a step; none: all.
+  // The ranks that may have rows in a step; empty: all.
   std::vector<uint8_t> LiveIn(uint64_t step) const;
-  // The fault of a step: none after the ranks have resumed.
+  // The fault of a step; none after the ranks have resumed.
   const Fault &FaultIn(uint64_t step) const;
 };
 
 Options DrawOptions(Draw &draw);
-// Of a given size, without faults and features.
+// Options of a given size, without faults and features.
 Options OptionsOf(const Size &size);
 
 // One line; `steps` describes the workload.
 std::string Describe(const Options &options, uint64_t capacity, const std::string &steps);
-// The options that it leaves out.
+// The options that the line leaves out.
 std::string DescribeMore(const Options &options);
 
 }  // namespace simulation

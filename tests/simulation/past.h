@@ -1,4 +1,4 @@
-// What a window holds of the dispatches before the first one of a run: a run may begin anywhere in a window's life.
+// What a window holds from dispatches before a run's first one: a run may begin anywhere in a window's life.
 #ifndef MOE_COMM_TESTS_SIMULATION_PAST_H
 #define MOE_COMM_TESTS_SIMULATION_PAST_H
 
@@ -26,12 +26,13 @@ inline Past DrawPast(std::mt19937_64 &random) {
     case 3: past.epoch = (uint64_t{1} << 33) - below(4); break;
     default: past.epoch = (uint64_t{1} << 32) - below(4);
   }
-  // some dispatches kept a plan; at least the last two exchanges have left their words
+  // some dispatches kept a plan; at least two exchanges have left their words
   past.exchange = 2 + below(below(2) == 0 ? past.epoch - 1 : std::min<uint64_t>(past.epoch - 1, 4));
   return past;
 }
 
-// Into a zeroed window. Of the flags of pairs that were silent since, some agree with a coming epoch in their low half.
+// Writes the past into a zeroed window. Some flags of pairs that have been silent since agree with a coming epoch in
+// their low half.
 inline void WritePast(const Past &past, const moe_comm::WindowShape &shape, uint8_t *window, std::mt19937_64 &random) {
   if (past.epoch == 0) return;
   const moe_comm::WindowLayout layout(shape);

@@ -26,21 +26,21 @@ struct Tokens {
   std::vector<uint8_t> residual;    // [T, row bytes], or empty
 };
 
-// Who gets what.
+// The rules of routing.
 struct Rules {
   uint32_t expert_num = 0;  // physical
   uint32_t top_k = 0;
-  std::vector<std::vector<int32_t>> map;  // of each logical expert its replicas, or none: ids are physical
+  std::vector<std::vector<int32_t>> map;  // the replicas of each logical expert; empty: ids are physical
   uint32_t replica_policy = moe_comm::kReplicaSpread;
   uint32_t special_expert_num = 0;
   uint32_t shared_ranks = 0;
   uint32_t shared_experts = 0;
-  uint64_t drop_beyond = ~uint64_t{0};  // rows of a rank
-  std::vector<uint8_t> live;            // of each rank, or none: all take part
+  uint64_t drop_beyond = ~uint64_t{0};  // most rows of a rank
+  std::vector<uint8_t> live;            // of each rank; empty: all take part
 
   uint32_t Columns() const { return top_k + shared_experts; }
   bool Live(uint32_t rank) const { return live.empty() || live[rank] != 0; }
-  // Of a slot: a shared expert's rank, or an expert behind those.
+  // The rank of a slot. The slots of shared experts come first, then those of the routed experts.
   uint32_t Owner(uint32_t slot, uint32_t world_size) const {
     if (slot < shared_ranks) return slot;
     return shared_ranks + (slot - shared_ranks) / (expert_num / (world_size - shared_ranks));
@@ -84,14 +84,15 @@ inline int32_t PhysicalId(const Rules &rules, const Tokens &tokens, uint32_t pai
   uint32_t chosen = (token + rank) % count;
   if (rules.replica_policy == moe_comm::kReplicaByRank) chosen = rank * count / world_size;
   if (rules.replica_policy == moe_comm::kReplicaByToken) chosen = token % count;
-  for (uint32_t i = 0; i < count; ++i) {  // the first from there that lives
+  for (uint32_t i = 0; i < count; ++i) {  // the first live rank from there on
     const int32_t replica = replicas[(chosen + i) % count];
     if (rules.Live(rules.Owner(rules.shared_ranks + replica, world_size))) return replica;
   }
   return replicas[chosen];
 }
 
-// Rows in the order of (slot, source rank, source token and column). Slots: a shared expert's ranks, then the experts.
+// Rows in the order of (slot, source rank, source token and column). Slots: the ranks of shared experts, then the
+// experts.
 inline Expected Dispatch(const std::vector<Tokens> &ranks, const Rules &rules) {
   const uint32_t world_size = static_cast<uint32_t>(ranks.size());
   const uint32_t columns = rules.Columns();
@@ -198,7 +199,7 @@ inline void FromFloat(uint8_t *row, uint64_t element, uint32_t dtype, float valu
 
 inline uint64_t ElementBytes(uint32_t dtype) { return dtype == moe_comm::kFloat32 ? 4 : 2; }
 
-// A row as int8, zeros up to a multiple of 32, and its scale. `smooth`: [H], or none.
+// A row as int8, padded with zeros to a multiple of 32, and its scale. `smooth`: [H], or nullptr.
 inline std::vector<int8_t> Quantise(const uint8_t *row, uint64_t hidden, uint32_t dtype, const float *smooth,
                                     float *scale) {
   std::vector<float> values(hidden);

@@ -1,4 +1,4 @@
-// A simulated rank's host that goes on after a failure: what host/resume_protocol.h asks of it.
+// A simulated rank's host that resumes after a failure, for host/resume_protocol.h.
 #ifndef MOE_COMM_TESTS_SIMULATION_RESUMING_HOST_H
 #define MOE_COMM_TESTS_SIMULATION_RESUMING_HOST_H
 

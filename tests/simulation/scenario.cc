@@ -29,7 +29,7 @@ namespace {
 using AscendC::backend::Simulator;
 using namespace moe_comm;
 
-// The hosts of all ranks, which launch the kernels and look at what they leave.
+// The hosts of all ranks, which launch the kernels and check their results.
 class Scenario {
  public:
   Scenario(uint64_t seed, const Watch &watch)
@@ -63,7 +63,7 @@ class Scenario {
   // What the host of a rank keeps between its steps.
   struct Rank {
     uint8_t *last_plan = nullptr;
-    std::unique_ptr<Arguments> ahead;  // of the next dispatch, if it is launched already
+    std::unique_ptr<Arguments> ahead;  // of the next dispatch, if it was launched already
     VerdictChecker verdict;
     CombineSums sums;
   };
@@ -102,7 +102,7 @@ class Scenario {
     }
   }
 
-  // All ranks that have not ended come here, whether they have seen the failure or not.
+  // Every rank that has not ended calls this, whether it has seen the failure or not.
   void Resume(uint32_t rank) {
     for (uint32_t other = 0; other < options_.world_size; ++other) {
       if (!options_.resuming[other]) simulator_.AwaitEnd(rank, other);
@@ -128,7 +128,7 @@ class Scenario {
     if (!launched) {
       Launch(at.rank, DispatchOf(at), options_.cores, [&] { CallDispatch(at, arguments); });
     }
-    // as on an NPU, where the host looks after the combine only: it launches that all the same
+    // as on an NPU, where the host looks only after the combine, so it launches the combine in any case
     const bool launch_anyway = options_.asynchronous && step.combine && !fault.SkipsCombine(at);
     if (launch_anyway && (!workload_.Fits(step) || FindRecord(WitnessOf(at), options_.cores) != nullptr)) {
       LaunchCombine(at, arguments, Experts(at, false));
@@ -169,8 +169,8 @@ class Scenario {
     return false;
   }
 
-  // The dispatch of the next step may go right behind this combine, in one launch: no host and no end of a kernel holds
-  // up a core until the others are there. Not with statistics, to which a combine adds up to its end.
+  // The next step's dispatch may follow this combine in the same launch: then neither a host nor the end of a kernel
+  // makes a core wait for the others. Not with statistics, since a combine adds to them until its end.
   bool FusesNext(const Moment &at) {
     const bool stays = at.number < options_.leave_step || options_.live[at.rank];
     const bool goes_on = at.number + 1 < workload_.steps.size() && stays;
@@ -211,7 +211,7 @@ class Scenario {
     if (observer_ != nullptr) observer_->OnEnd(simulator_, rank, kernel);
   }
 
-  // `next`: of the dispatch of the next step, which goes right behind; or nothing.
+  // `next`: the arguments of the next step's dispatch if it follows in the same launch, else nullptr.
   void LaunchCombine(const Moment &at, const Arguments &arguments, uint8_t *expand_x, const Arguments *next = nullptr) {
     const Moment after = At(at.rank, at.number + 1);
     Launch(at.rank, CombineOf(at), options_.combine_cores, [&] {
@@ -232,7 +232,7 @@ class Scenario {
 
   // --- checks ---
 
-  // False if the rank has given up, as it should.
+  // False if the rank has given up and should have.
   bool CheckDispatch(const Moment &at, const Fault &fault, const Arguments &arguments) {
     const Options &o = options_;
     const Witness witness = WitnessOf(at);
@@ -254,7 +254,7 @@ class Scenario {
     witness.CompareAll("expand_idx", arguments.expand_idx, step.expected.expand_idx[at.rank]);
     witness.CompareAll("physical_expert_ids", arguments.physical_ids, step.expected.physical_ids[at.rank]);
     CheckRows(witness, o, step);
-    const bool resumed = at.number > o.fault_step;  // then a dispatch that failed may have counted, or not
+    const bool resumed = at.number > o.fault_step;  // then a failed dispatch may or may not be counted
     if (o.drops && !resumed) CheckDropped(witness, shape_, workload_);
     if (!resumed) CheckSums(witness, o, workload_);
     if (step.prefill[at.rank]) CheckPlan(witness, o, step, arguments.plan);
@@ -294,7 +294,7 @@ class Scenario {
   Memory memory_{simulator_};
   std::vector<uint8_t *> windows_;
   std::vector<Rank> ranks_ = std::vector<Rank>(options_.world_size);
-  Past resumed_;  // where the ranks have agreed to go on
+  Past resumed_;  // where the ranks have agreed to resume
   Result result_;
 };
 

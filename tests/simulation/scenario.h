@@ -1,11 +1,11 @@
 // One run of the simulation: a configuration, a few steps on one window per rank, all results compared.
 //
-//   options.h       what the run is: sizes, rules, features, drawn from its seed (a new feature: a field and its draw)
-//   workload.h      its steps: tokens, routes, experts' outputs and, by reference.h, what must come of them
+//   options.h       the run's sizes, rules and features, drawn from its seed (a new feature: a field and its draw)
+//   workload.h      its steps: tokens, routes, experts' outputs, and the results that reference.h expects
 //   faults/         what goes wrong on one rank, a file each (to add one: see faults/fault.h)
-//   windows.h       the windows and their parts, as the simulator knows them; past.h: what is in them before
-//   kernel_calls.h  the kernels, called with arguments.h
-//   scenario.cc     the ranks' hosts: they launch the kernels and let the checkers look
+//   windows.h       the windows and their parts, registered with the simulator; past.h: their first content
+//   kernel_calls.h  calls of the kernels, with the arguments of arguments.h
+//   scenario.cc     the ranks' hosts: they launch the kernels and run the checkers
 //   checkers/       what must hold after a dispatch or a combine, a file each
 #ifndef MOE_COMM_TESTS_SIMULATION_SCENARIO_H
 #define MOE_COMM_TESTS_SIMULATION_SCENARIO_H
@@ -23,28 +23,28 @@ enum Kernel : uint32_t { kDecodeDispatch, kDecodeCombine, kPrefillDispatch, kPre
 
 struct Result {
   std::string configuration;
-  std::string more;    // options that it leaves out, or none
-  std::string report;  // of what went wrong, or empty
+  std::string more;    // options that the line leaves out, or empty
+  std::string report;  // what went wrong, or empty
   uint64_t rank_steps = 0;  // dispatches and combines, summed over the ranks
   uint64_t kernels[kKernelCount] = {};  // how often each ran
   uint64_t scheduler_steps = 0;
-  std::string fault;            // that was planted, or none
-  std::string unplanted_fault;  // that could not be planted, or none
+  std::string fault;            // the fault that was planted, or empty
+  std::string unplanted_fault;  // the fault that could not be planted, or empty
 };
 
 // How a run is watched.
 struct Watch {
-  std::string trace;     // the file for a trace of it (host_twin/check/trace.h), or none
-  bool goes_on = false;  // to its end, also after a race or a wrong result
+  std::string trace;     // the file for its trace (host_twin/check/trace.h), or empty
+  bool goes_on = false;  // continues after a race or a wrong result
 };
 
-// What `fault` and `unplanted_fault` can be.
+// The possible values of `fault` and `unplanted_fault`.
 std::vector<std::string> KnownFaults();
 
-// A configuration drawn from the seed.
+// Runs a configuration drawn from the seed.
 Result RunScenario(uint64_t seed, const Watch &watch = Watch());
 
-// One of a given size, without faults: decode and then prefill, each with dispatch and combine. Rows are random.
+// Runs a given size without faults: decode and then prefill, each with dispatch and combine. Rows are random.
 struct Size {
   uint32_t ranks;
   uint32_t cores;
@@ -54,7 +54,7 @@ struct Size {
   uint64_t row_bytes;
 };
 
-// Sees what the kernels of such a run do.
+// Observes the kernels of such a run.
 class Observer {
  public:
   virtual ~Observer() = default;

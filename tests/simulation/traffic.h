@@ -1,4 +1,4 @@
-// What the kernels of a simulation move over the windows' control part, and how long its chains of waits are.
+// What the kernels of a simulation move in the windows' control parts, and how long their chains of waits are.
 #ifndef MOE_COMM_TESTS_SIMULATION_TRAFFIC_H
 #define MOE_COMM_TESTS_SIMULATION_TRAFFIC_H
 
@@ -17,8 +17,8 @@ enum Figure : uint32_t {
   kArrived,       //   lines of `arrived`
   kReady,         //   and lines of `ready`
   kBytesOut,      // bytes of these messages
-  kBytesIn,       // bytes read of what peers can write into the own window, each word once per core
-  kTableBytes,    // bytes read of the rest of the own window's control part, each word once per core
+  kBytesIn,       // bytes read from what peers can write in a rank's own window, each word once per core
+  kTableBytes,    // bytes read from the rest of the own window's control part, each word once per core
   kCoreMessages,  // messages of the busiest core
   kCoreMoves,     // its moves: all writes, and the reads that bring something new to it
   kCoreScalars,   // its scalar accesses to the unified buffer
@@ -27,7 +27,7 @@ enum Figure : uint32_t {
 };
 using Figures = std::array<uint64_t, kFigures>;
 
-// Counts for each kernel, and keeps each figure of the rank that has most of it.
+// Counts for each kernel, and keeps each figure's largest value over the ranks.
 class Traffic : public Observer {
  public:
   explicit Traffic(const Size &size) : size_(size), cores_(size.ranks * size.cores) {}
@@ -73,14 +73,14 @@ class Traffic : public Observer {
     }
   }
 
-  // The hops of a kernel are those since the one before it.
+  // A kernel's hops are those since the kernel before it.
   Figures Of(Kernel kernel) const {
     Figures figures = most_[kernel];
     if (kernel > 0) figures[kHops] -= most_[kernel - 1][kHops];
     return figures;
   }
 
-  // Writes into a peer's control part that are none of the three kinds: an error was told, though there was none.
+  // Writes to a peer's control part of none of the three kinds: a rank has told an error, although there was none.
   uint64_t Strange() const { return strange_; }
 
  private:
@@ -100,7 +100,7 @@ class Traffic : public Observer {
     core.figures[kBytesOut] += bytes;
   }
 
-  // True if some of it is new to the core.
+  // True if the core has not seen some of it.
   bool Read(Core &core, uint64_t at, uint32_t bytes) {
     const bool from_peers = at >= layout_.counts.offset && at < layout_.histogram.offset;
     bool brings = false;

@@ -1,7 +1,7 @@
 // Tests of the host twin's check form: for each rule a small kernel that keeps it and one that breaks it.
 //
-// A right kernel must run clean under every seed tried, a wrong one be reported with the rule's words under some seed,
-// and under none with any other.
+// A right kernel must run clean under every seed tried. A wrong kernel must be reported with the rule's words under
+// some seed, and under no seed with other words.
 
 #include <algorithm>
 #include <cstdio>
@@ -53,7 +53,8 @@ void Fill(Tools &t) {
   for (int32_t i = 0; i < 16; ++i) t.a.SetValue(i, i);
 }
 
-// A payload and a flag from core or rank 0, awaited by the other. `Word`: of the flag; `fence`: between the two.
+// Core or rank 0 writes a payload and a flag, for which the other waits. `Word`: the flag's type; `fence`: between the
+// two writes.
 template <typename Word, bool fence>
 void Message(bool sender, uint8_t *at = flags) {
   Tools t;
@@ -96,7 +97,7 @@ void TwoCores(const std::function<void(Tools &, bool first)> &use) {
 
 struct Rule {
   const char *name;
-  const char *report;  // its words, or nullptr: the kernel is right
+  const char *report;  // words of the expected report; nullptr: the kernel is right
   std::function<void()> kernel;
   uint32_t cores = 1;
   uint32_t ranks = 1;
@@ -271,7 +272,7 @@ const std::vector<Rule> kRules = {
     {"SyncAll without one core", "deadlock", [] { if (GetBlockIdx() == 0) SyncAll(); }, 2},
 };
 
-// Kernels of two ranks, whose memory is all rank 1's, and the hops that each rank has waited for in the end.
+// Kernels of two ranks on memory of rank 1 alone, and the hops that each rank has waited for at the end.
 struct Chain {
   Rule rule;
   std::vector<uint32_t> hops;
@@ -291,7 +292,7 @@ const std::vector<Chain> kChains = {
     {{"reads one after another", nullptr, TwoReads<true>, 1, 2}, {2, 0}},
 };
 
-// `hops`: of each rank in the end.
+// `hops`: of each rank at the end.
 std::string RunOnce(const Rule &rule, uint64_t seed, uint32_t owner, std::vector<uint32_t> &hops) {
   for (uint64_t i = 0; i < kBytes / sizeof(int32_t); ++i) reinterpret_cast<int32_t *>(in)[i] = static_cast<int32_t>(i);
   std::memset(flags, 0, kBytes);

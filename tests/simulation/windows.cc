@@ -10,8 +10,8 @@ using namespace moe_comm;
 
 namespace {
 
-constexpr uint64_t kEndlessUs = uint64_t{1} << 33;  // the simulator's clock leaps there when nothing can go on
-constexpr uint64_t kMostTokens = 200;               // of a rank
+constexpr uint64_t kEndlessUs = uint64_t{1} << 33;  // the simulator's clock leaps so far when no actor can run
+constexpr uint64_t kMostTokens = 200;               // most tokens of a rank
 
 void FillHeader(const Options &options, const WindowShape &shape, uint32_t rank, uint8_t *window) {
   const std::map<std::string, uint64_t> words = {{"magic", kWindowMagic},
@@ -38,7 +38,7 @@ void FillHeader(const Options &options, const WindowShape &shape, uint32_t rank,
 #undef MOE_COMM_FIELD
 }
 
-// Registers the parts of one window, piece by piece where there is a gap behind each.
+// Registers the parts of one window, piece by piece if there are gaps between the pieces.
 void RegisterParts(const Options &options, const WindowShape &s, const WindowLayout &layout, uint32_t rank,
                    uint8_t *window, AscendC::backend::Simulator &simulator) {
   const auto used = [&options](PartOf use) {

@@ -1,4 +1,4 @@
-// The windows of a run: how their parts are filled before the first step, and what the simulator knows of them.
+// The windows of a run: what their parts hold before the first step, and how the simulator registers them.
 #ifndef MOE_COMM_TESTS_SIMULATION_WINDOWS_H
 #define MOE_COMM_TESTS_SIMULATION_WINDOWS_H
 
@@ -15,7 +15,7 @@ namespace simulation {
 
 moe_comm::WindowShape ShapeOf(const Options &options, uint64_t capacity);
 
-// One for each rank, with the options' past in it. All their parts are registered with the simulator.
+// One window for each rank, with the options' past. All parts are registered with the simulator.
 std::vector<uint8_t *> MakeWindows(const Options &options, const moe_comm::WindowShape &shape, Draw &draw,
                                    AscendC::backend::Simulator &simulator, Memory &memory);
 

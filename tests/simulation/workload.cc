@@ -105,7 +105,7 @@ class Maker {
     }
   }
 
-  // Whether the step keeps the plan of the one before. A fault may need that of its step.
+  // Whether the step keeps the plan of the step before. A fault may need its own step to do so.
   void DrawKept(uint64_t n, Step *step) {
     const bool may_keep = n > 0 && n != options_.leave_step && n != options_.steps &&
                           workload_.steps.back().AllPrefill() && workload_.steps.back().combine;
@@ -133,7 +133,7 @@ class Maker {
     }
   }
 
-  // Sometimes the fullest step does not fit: all ranks must find so, and go on, or drop the same rows.
+  // Sometimes the fullest step does not fit: all ranks must find that and continue, or drop the same rows.
   void DrawCapacity(uint64_t most_rows) {
     const bool drops = options_.drops;
     if (OneIn(drops ? 2 : 6) && most_rows > 1) {
@@ -176,7 +176,7 @@ class Maker {
     return tokens;
   }
 
-  // To the rank's own experts only: it waits for no rows of others, and they for none of its own.
+  // Routes to the rank's own experts only: it waits for no rows of others, and they wait for none of its own.
   void RouteToOwn(uint32_t rank, Tokens *tokens) {
     const uint64_t experts = options_.expert_num / options_.world_size;
     for (int64_t &id : tokens->expert_ids) {
@@ -184,7 +184,7 @@ class Maker {
     }
   }
 
-  // The same routing for other rows.
+  // Draws the same routing for other rows.
   Tokens WithOtherRows(Tokens tokens) {
     tokens.x = Values(tokens.token_num);
     if (!tokens.shared.empty()) tokens.shared = Values(tokens.token_num);
@@ -206,12 +206,12 @@ class Maker {
   Workload workload_;
 };
 
-// False if the fault finds no place.
+// False if the fault cannot be planted.
 bool Plant(const Options &options, Workload &workload, Draw &draw) {
   Step &last = workload.steps[options.fault_step];
   const bool of_kept = NeedsOf(options).kept_plan;
   if (of_kept && !last.keeps) return false;
-  // without an exchange a rank does not learn what the others do that it has no rows of
+  // without an exchange a rank learns nothing of ranks with which it exchanges no rows
   if (!of_kept) last.keeps = false;
   return options.fault->Plant(options, workload, draw);
 }

@@ -1,4 +1,4 @@
-// What the ranks do: a few steps, each with tokens, routes, experts' outputs, and the results to be expected.
+// What the ranks do: a few steps, each with tokens, routes, experts' outputs and expected results.
 #ifndef MOE_COMM_TESTS_SIMULATION_WORKLOAD_H
 #define MOE_COMM_TESTS_SIMULATION_WORKLOAD_H
 
@@ -23,8 +23,8 @@ struct Step {
   std::vector<float> smooth;                  // [H] or [experts, H]
   uint32_t out_dtype = 0;                     // of y
   Special special;
-  bool keeps = false;                         // the plan of the step before
-  std::vector<uint8_t> rank_mask;             // given to the dispatch, or none
+  bool keeps = false;                         // it keeps the plan of the step before
+  std::vector<uint8_t> rank_mask;             // given to the dispatch; empty: None
 
   bool AllPrefill() const { return std::count(prefill.begin(), prefill.end(), false) == 0; }
 };
@@ -36,12 +36,12 @@ struct Workload {
   bool Fits(const Step &step) const { return step.expected.most_rows <= capacity; }
 };
 
-// Plants the options' fault, too, or gives it up.
+// Also plants the options' fault, or gives it up.
 Workload DrawWorkload(Options &options, Draw &draw);
-// Decode and then prefill, of that many tokens on each rank.
+// Decode and then prefill, with so many tokens on each rank.
 Workload PlainWorkload(const Options &options, uint32_t token_num, Draw &draw);
 
-// Whether the rank's rows are quantised without smooth factors, or with which: one rank may have none.
+// The kind of smooth factors with which the rank quantises: one rank may have none.
 uint32_t SmoothKindOf(const Options &options, uint32_t rank, uint64_t step);
 // Bytes of a row of y.
 uint64_t ResultBytes(const Options &options, const Step &step);

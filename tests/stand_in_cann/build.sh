@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the stand-in: build.sh MINDSPORE TARGET
 #   MINDSPORE   the folder of the installed package mindspore
-#   TARGET      what ASCEND_HOME_PATH then names; MindSpore wants its path to end in /cann
+#   TARGET      the folder for ASCEND_HOME_PATH; for MindSpore its path must end in /cann
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mindspore=$1 target=$2
@@ -21,8 +21,8 @@ for pid in "${pids[@]}"; do wait "$pid"; done
 mkdir "$objects/preload"
 mv "$objects"/{shmem,servers}.o "$objects/preload"
 
-# One library has all; those of CANN's names only lead to it. MindSpore looks for CANN behind the last "cann" of the path
-# of a loaded libascendcl, so this one's name must not have it.
+# One library has all functions; libraries of CANN's names only link to it. MindSpore looks for CANN behind the last
+# "cann" in the path of a loaded libascendcl, so this library's name must not contain it.
 link=(${CXX:-g++} -shared -Wl,-soname,libstand_in.so "$objects"/*.o -lpthread -ldl)
 "${link[@]}" -o "$objects/own.so"
 "${PYTHON:-python3}" "$here/symbols.py" "$mindspore" "$objects/own.so" "$objects/stubs.s"

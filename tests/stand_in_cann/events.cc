@@ -7,13 +7,13 @@
 
 namespace {
 
-// What one call of aclrtRecordEvent leaves: reached when its stream comes to it.
+// What one call of aclrtRecordEvent queues: it is reached when its stream comes to it.
 struct Mark {
   std::mutex mutex;
   std::condition_variable changed;
   bool reached = false;
   uint64_t microseconds = 0;
-  std::shared_ptr<stand_in::Capture> capture;  // in which it was recorded
+  std::shared_ptr<stand_in::Capture> capture;  // the capture that recorded it
 
   void Reach() {
     std::lock_guard<std::mutex> lock(mutex);
@@ -67,7 +67,7 @@ aclError aclrtRecordEvent(aclrtEvent handle, aclrtStream stream) {
   stand_in::Enqueue(stream, "event", [mark] { mark->Reach(); });
   return ACL_SUCCESS;
 }
-// Tasks of a capture run one after the other, in the order in which they were queued: there a wait is nothing.
+// Tasks of a capture run one after the other, in the order in which they were queued, so a wait does nothing there.
 aclError aclrtStreamWaitEvent(aclrtStream stream, aclrtEvent event) {
   const auto mark = Last(event);
   if (mark == nullptr) return ACL_SUCCESS;

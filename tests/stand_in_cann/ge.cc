@@ -1,4 +1,4 @@
-// libge_runner, libgraph: of the graph engine only what MindSpore asks for when it starts. No graph passes it.
+// libge_runner, libgraph: the parts of the graph engine that MindSpore uses when it starts. No graph runs through it.
 #include <cstdint>
 #include <map>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace ge {
 
-// A registry of error texts, to which MindSpore's static initialisers add.
+// A registry of error texts. MindSpore's static initialisers add to it.
 class StatusFactory {
  public:
   static StatusFactory *Instance();
@@ -22,7 +22,7 @@ StatusFactory *StatusFactory::Instance() {
   return &factory;
 }
 
-// MindSpore asks for an operator's types by an object of it, in which nothing is.
+// MindSpore asks for an operator's types with an empty object of this class.
 Operator::Operator(const std::string &) {}
 Operator::Operator(const std::string &, const std::string &) {}
 Operator::Operator(const AscendString &, const AscendString &) {}

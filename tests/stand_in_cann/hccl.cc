@@ -1,4 +1,4 @@
-// libhccl: collectives of the ranks of one machine, over a file in shared memory. A rank that waits in vain aborts.
+// libhccl: collectives of the ranks of one machine, over a file in shared memory. A rank whose wait times out aborts.
 #include "hccl/hccl.h"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 namespace {
 
-constexpr size_t kSlotBytes = 1 << 20;  // of a rank
+constexpr size_t kSlotBytes = 1 << 20;  // a rank's slot
 constexpr auto kPatience = std::chrono::seconds(60);
 
 struct Meeting {
@@ -47,7 +47,7 @@ class Communicator {
       if (std::chrono::steady_clock::now() > deadline) stand_in::Die("HCCL: a rank of %s is missing", name_.c_str());
     }
   }
-  // Every rank has every rank's bytes, until the second barrier of the caller.
+  // Gives every rank all ranks' bytes, until the caller's second barrier.
   void Share(const void *bytes, size_t count) const {
     std::memcpy(Slot(rank_), bytes, count);
     Barrier();

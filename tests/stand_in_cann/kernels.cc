@@ -1,5 +1,5 @@
-// libascendcl: our kernels, as ascendc.cmake builds them for the host twin: launched by aclrtlaunch_<kernel>, or as a
-// kernel binary with its arguments in one block (README.md).
+// libascendcl: our kernels, as ascendc.cmake builds them for the host twin. They are launched by aclrtlaunch_<kernel>,
+// or as a kernel binary with the arguments in one block (README.md).
 #include <dlfcn.h>
 
 #include <cstring>
@@ -16,7 +16,7 @@ struct Function {
   std::string name;
   const KernelEntry *entry;
 };
-// A list of arguments: one for each thread, begun anew by aclrtKernelArgsInit. CANN puts the sync address before what
+// A list of arguments: one for each thread, reset by aclrtKernelArgsInit. CANN puts the sync address before what
 // the caller appends and the overflow pointer behind it, and begins each piece at a multiple of 8 bytes.
 struct Arguments {
   std::vector<uint8_t> bytes;
@@ -110,7 +110,7 @@ aclError aclrtLaunchKernel(aclrtFuncHandle handle, uint32_t blocks, const void *
 }
 aclError aclrtLaunchKernelWithConfig(aclrtFuncHandle handle, uint32_t blocks, aclrtStream stream,
                                      aclrtLaunchKernelCfg *config, aclrtArgsHandle args, void *) {
-  bool batch = false;  // all cores at once: without it two kernels may each wait for cores that the other has
+  bool batch = false;  // all cores at once: otherwise two kernels may each wait for cores that the other holds
   for (size_t i = 0; config != nullptr && i < config->numAttrs; ++i) {
     const auto &attribute = config->attrs[i];
     batch = batch || (attribute.id == ACL_RT_LAUNCH_KERNEL_ATTR_SCHEM_MODE && attribute.value.schemMode == 1);

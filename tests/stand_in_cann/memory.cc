@@ -25,9 +25,9 @@ struct DeviceMemory {
   std::mutex mutex;
   std::map<uintptr_t, size_t> ranges;
   std::map<uintptr_t, size_t> allocated;  // by aclrtMalloc
-  std::map<uintptr_t, size_t> pinned;     // of the host
+  std::map<uintptr_t, size_t> pinned;     // host memory
   size_t used = 0;
-  int active = 0;  // calls that may touch it
+  int active = 0;  // number of calls that may touch it now
 };
 DeviceMemory &Memory() {
   static DeviceMemory *const memory = new DeviceMemory;  // never destroyed: threads of streams may outlive main
@@ -40,8 +40,8 @@ void Protect(uintptr_t address, size_t bytes, bool open) {
   }
 }
 
-// Says where the process dies, and whether it is the host that touched device memory: by write alone, for nothing else
-// is safe here.
+// Reports where the process dies, and whether the host touched device memory. It uses write alone, since nothing else
+// is safe in a signal handler.
 void OnFault(int signal, siginfo_t *info, void *) {
   const uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
   bool device = false;
@@ -57,7 +57,7 @@ void OnFault(int signal, siginfo_t *info, void *) {
 void WatchFaults() {
   static const bool watching = [] {
     void *frames[kFrames];
-    (void)backtrace(frames, kFrames);  // loads what it needs, which it must not in a handler
+    (void)backtrace(frames, kFrames);  // loads its libraries now, since it must not do so in a handler
     struct sigaction action = {};
     action.sa_sigaction = OnFault;
     action.sa_flags = SA_SIGINFO;
@@ -185,7 +185,7 @@ aclError aclrtMemset(void *target, size_t room, int32_t value, size_t bytes) {
   std::memset(target, value, bytes);
   return ACL_SUCCESS;
 }
-// Host memory that is not pinned is copied in the call: its owner need not keep it.
+// Host memory that is not pinned is copied in the call, since its owner need not keep it.
 aclError aclrtMemcpyAsync(void *target, size_t room, const void *source, size_t bytes, aclrtMemcpyKind kind,
                           aclrtStream stream) {
   if (bytes > room) return Fail(ACL_ERROR_RT_PARAM_INVALID, "aclrtMemcpyAsync of %zu bytes into %zu", bytes, room);
@@ -202,7 +202,7 @@ aclError aclrtMemsetAsync(void *target, size_t room, int32_t value, size_t bytes
   return ACL_SUCCESS;
 }
 
-// MindSpore offers its own memory to operators that CANN compiles; ours take none.
+// MindSpore offers its own memory to operators that CANN compiles; ours need none.
 aclrtAllocatorDesc aclrtAllocatorCreateDesc() { return new char; }
 
 }  // extern "C"

@@ -1,4 +1,4 @@
-// aclnn: what its operators take, and how one is prepared and queued.
+// aclnn: the arguments of its operators, and how an operator is prepared and queued.
 #ifndef STAND_IN_CANN_NN_H
 #define STAND_IN_CANN_NN_H
 
@@ -13,7 +13,7 @@ struct aclTensor {
   std::vector<int64_t> shape;
   std::vector<int64_t> strides;
   aclDataType type;
-  int64_t offset;  // in elements, as the strides
+  int64_t offset;  // in elements, like the strides
   aclFormat format;
   uint8_t *data;
 };
@@ -36,7 +36,7 @@ struct aclScalarList {
   std::vector<aclScalar *> scalars;
 };
 struct aclOpExecutor {
-  std::function<stand_in::Task()> bind;  // takes what the tensors are at the launch
+  std::function<stand_in::Task()> bind;  // makes the task from the tensors as they are at the launch
   bool repeatable = false;
 };
 
@@ -47,16 +47,16 @@ int64_t Count(const Shape &shape);
 int64_t Count(const aclTensor *tensor);
 double Get(const uint8_t *place, aclDataType type);
 void Put(uint8_t *place, aclDataType type, double value);
-// Element number `index` of `shape`, in order of rows, of a tensor that is broadcast to it.
+// Element number `index`, in row-major order of `shape`, of a tensor that is broadcast to this shape.
 uint8_t *At(const aclTensor *tensor, const Shape &shape, int64_t index);
 double Read(const aclTensor *tensor, const Shape &shape, int64_t index);
 double Read(const aclTensor *tensor, int64_t index);
 void Write(const aclTensor *tensor, int64_t index, double value);
-// target[i] = value(i) for all elements; all are computed before one is written, for operators in place.
+// target[i] = value(i) for all elements. For operators in place it computes all values before it writes one.
 void ForEach(const aclTensor *target, const std::function<double(int64_t)> &value);
 std::vector<float> Floats(const aclTensor *tensor);
 
-// What a task keeps of an argument: the host may destroy or change its own when the call has returned.
+// A task's copy of an argument: the host may destroy or change its own after the call has returned.
 template <typename T>
 struct Kept {
   T value;
@@ -86,7 +86,7 @@ struct Kept<const aclTensorList *> {
   }
 };
 
-// First call of an operator: `compute` will run with these arguments.
+// The first call of an operator: `compute` will run with these arguments.
 template <typename... Arguments>
 aclError Prepare(uint64_t *workspace, aclOpExecutor **executor, void (*compute)(Arguments...),
                  Arguments... arguments) {
@@ -98,7 +98,7 @@ aclError Prepare(uint64_t *workspace, aclOpExecutor **executor, void (*compute)(
   }};
   return ACL_SUCCESS;
 }
-// Second call.
+// The second call of an operator, which queues it.
 aclError Launch(const char *name, aclOpExecutor *executor, aclrtStream stream);
 
 }  // namespace stand_in

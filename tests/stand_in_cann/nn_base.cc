@@ -69,7 +69,7 @@ void Put(uint8_t *place, aclDataType type, double value) {
 }
 
 uint8_t *At(const aclTensor *tensor, const Shape &shape, int64_t index) {
-  const size_t added = shape.size() - tensor->shape.size();  // dimensions that only the broadcast has
+  const size_t added = shape.size() - tensor->shape.size();  // dimensions that the broadcast adds
   int64_t element = tensor->offset;
   for (size_t i = shape.size(); i-- > 0;) {
     const int64_t place = index % shape[i];

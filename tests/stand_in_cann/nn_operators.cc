@@ -7,7 +7,7 @@
 
 #include "nn.h"
 
-using namespace stand_in;  // as the whole file is about its tensors
+using namespace stand_in;  // the whole file uses its tensors
 
 namespace {
 
@@ -20,7 +20,7 @@ void Require(bool holds, const char *what) {
 }
 float F(double value) { return static_cast<float>(value); }
 
-// Also of overlapping memory. Values that keep their type keep their bits.
+// The memory may overlap. Values that keep their type keep their bits.
 void Copy(T source, T target) {
   if (source->type == target->type) {
     const size_t bytes = aclDataTypeSize(source->type);
@@ -51,8 +51,8 @@ void MatMul(T a, T b, T y) {
   }
 }
 
-// Of one tensor x [rows, inner], weights [groups, inner, columns] and y [rows, columns]. Rows behind the last group
-// keep what they are.
+// One tensor x [rows, inner], weights [groups, inner, columns] and y [rows, columns]. Rows after the last group are not
+// written.
 void GroupedMatMul(T x, T weight, T bias, T scale, T token_scale, T groups, int64_t list_type, T y) {
   const int64_t inner = weight->shape[1], columns = weight->shape[2];
   const std::vector<float> weights = Floats(weight);
@@ -66,7 +66,7 @@ void GroupedMatMul(T x, T weight, T bias, T scale, T token_scale, T groups, int6
         double sum = 0;
         for (int64_t k = 0; k < inner; ++k) {
           const float product = F(Read(x, row * inner + k)) * weights[(group * inner + k) * columns + column];
-          sum = scale == nullptr ? F(sum) + product : sum + product;  // integers add up without rounding
+          sum = scale == nullptr ? F(sum) + product : sum + product;  // integers are added without rounding
         }
         if (bias != nullptr) sum += Read(bias, group * columns + column);
         if (scale != nullptr) sum = F(sum) * F(Read(scale, group * columns + column));

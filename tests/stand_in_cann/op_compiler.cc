@@ -38,7 +38,7 @@ struct Tensor {
 };
 using Tensors = std::vector<Tensor>;
 
-// Along the last dimension. The other input, if there is one, names the dimension.
+// Works along the last dimension. The other input, if there is one, names the dimension.
 void Split(const Tensors &inputs, const Tensors &outputs) {
   for (const Tensor &input : inputs) {
     if (input.description.type != outputs[0].description.type) continue;
@@ -65,7 +65,7 @@ void Fill(const Tensors &inputs, const Tensors &outputs) {
   for (int64_t i = 0; i < outputs[0].Count(); ++i) std::memcpy(outputs[0].data + i * bytes, inputs[1].Data(), bytes);
 }
 
-// The largest along the last dimension, the first of equals first.
+// The largest along the last dimension; of equal values the first comes first.
 void TopK(const Tensors &inputs, const Tensors &outputs) {
   if (inputs[0].description.type != ACL_FLOAT || outputs[1].description.type != ACL_INT32) {
     throw std::invalid_argument("TopK only of float32, with int32 places");
@@ -116,7 +116,7 @@ aclTensorDesc *aclCreateTensorDesc(aclDataType type, int rank, const int64_t *sh
 }
 void aclDestroyTensorDesc(const aclTensorDesc *description) { delete description; }
 aclError aclSetTensorFormat(aclTensorDesc *, aclFormat) { return ACL_SUCCESS; }
-aclError aclSetTensorShape(aclTensorDesc *, int, const int64_t *) { return ACL_SUCCESS; }  // as it is stored
+aclError aclSetTensorShape(aclTensorDesc *, int, const int64_t *) { return ACL_SUCCESS; }  // storage shape: not used
 aclError aclSetTensorPlaceMent(aclTensorDesc *, aclMemType) { return ACL_SUCCESS; }
 aclError aclSetTensorConst(aclTensorDesc *description, void *data, size_t bytes) {
   const auto *const first = static_cast<uint8_t *>(data);

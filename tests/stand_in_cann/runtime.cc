@@ -19,7 +19,7 @@ constexpr int kLineBytes = 1024;
 constexpr uint32_t kDevices = 8;
 constexpr int64_t kVectorCores = 8;
 
-// One write call for a line, so that those of several threads and ranks do not mix.
+// One write call per line, so that lines of several threads and ranks do not mix.
 void Write(int file, const char *format, va_list arguments) {
   char line[kLineBytes];
   int length = std::snprintf(line, sizeof(line), "[stand-in CANN, process %d] ", static_cast<int>(getpid()));
@@ -29,14 +29,14 @@ void Write(int file, const char *format, va_list arguments) {
   (void)!write(file, line, length + 1);
 }
 
-thread_local char t_error[kLineBytes];  // plain memory: calls come also while a thread or the process ends
+thread_local char t_error[kLineBytes];  // plain memory: there are calls while a thread or the process ends
 
 struct Context {
   int32_t device;
 };
 thread_local Context *t_context = nullptr;
 
-// The context that comes with a device.
+// The default context of a device.
 Context *ContextOf(int32_t device) {
   static std::mutex mutex;
   static auto &contexts = *new std::map<int32_t, Context>;
@@ -176,7 +176,7 @@ aclError aclrtSetExceptionInfoCallback(aclrtExceptionInfoCallback) { return ACL_
 aclError aclrtSetOpWaitTimeout(uint32_t) { return ACL_SUCCESS; }
 aclError aclrtSetOpExecuteTimeOut(uint32_t) { return ACL_SUCCESS; }
 
-// Where cores of one launch meet: the address is passed on to kernels and never read here.
+// The address at which the cores of a launch meet. It is passed to kernels and never read here.
 int32_t rtGetC2cCtrlAddr(uint64_t *address, uint32_t *bytes) {
   *address = stand_in::SyncAddress();
   *bytes = 0;

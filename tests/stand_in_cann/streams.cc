@@ -31,12 +31,12 @@ struct Stream {
   bool running = false;
   bool has_thread = false;
   bool ended = false;
-  std::string failure;  // of the first task that threw; none runs after it
+  std::string failure;  // error of the first task that threw; no task runs after it
   std::shared_ptr<Capture> capture;
 };
 
 std::mutex g_mutex;
-std::set<Stream *> &g_streams = *new std::set<Stream *>;  // never destroyed: MindSpore ends after the statics have
+std::set<Stream *> &g_streams = *new std::set<Stream *>;  // never destroyed: MindSpore ends after static destruction
 int g_captures = 0;  // in progress
 
 Stream *NewStream() {
@@ -87,7 +87,7 @@ aclError Report(Stream *stream) {
 }  // namespace
 
 void Enqueue(aclrtStream handle, const char *name, Task task) {
-  static Stream *const without = NewStream();  // of calls that name none
+  static Stream *const without = NewStream();  // for calls without a stream
   Stream *const stream = handle == nullptr ? without : static_cast<Stream *>(handle);
   std::unique_lock<std::mutex> lock(stream->mutex);
   if (stream->capture != nullptr) {
@@ -103,7 +103,7 @@ void Enqueue(aclrtStream handle, const char *name, Task task) {
     stream->changed.notify_all();
     return;
   }
-  stream->changed.wait(lock, [&] { return !stream->running; });  // of another thread
+  stream->changed.wait(lock, [&] { return !stream->running; });  // a task of another thread
   if (!stream->failure.empty()) return;
   stream->running = true;
   lock.unlock();
@@ -186,7 +186,7 @@ aclError aclrtDestroyStream(aclrtStream handle) {
     stand_in::g_streams.erase(stream);
   }
   std::lock_guard<std::mutex> lock(stream->mutex);
-  stream->ended = true;  // its thread ends; the object stays, for whoever still holds it
+  stream->ended = true;  // its thread ends; the object stays for its holders
   stream->changed.notify_all();
   return code;
 }

@@ -1,12 +1,12 @@
-// What happens when MindSpore calls a function of CANN that the stand-in has no own form of: allowed_traps.txt names
-// those that may return 0 without having done anything; any other ends the process with its name.
+// What happens when MindSpore calls a function of CANN that the stand-in does not implement. Functions that
+// allowed_traps.txt names do nothing and return 0; any other prints its name and ends the process.
 #include <fnmatch.h>
 
 #include "stand_in.h"
 
 extern "C" {
 
-extern const char *const stand_in_allowed_traps[];  // with nullptr at the end; from symbols.py
+extern const char *const stand_in_allowed_traps[];  // from symbols.py; the last is nullptr
 
 void stand_in_trap(const char *name) {
   for (const char *const *allowed = stand_in_allowed_traps; *allowed != nullptr; ++allowed) {
@@ -15,7 +15,7 @@ void stand_in_trap(const char *name) {
   stand_in::Die("MindSpore called %s, for which there is no stand-in (README.md says what to do)", name);
 }
 
-// For libshmem, which is a library of its own.
+// For libshmem, which is a separate library.
 void stand_in_add_device_memory(void *address, size_t bytes) { stand_in::AddDeviceMemory(address, bytes); }
 
 }  // extern "C"

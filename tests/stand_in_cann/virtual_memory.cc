@@ -1,4 +1,4 @@
-// libascendcl: physical memory, addresses for it, and its passing between processes. Physical memory is a memfd, which
+// libascendcl: physical memory, addresses for it, and handles for other processes. Physical memory is a memfd, which
 // another process opens through /proc.
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -13,7 +13,7 @@
 
 #include "stand_in.h"
 
-// On which server this process pretends to be: one of STAND_IN_CANN_SERVERS.
+// The number of the server on which this process pretends to be, below STAND_IN_CANN_SERVERS.
 extern "C" int stand_in_server() {
   const auto number = [](const char *name, int otherwise) {
     const char *const text = std::getenv(name);
@@ -27,7 +27,7 @@ namespace {
 using stand_in::Fail;
 
 constexpr size_t kPageBytes = 2 << 20;
-constexpr size_t kFilledBytes = 64 << 20;  // smaller memory comes full of rubbish, as on a device
+constexpr size_t kFilledBytes = 64 << 20;  // smaller memory is filled with garbage, as on a device
 constexpr int kRubbish = 0xA5;
 
 struct Physical {
@@ -36,17 +36,17 @@ struct Physical {
 };
 struct Range {
   size_t bytes;
-  void *mapping;  // of which it is the aligned part
+  void *mapping;  // the aligned address lies in it
   size_t mapping_bytes;
 };
 
 std::mutex g_mutex;
-// Never destroyed: MindSpore ends after the statics have.
+// Never destroyed: MindSpore ends after static destruction.
 auto &g_reserved = *new std::map<void *, Range>;
 auto &g_mapped = *new std::map<void *, size_t>;
 auto &g_imported = *new std::set<std::pair<int32_t, int32_t>>;  // process and file
 
-// What travels between processes, in the 8 bytes of a handle of one server and the 128 of a fabric handle.
+// What a handle tells another process: in 8 bytes within a server, in 128 bytes in a fabric handle.
 struct Shareable {
   int32_t process;
   int16_t file;
@@ -54,7 +54,7 @@ struct Shareable {
 };
 static_assert(sizeof(Shareable) == sizeof(uint64_t));
 
-// The kinds of handle since CANN 8.5. A fabric handle takes Ascend 910_93.
+// The kinds of handle since CANN 8.5. A fabric handle needs Ascend 910_93.
 enum HandleType : int32_t { kServer = 1, kFabric = 2 };
 constexpr size_t kFabricBytes = 128;
 
@@ -174,7 +174,7 @@ aclError aclrtUnmapMem(void *address) {
   return ACL_SUCCESS;
 }
 
-// On one server, to processes that are listed (here any).
+// Within one server, for listed processes (here for any process).
 aclError aclrtMemExportToShareableHandle(aclrtDrvMemHandle handle, aclrtMemHandleType, uint64_t, uint64_t *shareable) {
   const Shareable words = Export(handle);
   std::memcpy(shareable, &words, sizeof(words));

@@ -13,8 +13,8 @@
 
 namespace simulation {
 
-// Of those in prefill nobody moves more than an equal share of their rows, and the first ranks with room are the first
-// to help. Those in decode move their own.
+// Among ranks in prefill nobody moves more than an equal share of their rows, and the first ranks with room are the
+// first to help. Ranks in decode move their own rows.
 inline int64_t RowsToMove(const Step &step, const std::vector<uint8_t> &live, uint32_t rank) {
   std::vector<int64_t> load(step.tokens.size(), 0);
   for (const std::vector<Row> &rows : step.expected.rows) {

@@ -9,7 +9,7 @@
 
 namespace simulation {
 
-// Without any: zeros. `slots`: of the rank.
+// `expected` may be empty: then all counts must be zero. `slots`: the rank's own slots.
 inline void CheckCounts(const Witness &witness, const uint8_t *got, std::vector<int64_t> expected, uint64_t slots,
                         bool cumulative) {
   expected.resize(slots, 0);
@@ -17,7 +17,7 @@ inline void CheckCounts(const Witness &witness, const uint8_t *got, std::vector<
   witness.CompareAll("expert_token_nums", got, expected);
 }
 
-// A grouped matmul may be queued behind a dispatch that failed: it must find no more rows than the window has.
+// A grouped matmul may be queued behind a failed dispatch: the counts must not exceed the window's rows.
 inline void CheckCountsAfterError(const Witness &witness, const uint8_t *got, uint64_t slots, bool cumulative,
                                   uint64_t capacity) {
   const int64_t *counts = reinterpret_cast<const int64_t *>(got);

@@ -1,4 +1,4 @@
-// The error record of a rank: there is one when the fault must show, and it is of that fault.
+// The error record of a rank: it exists when the fault must show, and the fault explains it.
 #ifndef MOE_COMM_TESTS_SIMULATION_CHECKERS_ERRORS_H
 #define MOE_COMM_TESTS_SIMULATION_CHECKERS_ERRORS_H
 
@@ -12,7 +12,7 @@
 
 namespace simulation {
 
-// The record of the first block that has failed, or nothing.
+// The record of the first block that has failed, or nullptr.
 inline const int64_t *FindRecord(const Witness &witness, uint32_t cores) {
   for (uint32_t block = 0; block < cores; ++block) {
     const int64_t *record = reinterpret_cast<const int64_t *>(witness.window + witness.layout.records(block));
@@ -22,7 +22,7 @@ inline const int64_t *FindRecord(const Witness &witness, uint32_t cores) {
   return nullptr;
 }
 
-// The record of a rank that has given up, as it should; or nothing. `combined`: whether after the combine.
+// Checks the record of a rank and returns it, or nullptr if the rank has none. `combined`: whether combine has run.
 inline const int64_t *CheckError(const Witness &witness, const Moment &at, const Fault &fault, bool combined) {
   const int64_t *record = FindRecord(witness, at.options.cores);
   if (record == nullptr) {

@@ -16,8 +16,8 @@ inline void CheckNumbers(const Witness &witness, const Past &expected, bool plac
   witness.Compare("placed", header[moe_comm::kPlacedEpoch] == expected.epoch, placed);
 }
 
-// A dispatch that has failed before any row could move has not happened: no sum and no number counts it.
-// `expected`: if it had not failed.
+// A dispatch that failed before any row could move changes no number and no sum. `expected`: the numbers without the
+// failure.
 inline void CheckNumbersAfterError(const Witness &witness, const int64_t *record, const Past &expected, bool keeps) {
   const int64_t phase = record[moe_comm::kPhase];
   if (phase != moe_comm::kReadInput && phase != moe_comm::kWaitCounts) return;

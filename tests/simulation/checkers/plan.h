@@ -1,4 +1,4 @@
-// A prefill's plan: every routed pair once, in blocks that all move about as much.
+// A prefill's plan: every routed pair once, in blocks that move about the same amount.
 #ifndef MOE_COMM_TESTS_SIMULATION_CHECKERS_PLAN_H
 #define MOE_COMM_TESTS_SIMULATION_CHECKERS_PLAN_H
 
@@ -13,7 +13,7 @@
 
 namespace simulation {
 
-// The tokens' weights, summed over all before: those of rows that move, and one for the token itself.
+// Prefix sums of the tokens' weights. A token weighs its rows that move, plus one for itself.
 inline std::vector<uint64_t> TokenWeights(const Expected &expected, uint32_t rank, uint32_t token_num,
                                           uint32_t columns) {
   std::vector<uint64_t> weight(1, 0);
@@ -27,7 +27,7 @@ inline std::vector<uint64_t> TokenWeights(const Expected &expected, uint32_t ran
   return weight;
 }
 
-// False if the starts of the blocks go back.
+// False if a block starts before the block before it.
 inline bool CheckStarts(const Witness &witness, const int32_t *words, uint32_t cores, uint32_t columns,
                         const std::vector<uint64_t> &weight) {
   witness.Touch(words + moe_comm::kPlanStarts, (cores + 1) * sizeof(int32_t));
@@ -43,7 +43,7 @@ inline bool CheckStarts(const Witness &witness, const int32_t *words, uint32_t c
   return true;
 }
 
-// `least`: how often each must be there; 0 where others may move a row.
+// `least`: how often each pair must occur; 0 if another rank may move its row.
 inline void CheckOrder(const Witness &witness, const int32_t *words, const std::vector<int32_t> &expand_idx,
                        int32_t least) {
   std::vector<int32_t> seen(expand_idx.size(), 0);

@@ -13,7 +13,7 @@
 
 namespace simulation {
 
-// Which smooth factors are for a row.
+// Which smooth factors a row gets.
 inline uint64_t SmoothRow(const Options &o, const Step &step, const Row &row) {
   if (row.column >= o.top_k) return row.column - o.top_k;
   return o.rules.shared_experts + step.tokens[row.source].expert_ids[row.token * o.top_k + row.column];

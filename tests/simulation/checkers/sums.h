@@ -1,4 +1,4 @@
-// What a window sums up over the steps: dropped, lost, sent and read rows.
+// The sums that a window keeps over the steps: dropped, lost, sent and read rows.
 #ifndef MOE_COMM_TESTS_SIMULATION_CHECKERS_SUMS_H
 #define MOE_COMM_TESTS_SIMULATION_CHECKERS_SUMS_H
 
@@ -56,7 +56,7 @@ inline void CheckSums(const Witness &witness, const Options &o, const Workload &
   witness.Compare("sent bytes", header[moe_comm::kSentBytes], o.keeps_stats ? sent * bytes : 0);
 }
 
-// What one rank's combines have read and copied.
+// Checks what one rank's combines have read and copied.
 class CombineSums {
  public:
   void Check(const Witness &witness, const Options &o, const Step &step) {

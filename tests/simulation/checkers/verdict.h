@@ -13,10 +13,11 @@
 
 namespace simulation {
 
-// Of one rank. A host that looks at once takes the verdict away; on an NPU the first one stays until it looks.
+// Checks the verdict of one rank. A host that looks at once takes the verdict away; on an NPU the first verdict stays
+// until the host looks.
 class VerdictChecker {
  public:
-  // After a dispatch. `taken`: by the host.
+  // Called after a dispatch. `taken`: whether the host takes the verdict away.
   void Check(const Witness &witness, uint64_t epoch, const Expected &expected, uint64_t capacity, bool taken) {
     const uint64_t *header = witness.Header();
     if (untold_ == nullptr && expected.most_rows > capacity) untold_ = &expected, epoch_ = epoch;
@@ -31,7 +32,7 @@ class VerdictChecker {
     *code = moe_comm::kNoError;
     witness.simulator.Touch(witness.rank, code, sizeof(*code), true);
   }
-  // The window was resumed.
+  // Called when the window was resumed.
   void Forget() { untold_ = nullptr; }
 
  private:
@@ -47,7 +48,7 @@ class VerdictChecker {
                     std::max_element(sent.begin(), sent.end()) - sent.begin());
   }
 
-  const Expected *untold_ = nullptr;  // of the first step since the host looked that did not fit
+  const Expected *untold_ = nullptr;  // results of the first step that did not fit since the host last looked
   uint64_t epoch_ = 0;
 };
 

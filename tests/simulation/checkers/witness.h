@@ -1,4 +1,5 @@
-// Who looks at the results of a rank's step and reports what is wrong. A race that it finds is at the checker's line.
+// Reads the results of a rank's step for the checkers and reports what is wrong. A race is reported at the checker's
+// line.
 #ifndef MOE_COMM_TESTS_SIMULATION_CHECKERS_WITNESS_H
 #define MOE_COMM_TESTS_SIMULATION_CHECKERS_WITNESS_H
 
@@ -41,7 +42,7 @@ struct Witness {
     Touch(window, moe_comm::kFieldCount * sizeof(uint64_t), site);
     return reinterpret_cast<const uint64_t *>(window);
   }
-  // The host reads.
+  // Reads as the rank's host.
   void Touch(const void *address, uint64_t bytes, Site site = Site::Here()) const {
     simulator.Touch(rank, address, bytes, false, false, site);
   }

@@ -1,4 +1,4 @@
-// A rank does not come to the last dispatch, and sometimes the last rank neither.
+// A rank does not call the last dispatch; sometimes the last rank does not, either.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_ABSENT_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_ABSENT_H
 

@@ -1,4 +1,4 @@
-// A rank ends after the last dispatch. The others need not miss it: it may have no rows of theirs.
+// A rank ends after the last dispatch. The others may not miss it, since it may have none of their rows.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_ABSENT_COMBINE_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_ABSENT_COMBINE_H
 

@@ -1,4 +1,4 @@
-// A kept plan that does not hold: of other ids, of another rank_mask, or of another exchange or shape.
+// An invalid kept plan: of other ids, of another rank_mask, or of another exchange or shape.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_BAD_KEPT_PLAN_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_BAD_KEPT_PLAN_H
 
@@ -40,7 +40,7 @@ class BadKeptPlan : public OwnError {
  private:
   enum Way { kOtherField, kOtherIds, kOtherMask };
 
-  // One token goes another way. False if no pair is active.
+  // Sends one token elsewhere. False if no pair is active.
   static bool RouteOtherwise(Tokens &tokens, Draw &draw) {
     std::vector<uint64_t> active;
     for (uint64_t pair = 0; pair < tokens.active.size(); ++pair) {

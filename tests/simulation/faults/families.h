@@ -1,4 +1,4 @@
-// Which error records faults of a kind explain.
+// The error records that each family of faults explains.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_FAMILIES_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_FAMILIES_H
 
@@ -6,7 +6,7 @@
 
 namespace simulation {
 
-// Whether the rank has given up since another one had, for `code`, or for one that had given up.
+// Whether the rank has given up because a peer gave up, either for `code` or for a peer of its own.
 inline bool AbortedFor(const int64_t *record, int64_t code) {
   const auto *aborted = moe_comm::As<moe_comm::PeerAborted>(record);
   return aborted && (aborted->its_code == code || aborted->its_code == moe_comm::kPeerAborted);
@@ -27,7 +27,7 @@ class OwnError : public Fault {
   int64_t code_;
 };
 
-// An OwnError that a combine of the last step finds.
+// An OwnError that the combine of the last step finds.
 class CombineError : public OwnError {
  public:
   using OwnError::OwnError;
@@ -38,7 +38,7 @@ class CombineError : public OwnError {
   bool MustFail(const Moment &at, bool combined) const override { return at.Here() && combined; }
 };
 
-// The faulty rank differs from the others: each differs from that one, and that one from all.
+// The faulty rank differs from the others: each other rank differs from it alone, and it differs from all.
 class Disagreement : public Fault {
  public:
   bool MustFail(const Moment &at, bool) const override { return at.InFaultStep(); }
@@ -49,7 +49,7 @@ class Disagreement : public Fault {
   }
 };
 
-// The faulty rank is missed, and another one maybe with it. All others take part, so that nobody else can be.
+// The faulty rank is missed, and maybe one more. All other ranks take part, so no other rank can be missed.
 class Absence : public Fault {
  public:
   bool Ends(const Options &options, uint32_t rank) const override { return IsMissing(options, rank); }

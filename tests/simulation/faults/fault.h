@@ -1,7 +1,7 @@
 // What one rank does wrong in a run. To add a fault: a file beside this one, and its class in the list of faults.cc.
 //
 // A fault plants itself in options and workload, strikes while the ranks run, and knows which error records it
-// explains. Most strike in the last step before the ranks resume. From then on there is none.
+// explains. Most faults strike in the last step before the ranks resume. After that there is no fault.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_FAULT_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_FAULT_H
 
@@ -19,13 +19,13 @@
 
 namespace simulation {
 
-// What options and workload must have for a fault. They are drawn so.
+// What options and workload must have for a fault. They are drawn accordingly.
 struct Needs {
   bool map = false;        // logical experts
   bool smooth = false;     // smooth factors, best in a balanced window
   bool kept_plan = false;  // the last step keeps the plan of the one before
-  bool tokens = false;     // its rank has some
-  bool resume = false;     // the other ranks go on
+  bool tokens = false;     // the faulty rank has tokens
+  bool resume = false;     // the other ranks resume
 };
 
 // A rank in a step.
@@ -41,7 +41,7 @@ struct Moment {
   bool Here() const { return OnFaultRank() && InFaultStep(); }
 };
 
-// With what a fault strikes.
+// What a fault may use when it strikes.
 struct Hands {
   AscendC::backend::Simulator &simulator;
   Draw &draw;
@@ -62,7 +62,7 @@ class Fault {
   // False if it cannot be planted.
   virtual bool PlantInOptions(Options &) { return true; }
   virtual bool Plant(const Options &, Workload &, Draw &) { return true; }
-  // Whether the rank does not go on after the fault.
+  // Whether the rank ends with the fault.
   virtual bool Ends(const Options &, uint32_t /*rank*/) const { return false; }
 
   // --- where it strikes ---
@@ -78,7 +78,7 @@ class Fault {
   // --- what it explains ---
   // Whether the rank must have an error record by now: after the dispatch of a step, or after its combine.
   virtual bool MustFail(const Moment &at, bool combined) const = 0;
-  // Whether the rank's record is of this fault.
+  // Whether this fault explains the rank's record.
   virtual bool Explains(const Moment &at, const int64_t *record) const = 0;
 };
 

@@ -32,7 +32,7 @@ std::unique_ptr<Fault> Make() {
   return std::make_unique<OneFault>();
 }
 
-// The order decides only which random number means which fault.
+// The order only decides which random number stands for which fault.
 const Maker kFaults[] = {
     Make<Absent>,         Make<AbsentCombine>, Make<Killed>,      Make<BadId>,      Make<InvalidMap>,
     Make<OtherQuantMode>, Make<OtherMap>,      Make<OtherSmooth>, Make<KeepsAlone>, Make<CombineFirst>,
@@ -40,7 +40,7 @@ const Maker kFaults[] = {
     Make<Uncombined>,     Make<OtherMask>,     Make<EmptyMask>,
     Make<UnknownDtypeCode>};
 
-// Some come more often: they have many ways, or show something only where much else holds.
+// Some are drawn more often: they have many variants, or need many conditions to show anything.
 const Maker kOften[] = {
     Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<Killed>,
     Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<OtherPlan>,   Make<OtherPlan>,

@@ -9,7 +9,7 @@
 
 namespace simulation {
 
-// Of a third of the runs with peers; else none. It has not been planted yet.
+// The fault of a run: one run in three with peers has one. It has not been planted yet.
 std::unique_ptr<Fault> DrawFault(const Options &options, Draw &draw);
 
 // One of each.

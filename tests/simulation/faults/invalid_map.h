@@ -1,4 +1,4 @@
-// A placement map that is not valid.
+// An invalid placement map.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_INVALID_MAP_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_INVALID_MAP_H
 

@@ -1,4 +1,4 @@
-// A rank keeps its plan, where the others exchange.
+// A rank keeps its plan while the others exchange.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_KEEPS_ALONE_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_KEEPS_ALONE_H
 

@@ -21,7 +21,7 @@ class Killed : public Fault {
     hands.simulator.Doom(at.rank, hands.draw.OneIn(4) ? hands.simulator.Random(3 * ranks + 12) : told_all);
   }
   bool MustFail(const Moment &, bool) const override { return false; }
-  // A wait ends for the killed rank, or for one that has given up for it.
+  // A wait ends because of the killed rank, or of a rank that has given up because of it.
   bool Explains(const Moment &at, const int64_t *record) const override {
     if (moe_comm::As<moe_comm::TimedOut>(record)) return true;
     return record[moe_comm::kBlamedRank] != at.options.fault_rank && AbortedFor(record, moe_comm::kTimedOut);

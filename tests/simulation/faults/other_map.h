@@ -1,4 +1,4 @@
-// A valid placement map, but not that of the other ranks.
+// A valid placement map that differs from the other ranks' map.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_OTHER_MAP_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_OTHER_MAP_H
 

@@ -1,4 +1,4 @@
-// A rank_mask that is not that of the other ranks.
+// A rank_mask that differs from the other ranks' mask.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_OTHER_MASK_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_OTHER_MASK_H
 
@@ -8,7 +8,7 @@
 
 namespace simulation {
 
-// All take part but the next rank.
+// All ranks take part except the next one.
 inline std::vector<uint8_t> WithoutNext(const Options &options) {
   std::vector<uint8_t> mask(options.world_size, 1);
   mask[(options.fault_rank + 1) % options.world_size] = 0;

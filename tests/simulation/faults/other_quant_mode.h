@@ -1,4 +1,4 @@
-// A rank quantises, where the others do not, or the other way round.
+// A rank quantises while the others do not, or the other way round.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_OTHER_QUANT_MODE_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_OTHER_QUANT_MODE_H
 

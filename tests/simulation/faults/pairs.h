@@ -1,4 +1,4 @@
-// Pairs of the faulty rank's last step that have a row: where a combine can be misled.
+// Pairs of the faulty rank's last step that have a row: a combine can be misled there.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_PAIRS_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_PAIRS_H
 
@@ -10,7 +10,7 @@
 
 namespace simulation {
 
-// The place in expand_idx of the first pair of an expert, or of a shared one, that has a row; -1: none has.
+// The place in expand_idx of the first pair of an expert, or of a shared expert, that has a row; -1 if none has.
 inline int64_t FirstPair(const Options &options, const Workload &workload, bool shared) {
   const std::vector<int32_t> &expand_idx = workload.steps[options.fault_step].expected.expand_idx[options.fault_rank];
   for (size_t i = 0; i < expand_idx.size(); ++i) {

@@ -1,5 +1,5 @@
-// Several servers on one: with STAND_IN_CANN_SERVERS=N the ranks are told boot ids of N kernels, the first ranks the
-// first. Device memory passes between them only by fabric handles (virtual_memory.cc).
+// Several servers on one machine: with STAND_IN_CANN_SERVERS=N the ranks see the boot ids of N servers, the first ranks
+// the first id. Device memory passes between servers only by fabric handles (virtual_memory.cc).
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>

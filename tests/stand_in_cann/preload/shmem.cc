@@ -1,5 +1,5 @@
-// libshmem, the library of MindSpore's symmetric memory: one file for all ranks in shared memory, the heap of rank r
-// at r times its size. The real one is in MindSpore's wheel and stops where there is no driver, so this takes its name.
+// libshmem, the library of MindSpore's symmetric memory: one file in shared memory for all ranks, with the heap of rank
+// r at r times its size. The real library in MindSpore's wheel stops without a driver, so this one takes its name.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -12,17 +12,17 @@
 #include <cstring>
 #include <string>
 
-// A part of the stand-in: its device memory, which mode "guarded" watches.
+// From the stand-in's main library: its device memory, which mode "guarded" watches.
 extern "C" void stand_in_add_device_memory(void *address, size_t bytes);
 
 namespace {
 
 constexpr size_t kPageBytes = 2 << 20;
-constexpr size_t kUnreached = 4096;  // after the heaps: how many ranks have come
+constexpr size_t kUnreached = 4096;  // a page after the heaps counts the ranks that have come
 constexpr auto kPatience = std::chrono::seconds(60);
 constexpr int kInitialised = 2;
 
-// As the library hands it out and takes it back: what MindSpore sets lies in the first members.
+// The library hands it out and takes it back. MindSpore sets only the first members.
 struct Attributes {
   int rank;
   int size;
@@ -68,7 +68,7 @@ int shmem_set_attr(int rank, int size, uint64_t heap_bytes, const char *address,
   return 0;
 }
 int shmem_init_attr(Attributes *attributes) {
-  std::string path = attributes->address;  // of the store, such as tcp://127.0.0.1:8769: the same on all ranks
+  std::string path = attributes->address;  // the store's address, such as tcp://127.0.0.1:8769: the same on all ranks
   for (char &letter : path) letter = letter == '/' || letter == ':' ? '_' : letter;
   path = "/dev/shm/stand_in_cann_" + path;
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -1,4 +1,4 @@
-// Stand-in for CANN (see acl_base.h). setup.py takes this file for the sign of an installed CANN.
+// Stand-in for CANN (see acl_base.h). For setup.py this file shows that CANN is installed.
 #ifndef STAND_IN_CANN_ACL_H
 #define STAND_IN_CANN_ACL_H
 

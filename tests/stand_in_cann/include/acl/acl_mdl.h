@@ -1,4 +1,4 @@
-// Stand-in for CANN: capture and replay, of all that concerns models (see acl_base.h).
+// Stand-in for CANN: capture and replay, the only part of its models that is used (see acl_base.h).
 #ifndef STAND_IN_CANN_ACL_MDL_H
 #define STAND_IN_CANN_ACL_MDL_H
 

@@ -9,7 +9,8 @@
 #include "graph/tensor.h"
 
 namespace ge {
-// As large as CANN's, whose virtual functions are the destructor alone: MindSpore's binaries hold objects of it.
+// As large as CANN's class, since MindSpore's binaries hold objects of it. CANN's only virtual function is the
+// destructor.
 class Operator {
  public:
   Operator() = default;
