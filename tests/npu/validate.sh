@@ -3,8 +3,8 @@
 #
 #   bash tests/npu/validate.sh [report file]      (default: npu_report.txt)
 #
-# Needs CANN's set_env.sh sourced, this package built with it (README), and 2 or more NPUs. Every step runs, even after a
-# failed one.
+# Needs CANN's set_env.sh sourced, this package built with it (README), and 2 or more NPUs. Every step runs, even after
+# a failed one.
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 report=${1:-npu_report.txt}
