@@ -1,4 +1,4 @@
-"""What the providers for NPUs have in common: regions in device memory, of which the host has only addresses.
+"""What the providers for NPUs have in common: regions in device memory. The host has only their addresses.
 
 Written against the interfaces of MindSpore 2.10 and CANN 8.5; no NPU has run it yet.
 """
@@ -60,7 +60,7 @@ class NpuProvider(WindowProvider):
         self._agree(refusal)
 
     def _agree(self, refusal: Exception | None) -> None:
-        """Raises on all ranks if any has a refusal (an exception, or None), so that none waits for another in vain."""
+        """Raises on all ranks if any has a refusal (an exception, or None), so that no rank waits for a failed one."""
         refused = self.group.all_gather([int(refusal is not None)])[:, 0].nonzero()[0]
         if refusal is not None:
             raise refusal

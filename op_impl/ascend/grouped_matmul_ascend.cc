@@ -115,7 +115,7 @@ class MoeGroupedMatmul : public AclnnKernelMod {
   DEFINE_GET_WORKSPACE_FOR_RESIZE()
 };
 
-// PyNative. `tensors`: those that are given, in the order of the arguments.
+// PyNative. `tensors`: the given tensors, in the order of the arguments.
 void Queue(const moe_comm::Places &op, const moe_comm::Arguments &arguments, const std::vector<ms::Tensor> &tensors,
            const std::vector<ms::Tensor> &outputs) {
   using List = std::vector<ms::Tensor>;

@@ -6,7 +6,7 @@
 
 namespace moe_comm {
 
-// For graph mode: what makes the kernel of `op`; empty if it is an operator of our own.
+// The factory of the kernel of `op` in graph mode; empty if it is an operator of our own.
 mindspore::kernel::KernelCreator BuiltInKernel(const Operator &op);
 
 // For PyNative: see AscendPart.

@@ -28,8 +28,8 @@ class AscendKernel : public mindspore::kernel::KernelMod {
     return result;
   }
 
-  // Only queues the kernel. On replay of a captured graph it is not called at all: whatever must change from step to
-  // step is in the window, and the kernel changes it.
+  // Only queues the kernel. A replay of a captured graph does not call it: values that change from step to step are in
+  // the window, and the kernel changes them.
   bool Launch(const std::vector<KernelTensor *> &inputs, const std::vector<KernelTensor *> &,
               const std::vector<KernelTensor *> &outputs, void *stream) override {
     if (stream == nullptr) MS_EXCEPTION(mindspore::RuntimeError) << "'" << op_.name << "' got no stream to run on.";

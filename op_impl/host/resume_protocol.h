@@ -32,7 +32,7 @@ struct Meeting {
 template <typename Host>
 class ResumeProtocol {
  public:
-  // `live`: [R] the ranks that go on.
+  // `live`: [R] the ranks that resume.
   ResumeProtocol(Host &host, uint8_t *base, const WindowShape &shape, uint64_t rank, const std::vector<bool> &live)
       : host_(host), base_(base), shape_(shape), layout_(shape), rank_(rank), live_(live) {}
 
@@ -80,7 +80,7 @@ class ResumeProtocol {
     }
   }
 
-  // Nobody goes on before all have come to `round`.
+  // Returns when all ranks have come to `round`.
   void Meet(uint64_t round) {
     for (uint64_t rank = 0; rank < live_.size(); ++rank) {
       if (live_[rank]) host_.Store(&LineAt(rank)->round, round);

@@ -18,7 +18,7 @@ DEFINITIONS = {name: definition for path in (ROOT / "ops_yaml").glob("moe_*.yaml
                for name, definition in yaml.safe_load(path.read_text()).items()}
 GENERATOR = runpy.run_path(str(ROOT / "ops_yaml" / "generate.py"))
 FAMILY = GENERATOR["read_kernels"](DEFINITIONS)[0]["dispatch"]
-# what both dispatch kernels get, by names that are types
+# what both dispatch kernels get; each value has a type named after its argument
 SHARED = ", ".join(f"{GENERATOR['camel_case'](name)}({'x' if FAMILY.is_address(name) else 1})" for name in FAMILY.own)
 
 

@@ -125,7 +125,7 @@ class TPipe {
   TEventID FetchEventID(HardEvent event);
 };
 
-// From global memory to the unified buffer takes four arguments, the other way three.
+// A move from global memory to the unified buffer takes four arguments, the other direction three.
 template <typename T>
 void DataCopyPad(const LocalTensor<T> &target, const GlobalTensor<T> &source, const DataCopyExtParams &move,
                  const DataCopyPadExtParams<T> &padding);

@@ -267,7 +267,7 @@ class Simulator {
   // The rank ends after so many more moves to other ranks, or during the move that follows.
   void Doom(uint32_t rank, uint32_t moves) { ranks_[rank].ends_in = moves + 1; }
   [[noreturn]] void Fail(const std::string &report);
-  void Report(const std::string &report);  // as Fail, unless the run goes on after a report
+  void Report(const std::string &report);  // as Fail, unless the run continues after a report
   bool WriteTrace(const std::string &path) const;  // after the run
 
   uint64_t Random(uint64_t below) { return random_() % below; }

@@ -21,7 +21,7 @@
 
 namespace AscendC::backend {
 
-// Where a kernel calls from is of no interest here.
+// This back end does not use the place of a call.
 struct Site {
   static constexpr Site Here() { return {}; }
 };

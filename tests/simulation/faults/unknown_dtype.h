@@ -1,4 +1,4 @@
-// A combine with a code that no row of the table of dtypes has, for its rows or for its result.
+// A combine with a dtype code that the table of dtypes does not have, for its rows or for its result.
 #ifndef MOE_COMM_TESTS_SIMULATION_FAULTS_UNKNOWN_DTYPE_H
 #define MOE_COMM_TESTS_SIMULATION_FAULTS_UNKNOWN_DTYPE_H
 
