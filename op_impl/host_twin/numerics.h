@@ -104,7 +104,8 @@ MOE_COMM_WIDE inline void ShiftRightWide(uint32_t *target, const uint32_t *a, ui
   MOE_COMM_SHIFT_RIGHT;
 }
 MOE_COMM_WIDE inline void RintWide(float *target, const float *source, uint32_t count) { MOE_COMM_RINT; }
-MOE_COMM_WIDE inline void ConvertWide(float *target, const bfloat16_t *source, uint32_t count) { MOE_COMM_WIDEN; }
+template <typename T>
+MOE_COMM_WIDE void ConvertWide(float *target, const T *source, uint32_t count) { MOE_COMM_WIDEN; }
 template <typename T>
 MOE_COMM_WIDE void ConvertWide(T *target, const float *source, uint32_t count) { MOE_COMM_NARROW; }
 MOE_COMM_WIDE inline void ConvertWide(float *target, const half *source, uint32_t count) {

@@ -42,7 +42,9 @@ class Reduction {
     pipe->InitBuffer(blend_buffer_, arguments.tile_elements * sizeof(float));
     pipe->InitBuffer(lanes_buffer_, ConstantExperts<T>::kBufferBytes);
     pipe->InitBuffer(coefficients_buffer_, 2 * kMaxTopK * sizeof(float));
-    pipe->InitBuffer(out_, 2, arguments.tile_elements * BytesOf(arguments.result_dtype));
+    const uint32_t result_bytes = BytesOf(arguments.result_dtype);
+    if (result_bytes == 0) failure_->Record(kReadInput, window->epoch, UnknownDtype{arguments.result_dtype});
+    pipe->InitBuffer(out_, 2, arguments.tile_elements * (result_bytes == 0 ? sizeof(float) : result_bytes));
     pieces_.Init(arguments.tile_elements, pipe);
     routing_.Init(input, window->expert_num + Total(special_), routing_buffer_.Get<uint8_t>());
     indices_ = indices_buffer_.Get<int32_t>();
@@ -232,8 +234,7 @@ class Reduction {
     }
   };
   __aicore__ inline void StoreSum(uint64_t at, uint32_t elements) {
-    if (VisitDtype(arguments_.result_dtype, StoreSumOf{this, at, elements})) return;
-    failure_->Record(kReadInput, window_->epoch, UnknownDtype{arguments_.result_dtype});
+    VisitDtype(arguments_.result_dtype, StoreSumOf{this, at, elements});  // Init has refused an unknown one
   }
 
   template <typename Out>

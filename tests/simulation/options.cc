@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "contract/combine_tiling.h"
 #include "faults/absent.h"
@@ -221,6 +222,7 @@ const Fault &Options::FaultIn(uint64_t step) const {
 
 std::string Describe(const Options &o, uint64_t capacity, const std::string &steps) {
   static const char *const kDtypes[] = {"fp32", "fp16", "bf16"};
+  static_assert(std::size(kDtypes) == kDtypeCount, "a short name for each row of the table of dtypes");
   std::string text = Number("after epoch ", o.past.epoch) + Number(", exchange ", o.past.exchange) +
                      Number(": R=", o.world_size) + Number(" cores=", o.cores) + Number(" E=", o.expert_num) +
                      Number(" K=", o.top_k) + " " + kDtypes[o.dtype] + Number(" row_bytes=", o.row_bytes) +
