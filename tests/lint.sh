@@ -2,7 +2,6 @@
 # Linters, in the versions that pyproject.toml pins: ruff for all Python, mypy for the installed package, and
 # clang-format for C++. Prints the last line of each, or all its findings. Exit status 1 if one has a finding.
 #
-#   CLANG_FORMAT=1   checks C++, too. Off until the sources have been formatted.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$repository/tests"  # as in run.sh

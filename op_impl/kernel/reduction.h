@@ -18,12 +18,15 @@ template <typename T>
 class Reduction {
  public:
   __aicore__ inline void Init(Core &core, const CombineArguments &arguments) {
-    AscendC::TPipe *const pipe = core.pipe;
-    const Window *const window = window_ = &core.window;
+    window_ = &core.window;
     failure_ = &core.failure;
     arguments_ = arguments;
-    hidden_ = static_cast<uint32_t>(window->shape.row_bytes / sizeof(T));
-    columns_ = arguments.top_k + window->shared_expert_num;
+    hidden_ = static_cast<uint32_t>(window_->shape.row_bytes / sizeof(T));
+    columns_ = arguments.top_k + window_->shared_expert_num;
+    special_.zero = arguments.zero_expert_num;
+    special_.copy = arguments.copy_expert_num;
+    special_.constant = arguments.const_expert_num;
+    MakeBuffers(core.pipe);
     RoutingInput input;
     input.expert_ids = arguments.expert_ids;
     input.active_mask = nullptr;
@@ -31,28 +34,8 @@ class Reduction {
     input.top_k = arguments.top_k;
     input.id_bytes = arguments.id_bytes;
     input.mask_kind = kNoMask;
-    special_.zero = arguments.zero_expert_num;
-    special_.copy = arguments.copy_expert_num;
-    special_.constant = arguments.const_expert_num;
-    pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
-    pipe->InitBuffer(indices_buffer_, Routing::kTileTokens * (kMaxTopK + kMaxSharedExperts) * sizeof(int32_t));
-    pipe->InitBuffer(scales_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(float));
-    pipe->InitBuffer(sum_buffer_, arguments.tile_elements * sizeof(float));
-    pipe->InitBuffer(term_buffer_, arguments.tile_elements * sizeof(float));
-    pipe->InitBuffer(blend_buffer_, arguments.tile_elements * sizeof(float));
-    pipe->InitBuffer(lanes_buffer_, ConstantExperts<T>::kBufferBytes);
-    pipe->InitBuffer(coefficients_buffer_, 2 * kMaxTopK * sizeof(float));
-    const uint32_t result_bytes = BytesOf(arguments.result_dtype);
-    if (result_bytes == 0) failure_->Record(kReadInput, window->epoch, UnknownDtype{arguments.result_dtype});
-    pipe->InitBuffer(out_, 2, arguments.tile_elements * (result_bytes == 0 ? sizeof(float) : result_bytes));
-    pieces_.Init(arguments.tile_elements, pipe);
-    routing_.Init(input, window->expert_num + Total(special_), routing_buffer_.Get<uint8_t>());
-    indices_ = indices_buffer_.Get<int32_t>();
-    scales_ = scales_buffer_.Get<float>();
-    sum_ = sum_buffer_.Get<float>();
-    term_ = term_buffer_.Get<float>();
-    blend_ = blend_buffer_.Get<float>();
-    coefficients_ = coefficients_buffer_.Get<float>();
+    routing_.Init(input, window_->expert_num + Total(special_), routing_buffer_.Get<uint8_t>());
+    pieces_.Init(arguments.tile_elements, core.pipe);
     constant_experts_.Init(arguments, hidden_, arguments.tile_elements, &pieces_, sum_, term_,
                            lanes_buffer_.Get<float>());
   }
@@ -81,6 +64,27 @@ class Reduction {
   }
 
  private:
+  __aicore__ inline void MakeBuffers(AscendC::TPipe *pipe) {
+    const uint32_t tile_bytes = arguments_.tile_elements * sizeof(float);
+    pipe->InitBuffer(routing_buffer_, Routing::kBufferBytes);
+    pipe->InitBuffer(indices_buffer_, Routing::kTileTokens * (kMaxTopK + kMaxSharedExperts) * sizeof(int32_t));
+    pipe->InitBuffer(scales_buffer_, Routing::kTileTokens * kMaxTopK * sizeof(float));
+    pipe->InitBuffer(sum_buffer_, tile_bytes);
+    pipe->InitBuffer(term_buffer_, tile_bytes);
+    pipe->InitBuffer(blend_buffer_, tile_bytes);
+    pipe->InitBuffer(lanes_buffer_, ConstantExperts<T>::kBufferBytes);
+    pipe->InitBuffer(coefficients_buffer_, 2 * kMaxTopK * sizeof(float));
+    const uint32_t result_bytes = BytesOf(arguments_.result_dtype);
+    if (result_bytes == 0) failure_->Record(kReadInput, window_->epoch, UnknownDtype{arguments_.result_dtype});
+    pipe->InitBuffer(out_, 2, result_bytes == 0 ? tile_bytes : arguments_.tile_elements * result_bytes);
+    indices_ = indices_buffer_.Get<int32_t>();
+    scales_ = scales_buffer_.Get<float>();
+    sum_ = sum_buffer_.Get<float>();
+    term_ = term_buffer_.Get<float>();
+    blend_ = blend_buffer_.Get<float>();
+    coefficients_ = coefficients_buffer_.Get<float>();
+  }
+
   __aicore__ inline void LoadTokens(uint32_t first, uint32_t tokens) {
     const uint64_t word = static_cast<uint64_t>(first) * sizeof(int32_t);
     routing_.LoadTile(first, tokens);

@@ -61,7 +61,8 @@ def test_replay_of_frozen_launches(phase, block_dim):
 @pytest.mark.parametrize("phase", ["prefill", "decode"])
 def test_a_dtype_that_kernels_do_not_know_is_recorded(phase):
     """An unknown dtype code is an error: nothing is read as another dtype or silently left out."""
-    with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T, dtype=ms.float32) as window:
+    with ExpertWindow.create(moe_expert_num=E, hidden_size=H, top_k=K, max_tokens_per_rank=T,
+                             dtype=ms.float32) as window:
         dispatcher = MoEDispatcher(window, phase)
         x, ids, scales = (Tensor(array) for array in new_tokens(np.random.default_rng(1)))
         _lib.start_recording()

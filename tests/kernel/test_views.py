@@ -48,7 +48,8 @@ PLAIN = {  # operators without a window
         "x": floats(T, H), "weight": floats(E, H, 16), "group_list": COUNTS, "out": floats(T, 16)},
     "moe_grouped_matmul_quant": {
         "x": int8(T, H), "weight": int8(E, H, 16), "group_list": COUNTS, "scale": scaled(E, 16),
-        "per_token_scale": scaled(T), "bias": RNG.integers(-99, 99, (E, 16), np.int32), "output_dtype": code_of(ms.float32)},
+        "per_token_scale": scaled(T), "bias": RNG.integers(-99, 99, (E, 16), np.int32),
+        "output_dtype": code_of(ms.float32)},
     "moe_grouped_matmul_quant_out": {
         "x": int8(T, H), "weight": int8(E, H, 16), "group_list": COUNTS, "scale": scaled(E, 16),
         "per_token_scale": scaled(T), "out": floats(T, 16), "bias": RNG.integers(-99, 99, (E, 16), np.int32)},

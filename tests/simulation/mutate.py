@@ -27,7 +27,7 @@ EXPLAINED_SEEDS = 100
 SECONDS = 120  # of processor time: the unchanged kernels never take so long, so a mutant that does has hung
 
 # A call that is a statement, with any name except those that set up a buffer, put a word into one, or take a time.
-NOT_CALLED = "Lap|Init|InitBuffer|SetGlobalBuffer|SetValue|static_assert|return|if|for|while|switch"
+NOT_CALLED = "Lap|MakeBuffers|Init|InitBuffer|SetGlobalBuffer|SetValue|static_assert|return|if|for|while|switch"
 CALLS = rf"(?<![\w.>:)])(?:\w[\w.>:-]*?)?\b(?!(?:{NOT_CALLED})\b)\w+(?:<[\w:]+>)?"
 CONDITIONS = r"epoch|Failed|capacity|Expired|Here|expired|kNote|fits|Check|> 0|>= 0|< 0|none|None|IsCurrent|all\b"
 Mutant = collections.namedtuple("Mutant", "start end text kind")
@@ -84,8 +84,8 @@ def mutants_of(text):
     yield from replaced(text, r"\b(GetBlockIdx\(\)|block) \+ 1\b", r"\1 + (MUTANT == {n} ? 0 : 1)", "bound")
     # parity, epochs and numbers
     yield from replaced(text, r"(\w+_? = window->(?:epoch|exchange)) \+ 1", r"\1 + (MUTANT == {n} ? 2 : 1)", "epoch")
-    yield from replaced(text, r"window_->CountsRow\(exchange_", r"window_->CountsRow(exchange_ + (MUTANT == {n} ? 1 : 0)",
-                        "parity")
+    yield from replaced(text, r"window_->CountsRow\(exchange_",
+                        r"window_->CountsRow(exchange_ + (MUTANT == {n} ? 1 : 0)", "parity")
     yield from replaced(text, r"\breturn ([^;?]*?(?:==|!=|>=|<=| < | > )[^;?]*);", r"return MUTANT == {n} || (\1);",
                         "always true")
     # conditions of the protocol
