@@ -15,7 +15,6 @@ __aicore__ inline void RefuseDtype(const CombineArguments &arguments) {
   Core core;
   core.Init(arguments.window, &pipe);
   core.failure.Record(kReadInput, core.window.epoch, UnknownDtype{arguments.dtype});
-  AscendC::PipeBarrier<PIPE_ALL>();
 }
 
 // A combine: bring the outputs, tell that they are there, wait for those of the peers, reduce.

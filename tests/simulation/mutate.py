@@ -26,8 +26,9 @@ SEEDS = 800
 EXPLAINED_SEEDS = 100
 SECONDS = 120  # of processor time: the unchanged kernels never take so long, so a mutant that does has hung
 
-# A call that is a statement, with any name except those that set up a buffer, put a word into one, or take a time.
-NOT_CALLED = "Lap|MakeBuffers|Init|InitBuffer|SetGlobalBuffer|SetValue|static_assert|return|if|for|while|switch"
+# A call that is a statement, with any name except those that set up buffers, put a word into one, or measure a time.
+NOT_CALLED = ("Init|InitBuffer|MakeBuffers|SetGlobalBuffer|SetValue|Lap|Waited|AddWaited|End|static_assert|return|if|"
+              "for|while|switch")
 CALLS = rf"(?<![\w.>:)])(?:\w[\w.>:-]*?)?\b(?!(?:{NOT_CALLED})\b)\w+(?:<[\w:]+>)?"
 CONDITIONS = r"epoch|Failed|capacity|Expired|Here|expired|kNote|fits|Check|> 0|>= 0|< 0|none|None|IsCurrent|all\b"
 Mutant = collections.namedtuple("Mutant", "start end text kind")
