@@ -57,7 +57,7 @@ enum class Given : uint32_t {
   FIELD(kEpoch, epoch, kZero)                         /* dispatches so far, and those given up for a resume */         \
   FIELD(kExchange, exchange, kZero)                   /* exchanges of counts so far; the lowest bit is the parity */   \
   FIELD(kPlacedEpoch, placed_epoch, kZero)            /* the last dispatch that placed its rows */                     \
-  FIELD(kVerdictCode, verdict_code, kZero)            /* kOverflow, until the host has told it; the next four say more */ \
+  FIELD(kVerdictCode, verdict_code, kZero)            /* kOverflow until the host has told it; four words follow */    \
   FIELD(kVerdictRank, verdict_rank, kZero)            /*   the rank whose window is too small */                       \
   FIELD(kVerdictNeed, verdict_need, kZero)            /*   the rows that it would have got */                          \
   FIELD(kVerdictSource, verdict_source, kZero)        /*   the rank that sends it most */                              \

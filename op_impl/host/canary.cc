@@ -39,8 +39,8 @@ std::string Fault(const std::vector<uint64_t> &lines, uint64_t cores) {
 
 constexpr char kAdvice[] =
     ". Check: that CANN is 8.5 or newer; that this package was built with it and for this chip (install it again with "
-    "ASCEND_HOME_PATH set, and with MOE_COMM_SOC_VERSIONS naming the chip of npu-smi info); that nothing else holds cores "
-    "of this NPU (npu-smi info); and CANN's log (ASCEND_SLOG_PRINT_TO_STDOUT=1).";
+    "ASCEND_HOME_PATH set, and with MOE_COMM_SOC_VERSIONS naming the chip of npu-smi info); that nothing else holds "
+    "cores of this NPU (npu-smi info); and CANN's log (ASCEND_SLOG_PRINT_TO_STDOUT=1).";
 
 }  // namespace
 
@@ -70,7 +70,8 @@ void TryKernels(uint64_t memory, uint64_t cpu_cores) {
     std::memset(lines, 0, bytes);
     fault = Fault(words, cores);
   }
-  if (!fault.empty()) throw std::runtime_error("kernels do not run on this device: the first one failed: " + fault + kAdvice);
+  if (!fault.empty())
+    throw std::runtime_error("kernels do not run on this device: the first one failed: " + fault + kAdvice);
 }
 
 }  // namespace moe_comm

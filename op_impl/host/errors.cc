@@ -74,8 +74,8 @@ Origin FindOrigin(const PeerAborted &error, const std::vector<int64_t> &aborted)
 
 std::string SentenceOf(const TimedOut &error, int64_t phase, const ErrorContext &context) {
   return "waited " + Seconds(context.timeout_us) + " in vain for " + AwaitedThing(phase) + " of " + Ranks(error) +
-         ". A rank named here is dead, more than the window's timeout late, waits in vain for another itself, or did not "
-         "call the same operators in the same order.";
+         ". A rank named here is dead, more than the window's timeout late, waits in vain for another itself, or did "
+         "not call the same operators in the same order.";
 }
 
 std::string SentenceOf(const Interrupted &error, int64_t phase, const ErrorContext &) {
@@ -105,8 +105,8 @@ std::string SentenceOf(const RowIndexRange &error, int64_t, const ErrorContext &
 
 std::string SentenceOf(const NoDispatch &error, int64_t, const ErrorContext &) {
   if (error.epoch != 0 && error.epoch == error.combined_epoch) {
-    return "dispatch number " + Number(error.epoch) + " was combined already, and peers may have gone on. Dispatch again "
-           "first.";
+    return "dispatch number " + Number(error.epoch) + " was combined already, and peers may have gone on. Dispatch "
+           "again first.";
   }
   return "found no rows to combine: the window's last dispatch is number " + Number(error.epoch) +
          ", the last that placed its rows number " + Number(error.placed_epoch) + ". Dispatch first.";
@@ -131,7 +131,8 @@ std::string SentenceOf(const Disagreement &error, int64_t, const ErrorContext &)
     text += "quant_mode is " + Number(field(here, kQuantModeShift, kQuantModeBits)) + " here and " +
             Number(field(there, kQuantModeShift, kQuantModeBits)) + " there";
   } else if (differs(kSmoothKindShift, kSmoothKindBits)) {
-    text += "scales (smooth factors) are of different shapes, or given to one alone, and balanced prefill needs them alike";
+    text += "scales (smooth factors) are of different shapes, or given to one alone, "
+            "and balanced prefill needs them alike";
   } else if (differs(kMapHashBits, kMaskHashBits)) {
     text += "rank_mask differs";
   } else {
@@ -162,8 +163,8 @@ std::string SentenceOf(const KeptPlanBroken &error, int64_t, const ErrorContext 
   const std::string here = Number(error.found);
   switch (error.fault) {
     case PlanFault::kOtherExchange:
-      return "'kept_plan' is of the window's exchange of counts number " + plan + ", but the last one is number " + here +
-             ". Keep the plan of the dispatch before, on the same window, or pass None to exchange anew.";
+      return "'kept_plan' is of the window's exchange of counts number " + plan + ", but the last one is number " +
+             here + ". Keep the plan of the dispatch before, on the same window, or pass None to exchange anew.";
     case PlanFault::kNotCombined:
       return "a dispatch with 'kept_plan' needs the combine of the one before, but dispatch number " + here +
              (error.kept == 0 ? " has none" : " has none yet (the last combined is number " + plan + ")") +
@@ -176,8 +177,8 @@ std::string SentenceOf(const KeptPlanBroken &error, int64_t, const ErrorContext 
     case PlanFault::kOtherRanks:
       return "'rank_mask' is not that of the dispatch before, so its plan does not hold. Exchange anew.";
     default:
-      return "'kept_plan' was made for other expert_ids, x_active_mask or placement map. Pass those of that dispatch, or "
-             "None to exchange anew.";
+      return "'kept_plan' was made for other expert_ids, x_active_mask or placement map. Pass those of that dispatch, "
+             "or None to exchange anew.";
   }
 }
 
@@ -185,8 +186,8 @@ std::string SentenceOf(const InvalidRankMask &error, int64_t, const ErrorContext
   const std::string rank = Number(error.rank);
   switch (error.fault) {
     case RankFault::kCameBack:
-      return "'rank_mask' has rank " + rank + ", which took no part in the dispatch before. A rank that has left does not "
-             "come back: create a new window.";
+      return "'rank_mask' has rank " + rank + ", which took no part in the dispatch before. A rank that has left does "
+             "not come back: create a new window.";
     case RankFault::kSelfLeft:
       return "rank " + rank + " has left this window by a 'rank_mask' without it. Create a new one to come back.";
     default: return "'rank_mask' leaves no rank that holds routed experts. Keep one at least.";

@@ -65,12 +65,14 @@ std::string Describe(const int64_t *record, const WindowInfo &window, const uint
   return Sentence(record, {window[kTimeoutUs], static_cast<int64_t>(window.shape.expert_num), aborted});
 }
 
-constexpr char kDead[] = " The window cannot be used any more: create a new one on all ranks, or resume without the dead.";
+constexpr char kDead[] =
+    " The window cannot be used any more: create a new one on all ranks, or resume without the dead.";
 
 }  // namespace
 
 std::string Where(const char *op, const WindowInfo &w) {
-  return "'" + std::string(op) + "' on rank " + std::to_string(w[kRankId]) + " of " + std::to_string(w.shape.world_size);
+  return "'" + std::string(op) + "' on rank " + std::to_string(w[kRankId]) + " of " +
+         std::to_string(w.shape.world_size);
 }
 
 std::shared_ptr<OpenWindow> FindWindow(const uint8_t *base) {
@@ -214,8 +216,8 @@ std::string TakeError(uint8_t *base, const char *op) {
   if (record != nullptr) return prefix(record[kRecordEpoch]) + Describe(record, window, base) + kDead;
   if (words[kVerdictCode] == kOverflow) {
     const std::string text =
-        prefix(static_cast<int64_t>(words[kVerdictEpoch])) + "rank " + std::to_string(words[kVerdictRank]) + " would get " +
-        std::to_string(words[kVerdictNeed]) + " rows, but a window has capacity for " +
+        prefix(static_cast<int64_t>(words[kVerdictEpoch])) + "rank " + std::to_string(words[kVerdictRank]) +
+        " would get " + std::to_string(words[kVerdictNeed]) + " rows, but a window has capacity for " +
         std::to_string(shape.capacity) + " (most come from rank " + std::to_string(words[kVerdictSource]) +
         "). No row was moved on any rank, and the window stays usable. Create it with a larger capacity, or "
         "dispatch fewer tokens at a time.";

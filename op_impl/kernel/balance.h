@@ -1,19 +1,19 @@
 // Balanced prefill: ranks with few rows to send move rows for those with many, so that none moves more than an equal
-// share. The rows end where they would have anyway, so nothing else notices, but for `arrived`: it comes from the rank
-// that has moved the rows, and is awaited from that one. Who moves what follows from the counts matrix alone, and from the
-// phases, which travel with it: a rank in decode neither helps nor is helped, but waits for those that bring it rows.
+// share. The rows end where they would have anyway. Only `arrived` differs: the rank that has moved the rows raises it.
+// Who moves what follows from the counts matrix and from the phases that travel with it. A rank in decode neither helps
+// nor is helped, but waits for the ranks that bring it rows.
 //
-//   The rows of a rank are in the order of (slot, token): what lies beyond its equal share is its surplus. The surpluses
-//   of all ranks, one after the other, make a line, and the ranks that have room take its parts in their order.
+//   The rows of a rank are in the order of (slot, token). Those beyond its equal share are its surplus. The surpluses
+//   of all ranks, one after the other, make a line. The ranks that have room take parts of the line, in rank order.
 //
-//   Derive     from the table of shares: who brings rows here, what this rank brings where          - barrier -
-//              in decode DeriveBringers, and no more of this
-//   HandOver   the surplus, as entries (token, row, rank), and its rows of x into pooled memory      - barrier, `handed` -
+//   Derive     finds from the table of shares who brings rows here, and what this rank brings where - barrier -
+//              (a rank in decode runs DeriveBringers and no later step)
+//   HandOver   stores the surplus in pooled memory: entries (token, row, rank) and rows of x    - barrier, `handed` -
 //   Help       waits for `handed`, reads entries and rows of others, and writes the rows
 //
-// Entries and rows are not overwritten before a helper has read them: the next dispatch writes its own after the
-// exchange of counts, to which the helper comes when it is done; with a kept plan, after a combine, which has waited
-// for the outputs of just those ranks to which the helper has brought the rows.
+// Entries and rows are not overwritten before a helper has read them. The next dispatch writes its own after the
+// exchange of counts, which the helper joins when it is done. With a kept plan it writes them after a combine, which
+// has waited for the outputs of just those ranks to which the helper has brought the rows.
 #ifndef MOE_COMM_KERNEL_BALANCE_H
 #define MOE_COMM_KERNEL_BALANCE_H
 
@@ -25,7 +25,7 @@ namespace moe_comm {
 
 class Balance {
  public:
-  // `helps`: whether this rank may move rows of others, and others its own; in decode it does not.
+  // `helps`: this rank may move rows of others, and others may move its rows. False in decode.
   __aicore__ inline void Init(Core &core, bool helps) {
     window_ = &core.window;
     if (!On()) return;
@@ -42,10 +42,10 @@ class Balance {
 
   __aicore__ inline bool On() const { return window_->shape.pooled_tokens > 0; }
 
-  // Who brings what to whom, once one block has derived it.
+  // Who brings what to whom. Valid once one block has derived it.
   __aicore__ inline Delivery Balanced() const { return {window_->layout.moves, window_->layout.bringers}; }
 
-  // By one block, after the exchange of this number.
+  // One block calls this, after exchange number `exchange`.
   __aicore__ inline void Derive(const LiveRanks &live, uint64_t exchange) {
     FindHelpers(live, exchange);
     SumLoads();
@@ -55,7 +55,7 @@ class Balance {
     FindShifts();
   }
 
-  // The same for a rank in decode, which moves its own rows.
+  // Replaces Derive in decode, where a rank moves its own rows.
   __aicore__ inline void DeriveBringers(const LiveRanks &live, uint64_t exchange) {
     if (FindHelpers(live, exchange) > 0) {
       SumLoads();
@@ -67,13 +67,13 @@ class Balance {
     Copy(window_->layout.destinations, window_->layout.moves);
   }
 
-  // By every block, after the barrier that follows.
+  // Every block calls this, after the barrier that follows Derive.
   __aicore__ inline void Open() {
     Load(loads_, window_->Own(window_->layout.loads), window_->world_size);
     FindShare();
   }
 
-  // Hands over the pairs of the tile, which begins at token `first`, that are surplus.
+  // Hands over the surplus pairs of the tile that begins at token `first`.
   __aicore__ inline void HandOver(const Routes &routes, Placement &placement, uint32_t first, uint32_t tokens,
                                   const AscendC::LocalTensor<int32_t> &indices) {
     const HandOverPair hand_over = {this, &routes, &placement, first};
@@ -106,7 +106,7 @@ class Balance {
 
  private:
   static constexpr uint32_t kWords = 1024;
-  static constexpr uint32_t kPitch = kRowAlign / sizeof(int32_t);  // of single words loaded from a column
+  static constexpr uint32_t kPitch = kRowAlign / sizeof(int32_t);  // between single words loaded from a column
   static constexpr int64_t kEntries = kWords / kEntryWords;
 
   struct Part {
@@ -143,7 +143,7 @@ class Balance {
     return window_->Own(window_->layout.shares, destination);
   }
 
-  // bringers_ = 1 for the ranks that are in prefill and take part; returns how many.
+  // Sets bringers_ to 1 for the ranks that are in prefill and take part. Returns how many they are.
   __aicore__ inline uint32_t FindHelpers(const LiveRanks &live, uint64_t exchange) {
     constexpr uint32_t kTile = kWords / kPitch;
     const AscendC::LocalTensor<uint64_t> agreements = words_.template ReinterpretCast<uint64_t>();
@@ -161,7 +161,7 @@ class Balance {
     return helpers;
   }
 
-  // loads_ = rows that each rank has to send; before_ = those of them to ranks below this one; table_ = those to it.
+  // loads_ = the rows that each rank sends, before_ = its rows to ranks below this one, table_ = its rows to this one.
   __aicore__ inline void SumLoads() {
     const uint32_t ranks = window_->world_size;
     Clear(loads_, window_->world_size);
@@ -189,10 +189,10 @@ class Balance {
       total += Rows(rank);
       ++helpers;
     }
-    share_ = helpers == 0 ? 0 : (total + helpers - 1) / helpers;  // none: this rank leaves, the others are in decode
+    share_ = helpers == 0 ? 0 : (total + helpers - 1) / helpers;  // none helps: this rank leaves, others decode
   }
 
-  // Of the rows that come here: how many each rank brings.
+  // Finds how many of the rows that come here each rank brings.
   __aicore__ inline void FindBringers() {
     int64_t line = 0;
     uint32_t helper = 0;
@@ -216,7 +216,7 @@ class Balance {
     Store(window_->Own(window_->layout.bringers), bringers_, window_->world_size);
   }
 
-  // What this rank moves, of its own rows and of others', to each destination; to whom it hands over, and who to it.
+  // Finds what this rank moves to each destination, to whom it hands rows over, and who hands rows over to it.
   __aicore__ inline void FindOwnMoves() {
     const uint32_t ranks = window_->world_size;
     Clear(table_, window_->world_size);
@@ -261,7 +261,7 @@ class Balance {
     }
   }
 
-  // [slots]: from a row in the destination's window to the place in this rank's order.
+  // Stores for each slot the place in this rank's order less the row in the destination's window.
   __aicore__ inline void FindShifts() {
     int32_t place = 0;
     for (uint32_t first = 0; first < window_->slot_num; first += kWords / 2) {
@@ -277,8 +277,7 @@ class Balance {
     }
   }
 
-  // What becomes of a surplus pair of the tile, which has the row `row` of its destination and comes `place` in the
-  // surplus.
+  // An action for a surplus pair of the tile: `row` is its row in the destination, `place` its place in the surplus.
   struct TakeOutPair {
     __aicore__ inline void Take(const AscendC::LocalTensor<int32_t> &indices, uint32_t pair, int32_t, uint64_t) const {
       indices.SetValue(pair, kDropped);
@@ -314,7 +313,7 @@ class Balance {
     }
   }
 
-  // A token's row is copied once for the entries of its pairs that follow each other.
+  // Consecutive pairs of one token share one copy of its row.
   __aicore__ inline void StoreEntry(const Routes &routes, Placement &placement, uint32_t first, uint32_t pair,
                                     int32_t row, uint64_t place) {
     const uint32_t token = pair / routes.Columns();
@@ -338,7 +337,7 @@ class Balance {
     placement.Move(placement.RowOf(inputs, token), place);
   }
 
-  // A table [R] of this rank to another place.
+  // Copies a table [R] of this rank.
   __aicore__ inline void Copy(const PartPlace &from, const PartPlace &to) const {
     Load(table_, window_->Own(from), window_->world_size);
     Store(window_->Own(to), table_, window_->world_size);

@@ -9,7 +9,7 @@
 
 namespace moe_comm {
 
-// Instead of a combine whose dtype no row of the table has.
+// Replaces a combine whose dtype is not in the table.
 __aicore__ inline void RefuseDtype(const CombineArguments &arguments) {
   AscendC::TPipe pipe;
   Core core;
@@ -17,11 +17,11 @@ __aicore__ inline void RefuseDtype(const CombineArguments &arguments) {
   core.failure.Record(kReadInput, core.window.epoch, UnknownDtype{arguments.dtype});
 }
 
-// A combine: bring the outputs, tell that they are there, wait for those of the peers, reduce.
+// A combine brings its outputs, tells the peers that they are there, waits for the peers' outputs, and reduces.
 template <typename T>
 class Combine {
  public:
-  // `plan_words`: how much of the plan the kernel uses, the header at least.
+  // `plan_words`: how many words of the plan the kernel uses, at least the header.
   __aicore__ inline void Init(const CombineArguments &arguments, uint32_t plan_words, AscendC::TPipe *pipe) {
     arguments_ = arguments;
     core_.Init(arguments.window, pipe);
@@ -35,7 +35,7 @@ class Combine {
     if (!Idle()) CheckPlan(plan_words);
   }
 
-  // True once the expert outputs of every rank that holds rows of this one may be read.
+  // True once this rank may read the expert outputs of every rank that holds rows of its tokens.
   __aicore__ inline bool Open() {
     const Window &window = core_.window;
     if (!Idle()) BringOutputs();
@@ -55,9 +55,8 @@ class Combine {
   }
 
   __aicore__ inline uint64_t TilesPerToken() const { return reduction_.TilesPerToken(); }
-  // The tiles begin .. end of all tokens' tiles, in row-major order.
+  // Reduces the tiles begin .. end of all tokens' tiles, in row-major order.
   __aicore__ inline void Reduce(uint64_t begin, uint64_t end) { reduction_.Reduce(begin, end); }
-  // A word of the plan.
   __aicore__ inline int32_t Plan(uint32_t word) const { return plan_.GetValue(word); }
 
   // The last step, whether anything was opened or not.
@@ -74,8 +73,8 @@ class Combine {
 
   __aicore__ inline bool Idle() const { return no_rows_ || core_.failure.Failed(); }
 
-  // First of all: after a dispatch that placed nothing, neither expand_idx nor a plan has content. If it did not fit,
-  // the host has not looked yet, or this combine would not have been launched: all ranks pass over it alike.
+  // Comes first: after a dispatch that placed nothing, expand_idx and plan have no content. If its rows did not fit,
+  // this combine does nothing, on all ranks alike. It was launched only since the host has not seen the verdict yet.
   __aicore__ inline void CheckDispatch() {
     const Window &window = core_.window;
     const bool placed = window.epoch != 0 && window.placed_epoch == window.epoch;

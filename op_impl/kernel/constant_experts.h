@@ -1,4 +1,4 @@
-// Constant experts: c gives a1 * x + a2 * v[c]. The coefficients (a1, a2) are parameters, or drawn from the token's x.
+// Constant expert c gives a1 * x + a2 * v[c]. The coefficients (a1, a2) are parameters, or drawn from the token's x.
 #ifndef MOE_COMM_KERNEL_CONSTANT_EXPERTS_H
 #define MOE_COMM_KERNEL_CONSTANT_EXPERTS_H
 
@@ -9,15 +9,15 @@ namespace moe_comm {
 
 // alpha [V]: a1 = alpha_1[c], a2 = alpha_2[c]. alpha [V, H]: (a1, a2) = softmax of the dot products of x with
 // alpha_1[c] and alpha_2[c]. A dot product is a sum in fp32 in one order, whatever the tiles: product i is added to
-// lane i mod 256, in ascending i from +0; then the upper half of the lanes is added to the lower one until 8 are left,
-// and these are added in ascending order. Every operation is rounded by itself.
+// lane i mod 256, in ascending i from +0. Then the upper half of the lanes is added to the lower one until 8 are left,
+// which are added in ascending order. Every operation is rounded by itself.
 template <typename T>
 class ConstantExperts {
  public:
   static constexpr uint32_t kLanes = 256;
   static constexpr uint32_t kBufferBytes = 2 * kLanes * sizeof(float);
 
-  // `x` and `product`: `tile_elements` each, free whenever Coefficients is called.
+  // `x` and `product` hold `tile_elements` each. They are free whenever Coefficients is called.
   __aicore__ inline void Init(const CombineArguments &arguments, uint32_t hidden, uint32_t tile_elements,
                               Pieces<T> *pieces, const AscendC::LocalTensor<float> &x,
                               const AscendC::LocalTensor<float> &product, const AscendC::LocalTensor<float> &lanes) {
@@ -38,7 +38,7 @@ class ConstantExperts {
       return;
     }
     const uint64_t row = static_cast<uint64_t>(c) * hidden_ * sizeof(T);
-    AscendC::Duplicate(lanes_, 0.0f, static_cast<int32_t>(2 * kLanes));  // complete before the pieces are, which wait
+    AscendC::Duplicate(lanes_, 0.0f, static_cast<int32_t>(2 * kLanes));  // complete after Take, which ends in a barrier
     for (uint32_t offset = 0; offset < hidden_; offset += tile_elements_) {
       const uint32_t elements = Min(tile_elements_, hidden_ - offset);
       const uint64_t in_row = static_cast<uint64_t>(offset) * sizeof(T);
@@ -63,7 +63,7 @@ class ConstantExperts {
     return value;
   }
 
-  // Adds the products of the piece fetched first with that of x, which is at `offset` of the row.
+  // Adds the products of the piece fetched first and the piece of x, which begins at `offset` of the row.
   __aicore__ inline void AddProducts(const AscendC::LocalTensor<float> &lanes, uint32_t offset, uint32_t elements) {
     pieces_->Take(product_, 1.0f, elements);
     AscendC::Mul(product_, product_, x_, static_cast<int32_t>(elements));
@@ -79,7 +79,7 @@ class ConstantExperts {
   }
 
   __aicore__ inline float Sum(const AscendC::LocalTensor<float> &lanes) {
-    constexpr uint32_t kLeft = 8;  // a block of the unified buffer: less is the scalar unit's
+    constexpr uint32_t kLeft = 8;  // a block of the unified buffer: the scalar unit adds what is left
     for (uint32_t half_width = kLanes / 2; half_width >= kLeft; half_width /= 2) {
       AscendC::Add(lanes, lanes, lanes[half_width], static_cast<int32_t>(half_width));
       AscendC::PipeBarrier<PIPE_V>();
@@ -90,7 +90,7 @@ class ConstantExperts {
     return sum;
   }
 
-  // The larger one is subtracted first, so that nothing overflows.
+  // Subtracts the larger one first, so that nothing overflows.
   __aicore__ inline void Softmax(float first, float second, float &a1, float &a2) {
     const float largest = first > second ? first : second;
     lanes_.SetValue(0, first - largest);

@@ -22,7 +22,7 @@ struct Core {
   AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer;
 };
 
-// This block, and its share of what the blocks of a launch do together.
+// This block's number, and its share of what the blocks of a launch do together.
 __aicore__ inline uint32_t Block() { return static_cast<uint32_t>(AscendC::GetBlockIdx()); }
 __aicore__ inline uint32_t Blocks() { return static_cast<uint32_t>(AscendC::GetBlockNum()); }
 __aicore__ inline bool IsFirstBlock() { return Block() == 0; }

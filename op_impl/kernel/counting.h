@@ -1,4 +1,4 @@
-// The first stage of a dispatch: each block counts its share of this rank's tokens, and leaves what the others need.
+// The first stage of a dispatch: each block counts its share of this rank's tokens, and leaves notes for the others.
 #ifndef MOE_COMM_KERNEL_COUNTING_H
 #define MOE_COMM_KERNEL_COUNTING_H
 
@@ -47,19 +47,19 @@ class Counting {
     Store(Note(Block(), kNoteWeight), words_, kNoteRouting - kNoteWeight + 1);
   }
 
-  // What a token of the tile costs: one row to load, one to write for each slot.
+  // What a token of the tile costs: one row to load, and one row to write for each of its slots.
   static __aicore__ inline uint64_t Weight(const Routes &routes, uint32_t token) {
     uint64_t routed = 0;
     for (uint32_t column = 0; column < routes.Columns(); ++column) routed += routes.Slot(token, column) >= 0;
     return routed == 0 ? 0 : routed + 1;
   }
 
-  // After a barrier: what each block counted, for WeightOf until the next call here.
+  // After a barrier: loads the blocks' weights. WeightOf is valid until another function of this class is called.
   __aicore__ inline void LoadWeights() const { LoadNotes(kNoteWeight); }
   __aicore__ inline uint64_t WeightOf(uint32_t block) const { return words_.GetValue(block * kWordPitch); }
 
-  // After a barrier: a hash of where all tokens go, by which a kept plan knows its own. It does not depend on how
-  // the tokens are shared out.
+  // After a barrier: a hash of where all tokens go. It shows whether a kept plan fits. It does not depend on how the
+  // blocks share the tokens.
   __aicore__ inline uint32_t Routing() const {
     LoadNotes(kNoteRouting);
     uint32_t routing = 0;
@@ -69,7 +69,7 @@ class Counting {
     return routing;
   }
 
-  // After a barrier: how many pairs have lost their expert with its rank.
+  // After a barrier: the number of pairs whose expert is on a rank that has left.
   __aicore__ inline uint64_t LostPairs() const {
     LoadNotes(kNoteRouting);
     uint64_t lost = 0;
@@ -79,7 +79,7 @@ class Counting {
     return lost;
   }
 
-  // After a barrier: a hash of the placement map, 0 without one.
+  // After a barrier: a hash of the placement map, or 0 if there is no map.
   __aicore__ inline uint64_t MapHash(const Routes &routes) const {
     if (!routes.Map().Given()) return 0;
     Load(words_, Note(0, kNoteMap), 1);

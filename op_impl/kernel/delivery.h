@@ -1,4 +1,4 @@
-// Who brings rows to whom in a dispatch: from it follow the flags `arrived` that a rank raises and awaits.
+// Who brings rows to whom in a dispatch. It says which flags `arrived` a rank raises and awaits.
 #ifndef MOE_COMM_KERNEL_DELIVERY_H
 #define MOE_COMM_KERNEL_DELIVERY_H
 
@@ -8,8 +8,8 @@ namespace moe_comm {
 
 // Tables [R] of this rank.
 struct Delivery {
-  PartPlace to;    // the rows that this rank brings to each
-  PartPlace from;  // the rows that each brings to this one
+  PartPlace to;    // the rows that this rank brings to each rank
+  PartPlace from;  // the rows that each rank brings to this one
 };
 
 // Each rank moves its own rows, as the exchange of counts has found them.

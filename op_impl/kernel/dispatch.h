@@ -1,5 +1,5 @@
 // What both dispatch kernels share. A dispatch counts its tokens, exchanges the counts with all ranks, places its rows,
-// and completes: it tells those to whom it has brought rows, and waits for those that bring it some.
+// and completes: it tells the ranks to which it has brought rows, and waits for the ranks that bring it rows.
 #ifndef MOE_COMM_KERNEL_DISPATCH_H
 #define MOE_COMM_KERNEL_DISPATCH_H
 
@@ -17,7 +17,7 @@ namespace moe_comm {
 
 class Dispatch {
  protected:
-  // `kept_plan`: the plan of the dispatch before, whose counts hold for this one too, or none.
+  // `kept_plan`: null, or the plan of the dispatch before, whose counts hold for this one too.
   __aicore__ inline void Init(const DispatchArguments &arguments, GM_ADDR kept_plan, bool prefill,
                               AscendC::TPipe *pipe) {
     arguments_ = arguments;
@@ -40,7 +40,7 @@ class Dispatch {
     prefill_ = prefill;
   }
 
-  // Step 1: each block counts its share of the tokens. True if every block has.
+  // Step 1: each block counts its share of the tokens. True if all blocks have counted.
   __aicore__ inline bool Count() {
     Failure &failure = core_.failure;
     if (!failure.Failed()) live_.Check(exchange_.Epoch(), failure);
@@ -53,8 +53,8 @@ class Dispatch {
     return counted;
   }
 
-  // Step 2, if all have counted: the counts go to all ranks and come from them. True if then every row index follows from
-  // this rank's tables; false if no row may move.
+  // Step 2: if all blocks have counted, the ranks exchange their counts. True if this rank's tables then give every row
+  // index. False if no row may move.
   __aicore__ inline bool Exchange(bool counted) {
     if (counted && Keeps()) {
       CheckKept(PlanFault::kOtherRouting, kPlanRouting, static_cast<int32_t>(counting_.Routing()));
@@ -70,14 +70,14 @@ class Dispatch {
     return exchanged && (Keeps() || exchange_.Fits());
   }
 
-  // Step 3 is the kernel's own: `placed` says whether it was done. Step 4: once every block has written its rows, tell the
-  // destinations, and wait for the sources.
+  // Each kernel has its own step 3; `placed` says whether it was done. Step 4: once every block has written its rows,
+  // tell the destinations, and wait for the sources.
   __aicore__ inline void Complete(bool placed, const Delivery &delivery) {
     placed = core_.failure.Barrier() && placed;
     stopwatch_.Lap(kPlaceCycles);
     if (placed) {
       flags_.Publish(core_.window.layout.arrived, delivery.to, exchange_.Epoch());
-      if (IsFirstBlock()) StorePlanHeader();  // here it takes no time that would not be waited
+      if (IsFirstBlock()) StorePlanHeader();  // here, where the block would only wait
       flags_.Await(core_.window.layout.arrived, delivery.from, exchange_.Epoch(), kWaitArrived);
     }
     if (IsFirstBlock()) {
@@ -107,8 +107,9 @@ class Dispatch {
   __aicore__ inline bool Keeps() const { return kept_plan_ != nullptr; }
   __aicore__ inline bool Cumulative() const { return arguments_.expert_token_nums_type == 0; }
 
-  // What all ranks must have been given alike: a difference would place rows that others read as something else. And the
-  // phase, in which they may differ. A row that another rank quantises for this one has that one's smooth factors.
+  // The word of agreement: the arguments that must be the same on all ranks, and the phase, which may differ. If the
+  // arguments differed, ranks would misread the rows that they get. A rank that quantises a row for another uses its
+  // own smooth factors.
   __aicore__ inline uint32_t Agreement() const {
     const uint64_t map_hash = counting_.MapHash(tile_.GetRoutes());
     uint32_t word = static_cast<uint32_t>((map_hash ^ (map_hash >> kMapHashBits)) & ((1u << kMapHashBits) - 1));
@@ -130,8 +131,8 @@ class Dispatch {
     exchange_.Finish(placed);
   }
 
-  // A dispatch that keeps a plan exchanges no counts: this rank's tables must still be those of the plan, and only the
-  // combine before says that the peers are done with the rows that lie in their windows.
+  // A dispatch that keeps a plan exchanges no counts. So this rank's tables must still be those of the plan, and only
+  // the combine before shows that the peers are done with the rows in their windows.
   __aicore__ inline void CheckKeptPlan() {
     const Window &window = core_.window;
     Load(words_, kept_plan_, kPlanFields);
@@ -171,7 +172,7 @@ class Dispatch {
   DispatchArguments arguments_;
   GM_ADDR kept_plan_;
   bool prefill_;
-  int32_t kept_[kPlanFields];  // the kept plan's
+  int32_t kept_[kPlanFields];  // header words of the kept plan
   Stopwatch stopwatch_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> words_buffer_;
   AscendC::LocalTensor<int32_t> words_;

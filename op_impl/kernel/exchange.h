@@ -1,11 +1,11 @@
-// The counts exchange of a dispatch: from what this rank's blocks have counted to the row of each of its tokens in the
+// The counts exchange of a dispatch leads from the counts of this rank's blocks to the row of each of its tokens in the
 // remote windows.
 //
-//   Publish     this rank's counts row goes to every rank; before them stands what the ranks must agree on, and the phase
-//   Collect     waits for every rank's row; each block sums its share of the destinations, and leaves in the table of
+//   Publish     sends this rank's counts row to every rank, behind the word of agreement
+//   Collect     waits for every rank's row. Each block sums its share of the destinations, and stores in the table of
 //               first rows the row of this rank's first token for each of their slots   - barrier -
 //
-// The [R][slots] matrix is never kept: it is read in tiles, and only [slots] and [R] tables result.
+// The [R][slots] matrix is never kept. The blocks read it in tiles and keep only [slots] and [R] tables.
 #ifndef MOE_COMM_KERNEL_EXCHANGE_H
 #define MOE_COMM_KERNEL_EXCHANGE_H
 
@@ -40,18 +40,18 @@ class Exchange {
   __aicore__ inline uint64_t Epoch() const { return epoch_; }
   __aicore__ inline uint64_t Number() const { return exchange_; }
 
-  // This rank's counts, summed over its blocks, go to every rank, behind its word of agreement.
+  // Sums this rank's counts over its blocks and sends them to every rank, behind its word of agreement.
   __aicore__ inline void Publish(SlotPage &page, uint32_t agreement) {
     ++exchange_;
     const Span own = ShareOf(window_->world_size);
     const uint64_t row = window_->CountsRow(exchange_, window_->rank);
-    const uint64_t tag = epoch_ << 32;  // 32 bits of it: the other parity was rewritten since it last had this value
+    const uint64_t tag = epoch_ << 32;  // 32 bits do: the other parity was rewritten since it last held this tag
     uint64_t word = tag | agreement;
     for (uint32_t first = 0; first < window_->slot_num && own.begin < own.end; first += SlotPage::kSlots) {
       page.Turn(first);
       page.LoadFrom(window_->layout.histogram);
       for (uint32_t block = 1; block < Blocks(); ++block) page.AddHistogram(block);
-      stage_.SetValue(0, word);  // the one before those of the page, once more
+      stage_.SetValue(0, word);  // the word before the page's words, once more
       for (uint32_t i = 0; i < page.Count(); ++i) {
         word = tag | static_cast<uint32_t>(page.Word(i));
         stage_.SetValue(i + 1, word);
@@ -63,8 +63,8 @@ class Exchange {
     }
   }
 
-  // Instead of counts, if this rank keeps its plan: a rank that waits for them learns that there are none. Nobody reads
-  // the other parity any more: all counts of the last exchange have come.
+  // Replaces Publish if this rank keeps its plan: a rank that waits for its counts learns that none come. Nobody reads
+  // the other parity any more, since all counts of the last exchange have come.
   __aicore__ inline void Announce(uint32_t agreement) {
     const uint64_t row = window_->CountsRow(exchange_ + 1, window_->rank);
     stage_.SetValue(0, epoch_ << 32 | agreement);
@@ -74,7 +74,7 @@ class Exchange {
     }
   }
 
-  // Reads every rank's counts of this epoch, of which each was given the same if its word of agreement is `agreement`.
+  // Reads every rank's counts of this epoch. Every rank's word of agreement must be `agreement`.
   // `expert_token_nums`: int64 counts of this rank's slots, or cumulative sums.
   __aicore__ inline void Collect(uint32_t agreement, GM_ADDR expert_token_nums, bool cumulative) {
     const Span own = ShareOf(window_->world_size);
@@ -88,9 +88,9 @@ class Exchange {
     Store(Note(Block()), line_, kVerdictWords);
   }
 
-  // After the second barrier: false if some rank would get more rows than its window has. All ranks find the same.
+  // After the second barrier: false if some rank would get more rows than its window has. All ranks conclude the same.
   __aicore__ inline bool Fits() {
-    for (uint32_t block = 0; block < Blocks(); ++block) {  // in order of the destination: the first one is reported
+    for (uint32_t block = 0; block < Blocks(); ++block) {  // in order of destinations: the first is reported
       Load(line_, Note(block), kVerdictWords);
       if (line_.GetValue(kNoteCode) == kNoError) continue;
       for (uint32_t i = 0; i < kVerdictWords; ++i) verdict_[i] = line_.GetValue(i);
@@ -99,7 +99,7 @@ class Exchange {
     return true;
   }
 
-  // Instead of an exchange: what the last one has found holds for this dispatch, too. By one block.
+  // Replaces an exchange: the last one's counts hold for this dispatch, too. One block calls this.
   __aicore__ inline void ReportKept(GM_ADDR expert_token_nums, bool cumulative) {
     const uint32_t own_slots = window_->SlotNumOf(window_->rank);
     uint64_t sum = 0;
@@ -115,8 +115,8 @@ class Exchange {
     }
   }
 
-  // By one block, when its rank is done: what the host and the next kernels find. A verdict that the host has not seen
-  // yet stays: on an NPU it looks after the next dispatches, too.
+  // One block calls this when its rank is done. It writes what the host and the next kernels read. A verdict that the
+  // host has not seen yet stays: on an NPU the host may look after further dispatches.
   __aicore__ inline void Finish(bool placed) {
     if (placed && window_->drops) {
       AddDropped(window_->layout.last_dropped_from, window_->layout.dropped_from);
@@ -130,7 +130,7 @@ class Exchange {
     Store(window_->Own(FieldOffset(kEpoch)), stage_, kVerdictCode - kEpoch + (verdict ? kVerdictWords : 0));
   }
 
-  // By one block, if no row was placed: whoever is queued behind this dispatch works on no rows.
+  // One block calls this if no row was placed. Kernels queued behind this dispatch then work on no rows.
   __aicore__ inline void ReportNothing(GM_ADDR expert_token_nums) {
     const uint32_t own_slots = window_->SlotNumOf(window_->rank);
     for (uint32_t first = 0; first < own_slots; first += kStageWords) {
@@ -144,7 +144,7 @@ class Exchange {
  private:
   __aicore__ inline GM_ADDR Note(uint64_t block) const { return window_->Own(window_->layout.notes, block); }
 
-  // False, and recorded, if a rank of `ranks` was given something else.
+  // Records an error and returns false if a rank of `ranks` has another word of agreement, but for the phase.
   __aicore__ inline bool CheckAgreement(uint32_t agreement, Span ranks, Wait &wait) {
     constexpr uint32_t kTile = kStageWords / kWordPitch;
     uint32_t differing = 0;
@@ -168,7 +168,7 @@ class Exchange {
     return false;
   }
 
-  // Brings the words of `sources` ranks from `word` on, `words` of each; true once all are of this epoch.
+  // Loads `words` words from `word` on of each of `sources` ranks from `source` on. True once all are of this epoch.
   __aicore__ inline bool AwaitTile(uint32_t word, uint32_t words, uint32_t source, uint32_t sources,
                                    uint32_t pitch, Wait &wait) {
     const uint64_t row = window_->CountsRow(exchange_, source) + word * sizeof(uint64_t);
@@ -189,7 +189,7 @@ class Exchange {
 
   __aicore__ inline bool IsCurrent(uint64_t word) const { return (word >> 32) == (epoch_ & 0xffffffffULL); }
 
-  // Those that the last look missed, as it saw them, and all others by one word of each.
+  // Records the missing ranks: those of the last look by all words that it loaded, all others by one word each.
   __aicore__ inline void RecordMissing(uint32_t word, uint32_t words, uint32_t source, uint32_t sources,
                                        uint32_t pitch) {
     constexpr uint32_t kTile = kStageWords / kWordPitch;
@@ -212,8 +212,8 @@ class Exchange {
     missing.Record(*failure_, kWaitCounts, epoch_);
   }
 
-  // How much of a destination's rows is kept: all of the ranks below `source`, `left` more of that one, by ascending
-  // slot, and none of those above. Without a cut, `source` is no rank.
+  // Which of a destination's rows are kept: all from ranks below `source`, `left` from `source` by ascending slot, and
+  // none from ranks above it. Without a cut, `source` is no rank.
   struct Cut {
     uint32_t source;
     int32_t left;
@@ -244,8 +244,8 @@ class Exchange {
     return true;
   }
 
-  // Finds where the rows of each slot of `destination` begin, and how many each source sends there; returns how many
-  // in all, -1 if the wait for the counts has failed.
+  // Finds where the rows of each slot of `destination` begin, and how many each source sends there. Returns the number
+  // of all rows, or -1 if the wait for the counts has failed.
   __aicore__ inline int64_t PlaceSlots(uint32_t destination, Cut cut, GM_ADDR token_nums, bool cumulative,
                                        Wait &wait) {
     const uint32_t slots = window_->SlotNumOf(destination);
@@ -305,20 +305,20 @@ class Exchange {
     return true;
   }
 
-  // Where to cut so that `excess` rows fewer come: from the last source down, of one source from its last slot down.
+  // Finds the cut that drops `excess` rows: the last source's first, and of one source those of its last slot first.
   __aicore__ inline Cut FindCut(int64_t excess) const {
     uint32_t source = window_->world_size - 1;
     while (source > 0 && per_source_.GetValue(source) <= excess) excess -= per_source_.GetValue(source--);
     return {source, per_source_.GetValue(source) - static_cast<int32_t>(excess)};
   }
 
-  // Rows of `source` that the cut drops; per_source_ still holds all that it has.
+  // The rows of `source` that the cut drops. per_source_ still holds all its rows.
   __aicore__ inline int32_t DroppedOf(uint32_t source, const Cut &cut) const {
     if (source < cut.source) return 0;
     return per_source_.GetValue(source) - (source == cut.source ? cut.left : 0);
   }
 
-  // What this exchange drops of the rows to `destination`; per_source_ still holds all that there are.
+  // Stores how many rows to `destination` this exchange drops. per_source_ still holds all rows.
   __aicore__ inline void StoreDropped(uint32_t destination, const Cut &cut) {
     before_.SetValue(0, DroppedOf(window_->rank, cut));
     Store(window_->Own(window_->layout.last_dropped_to, destination), before_, 1);

@@ -17,7 +17,7 @@ class ExpertMap {
     physical_ids_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(arguments.logical_to_physical_map));
     replica_counts_.SetGlobalBuffer(reinterpret_cast<__gm__ int32_t *>(arguments.logical_replica_count));
     if (!Given()) return;
-    // both are read by the scalar unit, and someone may have written them since its cache saw them
+    // the scalar unit reads both, and another unit may have written them since the scalar cache loaded them
     AscendC::DataCacheCleanAndInvalid<int32_t, AscendC::CacheLine::ENTIRE_DATA_CACHE, AscendC::DcciDst::CACHELINE_OUT>(
         physical_ids_);
   }
@@ -26,8 +26,8 @@ class ExpertMap {
   // Ids from here on are special experts.
   __aicore__ inline int64_t IdLimit() const { return Given() ? arguments_.logical_expert_num : window_->expert_num; }
 
-  // The physical expert for `token` of this rank, or kNoExpert where the map is not valid. If the rank of the replica
-  // takes no part any more, the next one.
+  // The physical expert for `token` of this rank, or kNoExpert where the map is not valid. If the rank of a replica
+  // takes no part any more, the next replica serves.
   static constexpr int32_t kNoExpert = -1;
   __aicore__ inline int32_t Physical(int32_t expert, uint32_t token) const {
     if (!Given()) return expert;
@@ -41,8 +41,8 @@ class ExpertMap {
     return Known(physical) ? physical : kNoExpert;
   }
 
-  // Checks the whole map, and returns a hash of it by which the ranks find that they were given the same one.
-  // `owned`: a page of the physical experts, filled with 0; on those is seen whether one is given twice.
+  // Checks the whole map and returns its hash, which shows whether all ranks have the same map.
+  // `owned`: a page of the physical experts, filled with 0. For these, the check finds experts that are given twice.
   template <typename Page>
   __aicore__ inline uint32_t Check(const Page &owned, uint64_t epoch, Failure &failure) const {
     uint32_t hash = 1;
@@ -77,7 +77,7 @@ class ExpertMap {
     return physical_ids_.GetValue(static_cast<uint64_t>(expert) * arguments_.max_replicas + replica);
   }
 
-  static constexpr uint32_t kHashFactor = 0x01000193;  // of FNV
+  static constexpr uint32_t kHashFactor = 0x01000193;  // FNV's prime
 
   __aicore__ inline uint32_t Replica(uint32_t token, uint32_t count) const {
     if (arguments_.replica_policy == kReplicaByRank) return window_->rank * count / window_->world_size;

@@ -1,4 +1,4 @@
-// What goes wrong in a block: recorded for the host, told to every peer, and carried over the barriers of this rank.
+// An error in a block is recorded for the host, told to every peer, and carried over the barriers of this rank.
 #ifndef MOE_COMM_KERNEL_FAILURE_H
 #define MOE_COMM_KERNEL_FAILURE_H
 
@@ -7,7 +7,7 @@
 namespace moe_comm {
 
 // A block that failed does no more work but still joins every barrier, or its neighbours would hang there.
-// A record stays in the window: after an error it is dead until the ranks make a new one together, or resume.
+// A record stays in the window. The window is then dead until the ranks make a new one together, or resume.
 class Failure {
  public:
   static constexpr uint32_t kBufferWords = kMaxBlocks * kWordPitch;
@@ -20,7 +20,7 @@ class Failure {
 
   __aicore__ inline bool Failed() const { return failed_; }
 
-  // The first error of a block counts. Peers learn it at once, and not only one deadline later.
+  // Only the first error of a block counts. Peers learn it at once, not one deadline later.
   template <typename Error>
   __aicore__ inline void Record(Phase phase, uint64_t epoch, const Error &error) {
     if (failed_) return;
@@ -38,7 +38,7 @@ class Failure {
     }
   }
 
-  // Adopts the error of a peer that has given up, if there is one. `missing`: a rank that this one waits for.
+  // Adopts the error of a peer that has given up, if any. `missing`: a rank that this rank waits for.
   __aicore__ inline void CheckPeers(Phase phase, uint64_t epoch, uint32_t missing) {
     for (uint32_t first = 0; first < window_->world_size && !failed_; first += kMaxBlocks) {
       const uint32_t lines = Min(kMaxBlocks, window_->world_size - first);
@@ -49,7 +49,7 @@ class Failure {
     }
   }
 
-  // The barrier of this rank's blocks. All writes of all blocks before it are seen after it. False if any failed.
+  // The barrier of this rank's blocks. After it, every block sees what any block wrote before. False if any failed.
   __aicore__ inline bool Barrier() {
     AscendC::PipeBarrier<PIPE_ALL>();
     AscendC::SyncAll();
@@ -59,7 +59,7 @@ class Failure {
 
  private:
   __aicore__ inline bool AnyRecord() {
-    const uint32_t blocks = static_cast<uint32_t>(window_->shape.block_dim);  // those of earlier launches, too
+    const uint32_t blocks = static_cast<uint32_t>(window_->shape.block_dim);  // includes blocks of earlier launches
     LoadStrided(buffer_, window_->Own(window_->layout.records), 1, blocks, kLineBytes);
     for (uint32_t block = 0; block < blocks; ++block) {
       if (buffer_.GetValue(block * kWordPitch) != kNoError) return true;
@@ -68,7 +68,7 @@ class Failure {
   }
 
   __aicore__ inline void Adopt(uint32_t peer, Phase phase, uint64_t epoch, uint32_t missing) {
-    if (peer == window_->rank) {  // another block of this rank, whose record says what happened
+    if (peer == window_->rank) {  // another block of this rank has failed, and its record says why
       failed_ = true;
       return;
     }

@@ -1,5 +1,5 @@
-// The flags `arrived` and `ready`: one line per rank, holding the epoch. They go to, and are awaited from, only the
-// ranks with which this one exchanges rows.
+// The flags `arrived`, `ready` and `handed`: one line per rank, which holds the epoch. A rank sends them to, and awaits
+// them from, only the ranks with which it exchanges rows.
 #ifndef MOE_COMM_KERNEL_FLAGS_H
 #define MOE_COMM_KERNEL_FLAGS_H
 
@@ -10,7 +10,7 @@ namespace moe_comm {
 
 class Flags {
  public:
-  static constexpr uint32_t kTile = 256;  // ranks per look
+  static constexpr uint32_t kTile = 256;  // ranks per load
 
   __aicore__ inline void Init(Core &core) {
     window_ = &core.window;
@@ -53,7 +53,7 @@ class Flags {
         for (uint32_t i = 0; i < ranks; ++i) {
           if (!Here(i, epoch)) missing.Add(first + i);
         }
-        break;  // one last look at the other tiles, to name all who are missing
+        break;  // a last look at the other tiles finds all missing ranks
       }
     }
     wait.End();

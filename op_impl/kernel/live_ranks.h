@@ -1,9 +1,8 @@
-// Which ranks take part in a dispatch. A rank that leaves, since it is dead or wants to, never comes back to its
-// window.
+// Which ranks take part in a dispatch. A rank that has left, dead or by choice, never comes back to its window.
 //
-// A mask that excludes a rank first changes where rows go: to and from that rank there are none any more. The rank
-// itself, if it lives, still makes this dispatch, in which it publishes its counts of zero: so it is done with the
-// expert outputs of the others before they are overwritten. Only in the next dispatch nobody waits for it.
+// In the dispatch whose mask first excludes a rank, no rows go to or from that rank. The rank itself, if it lives,
+// still runs this dispatch and publishes counts of zero. So it is done with the expert outputs of the others before
+// they are overwritten. From the next dispatch on nobody waits for it.
 #ifndef MOE_COMM_KERNEL_LIVE_RANKS_H
 #define MOE_COMM_KERNEL_LIVE_RANKS_H
 
@@ -13,7 +12,7 @@ namespace moe_comm {
 
 class LiveRanks {
  public:
-  // `rank_mask`: [R] bool, or none: as in the dispatch before.
+  // `rank_mask`: [R] bool. Without one, the same ranks take part as in the dispatch before.
   __aicore__ inline void Init(Core &core, GM_ADDR rank_mask) {
     window_ = &core.window;
     given_ = rank_mask != nullptr;
@@ -36,7 +35,7 @@ class LiveRanks {
     return changed;
   }
 
-  // Recorded, if the mask cannot be.
+  // Records an error if the mask is not valid.
   __aicore__ inline void Check(uint64_t epoch, Failure &failure) const {
     if (!window_->TookPart(window_->rank)) RecordBad(RankFault::kSelfLeft, window_->rank, epoch, failure);
     uint32_t experts = 0;
@@ -47,7 +46,7 @@ class LiveRanks {
     if (experts == 0) RecordBad(RankFault::kNobodyLeft, window_->rank, epoch, failure);
   }
 
-  // By which the ranks find that they were given the same one; 0 if all take part.
+  // A hash that shows whether all ranks have the same mask. 0 if all ranks take part.
   __aicore__ inline uint32_t Hash() const {
     uint32_t hash = 0;
     for (uint32_t rank = 0; rank < window_->world_size; ++rank) {
@@ -56,7 +55,7 @@ class LiveRanks {
     return (hash ^ (hash >> 8) ^ (hash >> 16)) & ((1u << kMaskHashBits) - 1);
   }
 
-  // For the next dispatch. By one block, when the others no longer ask.
+  // Stores the mask for the next dispatch. One block calls this, when the others no longer read the old one.
   __aicore__ inline void Keep() const {
     if (!given_) return;
     uint32_t left = 0;

@@ -1,4 +1,4 @@
-// Moves of small tables between global memory and the unified buffer, complete when the call returns.
+// Moves small tables between global memory and the unified buffer. A move is complete when the call returns.
 #ifndef MOE_COMM_KERNEL_MOVES_H
 #define MOE_COMM_KERNEL_MOVES_H
 
@@ -15,14 +15,15 @@ __aicore__ inline void Sync() {
 
 __aicore__ inline uint32_t Min(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-// The part of `total` that falls to `index` of `parts` equal shares: Share(i) .. Share(i + 1).
+// Where share `index` of `parts` equal shares of `total` begins. Share i is Share(i) .. Share(i + 1).
 __aicore__ inline uint32_t Share(uint64_t total, uint64_t index, uint64_t parts) {
   return static_cast<uint32_t>(total * index / parts);
 }
 
 constexpr uint32_t kWordPitch = 4;  // 64-bit words of the unified buffer per piece of one word: 32 bytes
 
-// `blocks` pieces of `count` elements, `pitch` bytes apart in global memory, each from a 32-byte line of `target` on.
+// Loads `blocks` pieces of `count` elements, `pitch` bytes apart in global memory. Each begins at a 32-byte line of
+// `target`.
 template <typename T>
 __aicore__ inline void LoadStrided(const AscendC::LocalTensor<T> &target, GM_ADDR source, uint32_t count,
                                    uint32_t blocks, uint64_t pitch) {
@@ -42,7 +43,7 @@ __aicore__ inline void Load(const AscendC::LocalTensor<T> &target, GM_ADDR sourc
   LoadStrided(target, source, count, 1, count * sizeof(T));
 }
 
-// Scalar writes of `source` are seen, and `source` may be written again afterwards.
+// Stores what scalar writes have left in `source`. `source` may be written again afterwards.
 template <typename T>
 __aicore__ inline void Store(GM_ADDR target, const AscendC::LocalTensor<T> &source, uint32_t count) {
   AscendC::GlobalTensor<T> to;
@@ -53,7 +54,7 @@ __aicore__ inline void Store(GM_ADDR target, const AscendC::LocalTensor<T> &sour
   Sync<AscendC::HardEvent::MTE3_S>();
 }
 
-// Zeros, between scalar accesses of `table`.
+// Fills `table` with zeros, between scalar accesses.
 __aicore__ inline void Clear(const AscendC::LocalTensor<int32_t> &table, uint32_t count) {
   Sync<AscendC::HardEvent::S_V>();
   AscendC::Duplicate(table, static_cast<int32_t>(0), static_cast<int32_t>(count));

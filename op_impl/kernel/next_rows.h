@@ -1,4 +1,4 @@
-// The rows of a block's tokens: from the first rows of this rank, past those of the tokens before.
+// The rows of a block's tokens. They follow this rank's first rows and the rows of the tokens before.
 #ifndef MOE_COMM_KERNEL_NEXT_ROWS_H
 #define MOE_COMM_KERNEL_NEXT_ROWS_H
 
@@ -17,8 +17,8 @@ class NextRows {
     }
   }
 
-  // For the tokens after those that the first `blocks` blocks counted and those of `skipped`. Until the last Assign,
-  // nobody else turns `page`.
+  // Begins behind the tokens that the first `blocks` blocks counted, and behind those of `skipped`. Nobody else turns
+  // `page` until the last Assign.
   __aicore__ inline void Begin(Routes &routes, SlotPage &page, uint32_t blocks, Span skipped) {
     for (uint32_t slot = 0; slot < window_->slot_num; slot += SlotPage::kSlots) {
       page.Turn(slot);
@@ -34,8 +34,8 @@ class NextRows {
     if (window_->drops && !paged_) LoadLast(page, 0);
   }
 
-  // Takes the next row of each slot that the tile's `tokens` tokens go to; the result is `indices` [tokens, columns].
-  // From the last rows on, rows are dropped; only if the window drops.
+  // Takes the next row of each slot that the tile's `tokens` tokens go to. The result is `indices` [tokens, columns].
+  // If the window drops, it drops the rows from the last rows on.
   __aicore__ inline void Assign(const Routes &routes, SlotPage &page, uint32_t tokens,
                                 const AscendC::LocalTensor<int32_t> &indices) {
     const uint32_t pairs = tokens * routes.Columns();
@@ -59,13 +59,13 @@ class NextRows {
   }
 
  private:
-  // Where the rows of this rank end for each slot of the page.
+  // Loads where the rows of this rank end for each slot of the page.
   __aicore__ inline void LoadLast(const SlotPage &page, uint32_t first) const {
     Load(last_, window_->Own(window_->layout.last_rows, first), page.Count());
   }
 
   const Window *window_;
-  bool paged_;  // else the page stays as it is between two tiles
+  bool paged_;  // if false, the page keeps its content between two tiles
   AscendC::TBuf<AscendC::TPosition::VECCALC> last_buffer_;
   AscendC::LocalTensor<int32_t> last_;
 };

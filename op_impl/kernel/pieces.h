@@ -1,4 +1,4 @@
-// Pieces of rows on their way into a sum: the next is brought while one is computed with.
+// Pieces of rows on their way into a sum. The next piece is fetched while the last one is used.
 #ifndef MOE_COMM_KERNEL_PIECES_H
 #define MOE_COMM_KERNEL_PIECES_H
 
@@ -26,7 +26,7 @@ class Pieces {
     in_.EnQue(piece);
   }
 
-  // The piece fetched first in fp32, times `factor`. A factor of 1 changes no bit.
+  // Sets `target` to the piece fetched first, in fp32, times `factor`. A factor of 1 changes no bit.
   __aicore__ inline void Take(const AscendC::LocalTensor<float> &target, float factor, uint32_t elements) {
     const int32_t count = static_cast<int32_t>(elements);
     AscendC::LocalTensor<T> piece = in_.template DeQue<T>();

@@ -33,7 +33,7 @@ class TokenPlaces {
   const AscendC::LocalTensor<int32_t> &indices_;
 };
 
-// One place, of a row that this rank moves for another.
+// The place of a row that this rank moves for another rank.
 class OnePlace {
  public:
   __aicore__ inline OnePlace(uint32_t rank, uint64_t row, uint64_t smooth_row)
@@ -73,7 +73,7 @@ class Placement {
 
   __aicore__ inline bool Quantised() const { return quantised_; }
 
-  // That a row takes on its way, with its scale.
+  // The bytes that are moved for a row, with its scale.
   __aicore__ inline uint64_t RowBytes() const {
     return quantised_ ? QuantisedRowBytes(hidden_size_) + sizeof(float) : static_cast<uint64_t>(row_bytes_);
   }
@@ -85,7 +85,7 @@ class Placement {
     return rows + static_cast<uint64_t>(token) * row_bytes_;
   }
 
-  // Copies a row, as it is.
+  // Copies a row unchanged.
   __aicore__ inline void CopyRow(GM_ADDR row, GM_ADDR target) {
     for (uint32_t at = 0; at < row_bytes_; at += buffer_bytes_) {
       const uint32_t bytes = Min(buffer_bytes_, row_bytes_ - at);
@@ -111,13 +111,13 @@ class Placement {
     }
   }
 
-  // Moves whole rows of `tokens` tokens of the tile, which begins at token `first` of x, in the order of `order`
-  // [tokens * columns]: pairs of the tile, or -1.
+  // Moves whole rows of `tokens` tokens of the tile, which begins at token `first` of x. `order` [tokens * columns]
+  // lists the pairs of the tile in the order of the moves, then -1.
   __aicore__ inline void MoveBatch(const Routes &routes, uint32_t first, uint32_t token, uint32_t tokens,
                                    const AscendC::LocalTensor<int32_t> &indices,
                                    const AscendC::LocalTensor<int32_t> &order, uint32_t order_begin) {
     const uint32_t columns = routes.Columns();
-    if (order.GetValue(order_begin) < 0) return;  // the pairs with a row come first: there is none
+    if (order.GetValue(order_begin) < 0) return;  // pairs with a row come first, so none has one
     AscendC::LocalTensor<uint16_t> rows = LoadPiece(RowOf(first + token), tokens * row_bytes_);
     for (uint32_t i = 0; i < tokens * columns; ++i) {
       const int32_t pair = order.GetValue(order_begin + i);
@@ -141,7 +141,7 @@ class Placement {
     return any;
   }
 
-  // In pieces where a buffer is smaller than a row.
+  // Moves a row in pieces if it is longer than a buffer.
   template <typename Places>
   __aicore__ inline void MoveWhole(GM_ADDR row, const Places &places) {
     for (uint32_t offset = 0; offset < row_bytes_; offset += buffer_bytes_) {
@@ -181,7 +181,7 @@ class Placement {
     Sync<AscendC::HardEvent::MTE3_S>();
   }
 
-  // Rows move as 16-bit words whatever their dtype. One is whole 32-byte blocks: there are no gaps between them.
+  // Rows move as 16-bit words whatever their dtype. A row is whole 32-byte blocks, so there are no gaps between rows.
   __aicore__ inline AscendC::LocalTensor<uint16_t> LoadPiece(GM_ADDR from, uint32_t bytes) {
     AscendC::GlobalTensor<uint16_t> source;
     source.SetGlobalBuffer(reinterpret_cast<__gm__ uint16_t *>(from));

@@ -1,6 +1,6 @@
 // Dynamic int8 quantisation of token rows, in fp32: q = round(v * (127 / max|v|)), half to even, scale = max|v| / 127,
-// where v is the row, or the row times smooth factors. A row that holds NaN or infinity becomes zeros with a NaN scale;
-// a row of zeros, or with a scale that would be denormal, becomes zeros with scale 0.
+// where v is the row, or the row times smooth factors. A row that holds NaN or infinity becomes zeros with a NaN scale.
+// A row of zeros, or one whose scale would be denormal, becomes zeros with scale 0.
 #ifndef MOE_COMM_KERNEL_QUANTISE_H
 #define MOE_COMM_KERNEL_QUANTISE_H
 
@@ -13,7 +13,7 @@ namespace moe_comm {
 
 class Quantiser {
  public:
-  static constexpr uint32_t kTile = 2048;  // elements at once; a row of no more is loaded once, a longer one twice
+  static constexpr uint32_t kTile = 2048;  // elements at once; a row that fits is loaded once, a longer one twice
 
   __aicore__ inline void Init(uint32_t hidden_size, uint32_t dtype, bool smooth, AscendC::TPipe *pipe) {
     hidden_size_ = hidden_size;
@@ -29,7 +29,7 @@ class Quantiser {
     largest_ = largest_buffer_.Get<int32_t>();
   }
 
-  // Begins the row at `row` with the smooth factors at `smooth` ([hidden_size] fp32, or none); returns its scale.
+  // Begins the row at `row` with the smooth factors at `smooth` ([hidden_size] fp32, or null). Returns its scale.
   __aicore__ inline float Begin(GM_ADDR row, GM_ADDR smooth) {
     row_ = row;
     smooth_ = smooth;
@@ -61,7 +61,7 @@ class Quantiser {
     }
     AscendC::LocalTensor<int8_t> result = out_.template AllocTensor<int8_t>();
     AscendC::Cast(result, narrow, AscendC::RoundMode::CAST_RINT, padded);
-    AscendC::PipeBarrier<PIPE_V>();  // the next tile is made in the same place
+    AscendC::PipeBarrier<PIPE_V>();  // the next tile uses the same memory
     out_.EnQue(result);
     return out_.template DeQue<int8_t>();
   }
@@ -69,12 +69,12 @@ class Quantiser {
 
  private:
   static constexpr uint32_t kFold = 512;
-  static constexpr uint32_t kLanes = 8;             // what is left when a vector of 32 bytes is folded no more
+  static constexpr uint32_t kLanes = 8;             // 32 bytes: a narrower vector is not folded
   static constexpr uint32_t kSmallest = 0x04000000;  // 2^-119
   static constexpr uint32_t kInfinity = 0x7f800000;
   static constexpr uint32_t kNan = 0x7fc00000;
 
-  // In a register: what the scalar unit has written to local memory as an int, it may not read there as a float.
+  // Converts in a register: the scalar unit may not read as a float what it wrote to local memory as an int.
   static __aicore__ inline float FloatOf(uint32_t bits) {
     union {
       uint32_t from;
@@ -83,8 +83,8 @@ class Quantiser {
     return word.to;
   }
 
-  // The largest |v| of the row, as bits: of these, as integers, a NaN is above infinity and that above all else, which
-  // the vector unit's own comparison of floats does not promise.
+  // The bits of the largest |v| of the row. Compared as integers, NaN is above infinity, and infinity above all else.
+  // The vector unit's comparison of floats does not promise that.
   __aicore__ inline uint32_t LargestMagnitude() {
     Sync<AscendC::HardEvent::S_V>();  // the row before was read by the scalar unit
     AscendC::Duplicate(largest_, static_cast<int32_t>(0), static_cast<int32_t>(kFold));

@@ -1,4 +1,4 @@
-// Direct reading: a token's expert outputs are read from the remote windows, scaled and added up, in k order.
+// Direct reading: combine reads a token's expert outputs from the remote windows, scales them and adds them in k order.
 #ifndef MOE_COMM_KERNEL_REDUCTION_H
 #define MOE_COMM_KERNEL_REDUCTION_H
 
@@ -11,9 +11,9 @@
 
 namespace moe_comm {
 
-// fp32 throughout: start at +0; multiply, round, add, round for each row in k order; then the shared expert and the
-// residual; one rounding to the result's type at the end. Special experts count at their k; what has no row otherwise
-// (expand_idx < 0) is skipped.
+// The sum is in fp32 and starts at +0. Each row in k order is multiplied, rounded, added, and the sum rounded. Then the
+// shared expert and the residual follow. The sum is rounded once to the result's type. Special experts are added at
+// their k. Other pairs without a row (expand_idx < 0) are skipped.
 template <typename T>
 class Reduction {
  public:
@@ -40,7 +40,7 @@ class Reduction {
                            lanes_buffer_.Get<float>());
   }
 
-  // Tiles of a token's row: a block may be given some tiles of a token and its neighbour the others.
+  // The tiles of a token's row. Two blocks may share the tiles of one token.
   __aicore__ inline uint32_t TilesPerToken() const {
     return (hidden_ + arguments_.tile_elements - 1) / arguments_.tile_elements;
   }
@@ -93,7 +93,7 @@ class Reduction {
     Load(scales_, arguments_.expert_scales + word * arguments_.top_k, tokens * arguments_.top_k);
   }
 
-  // No address is formed from an id or a row that dispatch cannot have given.
+  // Refuses ids and rows that dispatch cannot have given, before an address is formed from them.
   __aicore__ inline bool Check(uint32_t first, uint32_t tokens) {
     for (uint32_t token = 0; token < tokens; ++token) {
       for (uint32_t k = 0; k < arguments_.top_k; ++k) {
@@ -121,17 +121,17 @@ class Reduction {
     failure_->Record(kReadInput, window_->epoch, error);
   }
 
-  // expand_idx; the columns from K on are the shared experts on ranks of their own.
+  // The pair's expand_idx. The columns from K on are the shared experts on ranks of their own.
   __aicore__ inline int32_t Row(uint32_t token, uint32_t column) const {
     return indices_.GetValue(token * columns_ + column);
   }
 
-  // The place of pair (token, k)'s id behind the experts. The pair is a special expert's.
+  // The number of pair (token, k)'s special expert: its id less the number of experts.
   __aicore__ inline uint32_t Special(uint32_t token, uint32_t k) const {
     return static_cast<uint32_t>(routing_.GivenId(token, k)) - window_->expert_num;
   }
 
-  // Of the constant experts of a token, once for its tiles.
+  // Loads the coefficients of a token's constant experts, once for all its tiles.
   __aicore__ inline void LoadCoefficients(uint32_t first, uint32_t token) {
     if (special_.constant == 0) return;
     GM_ADDR x = arguments_.ori_x + (static_cast<uint64_t>(first) + token) * window_->shape.row_bytes;
@@ -193,19 +193,19 @@ class Reduction {
     return arguments_.expert_scales == nullptr ? 1.0f : scales_.GetValue(pair);
   }
 
-  // What becomes of a piece once it is there, times its factor.
+  // How a piece, times its factor, is used once it is there.
   enum Use : uint32_t {
     kNothing,
-    kTerm,      // it is added to the sum
-    kToken,     // a1 * x of a constant expert: it waits for
-    kConstant,  // a2 * v, and both together, times their weight, are added to the sum
+    kTerm,      // added to the sum
+    kToken,     // a1 * x of a constant expert: kept until a2 * v is there
+    kConstant,  // a2 * v: added to a1 * x; their sum, times the weight, is added to the sum
   };
 
   __aicore__ inline void AddRow(GM_ADDR source, float weight, uint32_t elements) {
     Bring(source, kTerm, weight, elements);
   }
 
-  // Fetches a piece of a row, and uses the one before meanwhile.
+  // Fetches a piece of a row, and meanwhile uses the piece before.
   __aicore__ inline void Bring(GM_ADDR source, Use use, float factor, uint32_t elements) {
     pieces_.Fetch(source, elements);
     UseWaiting(elements);
@@ -268,7 +268,7 @@ class Reduction {
   Routing routing_;
   Pieces<T> pieces_;
   ConstantExperts<T> constant_experts_;
-  Use waiting_;  // of the piece that is fetched and not used yet
+  Use waiting_;  // how to use the piece that is fetched and not used yet
   float waiting_factor_;
   float blend_weight_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> routing_buffer_;

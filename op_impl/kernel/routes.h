@@ -1,5 +1,5 @@
-// Where each (token, column) of a tile goes: its expert under mask, placement map and special experts, as a slot of the
-// group. Columns are the K of expert_ids, then one for each shared expert on ranks of its own.
+// The slot of the group to which each (token, column) of a tile goes, after mask, placement map and special experts.
+// Columns are the K of expert_ids, then one for each shared expert on ranks of its own.
 #ifndef MOE_COMM_KERNEL_ROUTES_H
 #define MOE_COMM_KERNEL_ROUTES_H
 
@@ -10,7 +10,7 @@
 
 namespace moe_comm {
 
-constexpr int32_t kDropped = -2;  // in expand_idx; as a slot, the expert is on a rank that takes no part any more
+constexpr int32_t kDropped = -2;  // in expand_idx. As a slot: the expert is on a rank that takes no part any more
 
 class Routes {
  public:
@@ -43,7 +43,7 @@ class Routes {
   __aicore__ inline uint32_t Columns() const { return columns_; }
   __aicore__ inline const ExpertMap &Map() const { return map_; }
 
-  // Brings `tokens` (at most kTileTokens) tokens from `first` on.
+  // Loads `tokens` (at most kTileTokens) tokens from `first` on.
   __aicore__ inline void LoadTile(uint32_t first, uint32_t tokens) {
     routing_.LoadTile(first, tokens);
     for (uint32_t token = 0; token < tokens; ++token) {
@@ -59,38 +59,38 @@ class Routes {
     }
   }
 
-  // The slot of a pair of the tile, negative if it has no row.
+  // The slot of a pair of the tile. It is negative if the pair has no row.
   __aicore__ inline int32_t Slot(uint32_t token, uint32_t column) const {
     return slots_.GetValue(token * columns_ + column);
   }
   __aicore__ inline int32_t SlotOfPair(uint32_t pair) const { return slots_.GetValue(pair); }
 
-  // expand_idx of a pair without a slot.
+  // The expand_idx of a pair without a slot.
   static __aicore__ inline int32_t WithoutRow(int32_t slot) { return slot <= kSpecialExpert ? kSpecialExpert : slot; }
 
-  // The pair's physical expert; special ones follow the E physical ones; negative if not routed.
+  // The pair's physical expert, negative if not routed. Special experts follow the E physical ones.
   __aicore__ inline int32_t PhysicalId(uint32_t token, uint32_t k) const {
     const int32_t slot = Slot(token, k);
     if (slot <= kSpecialExpert) return static_cast<int32_t>(window_->expert_num) + (kSpecialExpert - slot);
     return slot < 0 ? kNotRouted : slot - static_cast<int32_t>(window_->shared_rank_num);
   }
 
-  // The row of `scales` for a pair of the tile: a model's parameter, so of the expert as the model knows it. Those of
-  // the shared experts come first.
+  // The row of `scales` for a pair of the tile. `scales` is a model's parameter, so logical experts index it. The rows
+  // of the shared experts come first.
   __aicore__ inline uint64_t SmoothRow(uint32_t token, uint32_t column) const {
     if (column >= TopK()) return column - TopK();
     const int64_t id = routing_.GivenId(token, column);
     return window_->shared_expert_num + static_cast<uint64_t>(id < 0 ? 0 : id);
   }
 
-  // False, and recorded, if a pair of the tile names an expert that does not exist.
+  // Records an error and returns false if pair (token, k) of the tile names an expert that does not exist.
   __aicore__ inline bool Check(uint32_t first, uint32_t token, uint32_t k, uint64_t epoch) const {
     if (Slot(token, k) != kNoSuchExpert) return true;
     const int64_t id = routing_.GivenId(token, k);
     const int64_t limit = map_.IdLimit() + special_expert_num_;
     if (id >= limit) {
       failure_->Record(kReadInput, epoch, ExpertIdRange{id, limit, first + token, k});
-    } else {  // block 0 looks at the whole map and says what is wrong, if it is the first to record
+    } else {  // block 0 checks the whole map and says what is wrong, if it records first
       failure_->Record(kReadInput, epoch, InvalidMap{MapFault::kPhysicalId, id, -1, window_->expert_num});
     }
     return false;
@@ -99,7 +99,7 @@ class Routes {
  private:
   static constexpr int32_t kNoSuchExpert = -0x7fffffff;
 
-  // Special expert i is kSpecialExpert - i.
+  // Special expert i gets the slot kSpecialExpert - i.
   __aicore__ inline int32_t Resolve(int64_t id, uint32_t token) const {
     if (id < 0) return kNotRouted;
     const int64_t limit = map_.IdLimit();

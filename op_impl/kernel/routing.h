@@ -1,4 +1,4 @@
-// The router's choices for this rank's tokens, as given, read in tiles.
+// The router's choices for this rank's tokens, unchanged and read in tiles.
 #ifndef MOE_COMM_KERNEL_ROUTING_H
 #define MOE_COMM_KERNEL_ROUTING_H
 
@@ -36,7 +36,7 @@ class Routing {
   __aicore__ inline uint32_t TokenNum() const { return input_.token_num; }
   __aicore__ inline uint32_t TopK() const { return input_.top_k; }
 
-  // Brings the ids of `tokens` (at most kTileTokens) tokens from `first` on.
+  // Loads the ids of `tokens` (at most kTileTokens) tokens from `first` on.
   __aicore__ inline void LoadTile(uint32_t first, uint32_t tokens) {
     const uint64_t at = static_cast<uint64_t>(first) * input_.top_k;
     const uint32_t pairs = tokens * input_.top_k;
@@ -49,7 +49,7 @@ class Routing {
     if (input_.mask_kind == kMaskPerExpert) Load(mask_, input_.active_mask + at, pairs);
   }
 
-  // The expert of pair (token, k) of the tile as it was given.
+  // The id of pair (token, k) of the tile in expert_ids.
   __aicore__ inline int64_t GivenId(uint32_t token, uint32_t k) const {
     const uint32_t pair = token * input_.top_k + k;
     return input_.id_bytes == sizeof(int64_t) ? wide_.GetValue(pair) : static_cast<int64_t>(narrow_.GetValue(pair));
@@ -60,7 +60,7 @@ class Routing {
     return input_.mask_kind == kMaskPerExpert && mask_.GetValue(token * input_.top_k + k) == 0;
   }
 
-  // False, and recorded, if pair (token, k) of the tile names an expert that does not exist.
+  // Records an error and returns false if pair (token, k) of the tile names an expert that does not exist.
   __aicore__ inline bool Check(uint32_t first, uint32_t token, uint32_t k, uint64_t epoch, Failure &failure) const {
     const int64_t id = GivenId(token, k);
     if (id < expert_num_) return true;

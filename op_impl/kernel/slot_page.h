@@ -1,5 +1,5 @@
-// A table over the slots, looked at one page at a time: the unified buffer never holds one whole, so that no number of
-// experts is too large for it.
+// One page of a table over the slots. The unified buffer never holds a whole table, so no number of experts is too
+// large for it.
 #ifndef MOE_COMM_KERNEL_SLOT_PAGE_H
 #define MOE_COMM_KERNEL_SLOT_PAGE_H
 
@@ -19,7 +19,7 @@ class SlotPage {
     addend_ = addend_buffer_.Get<int32_t>();
   }
 
-  // To the slots from `first` on, a multiple of kSlots. What the page held is lost.
+  // Turns to the slots from `first` on, a multiple of kSlots. The content of the page is lost.
   __aicore__ inline void Turn(uint32_t first) {
     first_ = static_cast<int32_t>(first);
     count_ = Min(kSlots, window_->slot_num - first);
@@ -34,13 +34,13 @@ class SlotPage {
 
   __aicore__ inline void Clear() const { moe_comm::Clear(words_, count_); }
 
-  // The page of a table of this rank: the part's piece number `table` if it has several.
+  // Loads the page from a table of this rank. `table` is the number of the piece if the part has several.
   __aicore__ inline void LoadFrom(const PartPlace &part, uint64_t table = 0) const {
     Load(words_, At(part(table)), count_);
   }
   __aicore__ inline void StoreTo(const PartPlace &part, uint64_t table) const { Store(At(part(table)), words_, count_); }
 
-  // What a block has counted.
+  // Adds what a block has counted.
   __aicore__ inline void AddHistogram(uint32_t block) const {
     Load(addend_, At(window_->layout.histogram(block)), count_);
     Sync<AscendC::HardEvent::S_V>();
@@ -48,7 +48,7 @@ class SlotPage {
     Sync<AscendC::HardEvent::V_S>();
   }
 
-  // One more for each slot of the page that `token` of the tile goes to.
+  // Adds one to each slot of the page that `token` of the tile goes to.
   __aicore__ inline void AddToken(const Routes &routes, uint32_t token) const {
     for (uint32_t column = 0; column < routes.Columns(); ++column) {
       const int32_t slot = routes.Slot(token, column);

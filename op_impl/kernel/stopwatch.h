@@ -1,5 +1,4 @@
-// Where the time of a kernel goes: by phase, as its first block sees it. Does nothing unless the window keeps
-// statistics.
+// Measures the phases of a kernel, as its first block sees them. Does nothing unless the window keeps statistics.
 #ifndef MOE_COMM_KERNEL_STOPWATCH_H
 #define MOE_COMM_KERNEL_STOPWATCH_H
 
@@ -15,7 +14,7 @@ class Stopwatch {
     if (runs_) last_ = AscendC::GetSystemCycle();
   }
 
-  // The time since the last call belongs to `field` of the header.
+  // Adds the time since the last call to `field` of the header.
   __aicore__ inline void Lap(WindowField field) {
     if (!runs_) return;
     const int64_t now = AscendC::GetSystemCycle();
@@ -23,11 +22,10 @@ class Stopwatch {
     last_ = now;
   }
 
-  // Adds to a sum of the header.
   __aicore__ inline void Add(WindowField field, uint64_t value) const {
     if (runs_) window_->AddTo(FieldOffset(field), value);
   }
-  // Rows that go to, or come from, other ranks: the sum of this rank's table of destinations without itself.
+  // The rows that go to, or come from, other ranks: the sum of this rank's destinations without itself.
   __aicore__ inline uint64_t RowsAway(const AscendC::LocalTensor<int32_t> &buffer, uint32_t words) const {
     uint64_t rows = 0;
     for (uint32_t first = 0; runs_ && first < window_->world_size; first += words) {

@@ -1,4 +1,4 @@
-// The tokens at hand, at most 32: where they go, and in which row.
+// The tokens that a block works on, at most 32: where they go, and in which row.
 #ifndef MOE_COMM_KERNEL_TILE_H
 #define MOE_COMM_KERNEL_TILE_H
 
@@ -23,12 +23,12 @@ class Tile {
     ids_ = ids_buffer_.Get<int32_t>();
   }
 
-  // The rows that Assign gives begin behind those of the tokens that the first `blocks` blocks counted and of `skipped`.
+  // Assign then gives the rows behind the tokens that the first `blocks` blocks counted, and behind those of `skipped`.
   __aicore__ inline void Begin(SlotPage &page, uint32_t blocks, Span skipped) {
     next_rows_.Begin(routes_, page, blocks, skipped);
   }
 
-  // Turns to `tokens` tokens from `first` on, and gives each of their pairs its row: the results expand_idx and
+  // Turns to `tokens` tokens from `first` on, gives each of their pairs its row, and writes expand_idx and
   // physical_expert_ids.
   __aicore__ inline void Assign(SlotPage &page, uint32_t first, uint32_t tokens) {
     Turn(first, tokens);
@@ -42,7 +42,7 @@ class Tile {
     Store(physical_expert_ids_ + Pairs(first, routes_.TopK()), ids_, tokens * routes_.TopK());
   }
 
-  // The same tokens once more, with the rows that they were given.
+  // Turns to tokens that Assign has given rows before, and loads these rows.
   __aicore__ inline void Reload(uint32_t first, uint32_t tokens) {
     Turn(first, tokens);
     Load(rows_, expand_idx_ + Pairs(first, routes_.Columns()), tokens * routes_.Columns());
@@ -50,7 +50,7 @@ class Tile {
 
   __aicore__ inline uint32_t First() const { return first_; }
   __aicore__ inline uint32_t Tokens() const { return tokens_; }
-  // Of each pair (token, column): its row, negative if it has none. A step may take pairs out.
+  // The row of each pair (token, column), negative if it has none. A step may take pairs out.
   __aicore__ inline const AscendC::LocalTensor<int32_t> &Rows() const { return rows_; }
   __aicore__ inline Routes &GetRoutes() { return routes_; }
   __aicore__ inline const Routes &GetRoutes() const { return routes_; }

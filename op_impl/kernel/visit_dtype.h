@@ -1,4 +1,4 @@
-// From the code of a dtype to its type: the one place where a kernel chooses by it.
+// Turns the code of a dtype into its type. No kernel chooses by a dtype elsewhere.
 #ifndef MOE_COMM_KERNEL_VISIT_DTYPE_H
 #define MOE_COMM_KERNEL_VISIT_DTYPE_H
 
@@ -7,7 +7,7 @@
 
 namespace moe_comm {
 
-// Calls `visitor.Visit<T>()` for the type T of the code. False, and no call, if the table has no such code.
+// Calls `visitor.Visit<T>()` for the type T of the code. False if the table has no such code.
 template <typename Visitor>
 __aicore__ inline bool VisitDtype(uint32_t dtype, Visitor visitor) {
   switch (dtype) {

@@ -6,7 +6,7 @@
 
 namespace moe_comm {
 
-// One wait: call Expired() after each look that found something of a rank missing, until it says true.
+// One wait. Call Expired() after each look that found a rank missing, until it returns true.
 class Wait {
  public:
   __aicore__ inline Wait(const Window &window, Failure &failure, Phase phase, uint64_t epoch)
@@ -14,7 +14,7 @@ class Wait {
     end_ = AscendC::GetSystemCycle() + window.timeout_us * kCyclesPerMicrosecond;
   }
 
-  // True if a peer has given up or the deadline has passed; in the latter case the caller names the missing ranks.
+  // True if a peer has given up or the deadline has passed. After the deadline the caller names the missing ranks.
   __aicore__ inline bool Expired(uint32_t missing) {
     if (++looks_ % kLooksPerPeerCheck == 0) failure_.CheckPeers(phase_, epoch_, missing);
     const int64_t now = AscendC::GetSystemCycle();
@@ -22,11 +22,10 @@ class Wait {
     return failure_.Failed() || now > end_;
   }
 
-  // The wait is over.
   __aicore__ inline void End() { AddWaited(); }
 
  private:
-  // The time from the first to the last look that missed a rank is charged to it, the first one missing in each look.
+  // A look charges only the first rank that it misses. The charge is the time from the first to the last such look.
   __aicore__ inline void Waited(uint32_t missing, int64_t now) {
     if (missing != missing_) {
       AddWaited();
@@ -57,7 +56,7 @@ class Wait {
   int64_t last_ = 0;
 };
 
-// The ranks that a wait missed: all are counted, the first few named.
+// The ranks that a wait missed. All are counted, and the first few are named.
 class MissingRanks {
  public:
   __aicore__ inline void Add(uint32_t rank) {

@@ -1,4 +1,4 @@
-// A kernel's view of the expert window: its header, read once, and the addresses of its parts here and on peers.
+// A kernel's view of the expert window: the header, read once, and the addresses of parts here and on peers.
 #ifndef MOE_COMM_KERNEL_WINDOW_H
 #define MOE_COMM_KERNEL_WINDOW_H
 
@@ -11,8 +11,8 @@ namespace moe_comm {
 
 class Window {
  public:
-  // Words of `buffer`: the header, which is read past the scalar cache since another core wrote the epoch, and the live
-  // ranks.
+  // `buffer` holds the header and the live ranks. The header is read past the scalar cache, since another core wrote
+  // the epoch.
   static constexpr uint32_t kHeaderWords = (kFieldCount + kWordPitch - 1) / kWordPitch * kWordPitch;
   static constexpr uint32_t kBufferWords = kHeaderWords + kMaxRanks / sizeof(uint64_t);
 
@@ -48,7 +48,7 @@ class Window {
   // A piece of a part of this rank's region.
   __aicore__ inline GM_ADDR Own(const PartPlace &part, uint64_t piece = 0) const { return base_ + part(piece); }
 
-  // The row of counts from `source` in each region. Two exchanges in a row never share one.
+  // The row of counts from `source` in each region. Two consecutive exchanges use different rows.
   __aicore__ inline uint64_t CountsRow(uint64_t exchange, uint64_t source) const {
     return moe_comm::CountsRow(layout, shape, exchange, source);
   }
@@ -63,7 +63,7 @@ class Window {
   __aicore__ inline uint32_t OwnerOfExpert(int64_t physical) const {
     return Owner(static_cast<int32_t>(physical + shared_rank_num));
   }
-  // Where this rank sends its tokens for shared expert `index`: its instances take turns over the ranks.
+  // Where this rank sends its tokens for shared expert `index`. The expert's instances take turns over the ranks.
   __aicore__ inline int32_t SharedSlot(uint32_t index) const {
     const uint32_t instances = shared_rank_num / shared_expert_num;
     return static_cast<int32_t>(rank % instances + index * instances);
@@ -72,24 +72,24 @@ class Window {
     return static_cast<uint32_t>(shape.row_bytes / BytesOf(dtype));
   }
 
-  // The table of peers never changes after the window's creation, so the scalar cache may keep it.
+  // The table of peers never changes after the window is created, so the scalar cache may keep it.
   __aicore__ inline GM_ADDR Peer(uint32_t peer, uint64_t offset) const {
     return reinterpret_cast<GM_ADDR>(peers_.GetValue(peer) + offset);
   }
 
-  // Whether `rank` took part in the last dispatch: who is to be told and awaited.
+  // Whether `rank` took part in the last dispatch. This rank tells and awaits such ranks only.
   __aicore__ inline bool TookPart(uint32_t rank) const { return all_live_ || live_.GetValue(rank) != 0; }
 
   __aicore__ inline bool AllTookPart() const { return all_live_; }
 
-  // Adds to a word of this rank's region. One block writes each.
+  // Adds to a word of this rank's region. Only one block writes a word.
   __aicore__ inline void AddTo(uint64_t offset, uint64_t value) const {
     Load(word_, Own(offset), 1);
     word_.SetValue(0, word_.GetValue(0) + value);
     Store(Own(offset), word_, 1);
   }
 
-  // Words of this rank's header, for the host and for later kernels. One block writes each.
+  // Sets a word of this rank's header, for the host and for later kernels. Only one block writes a word.
   __aicore__ inline void SetField(uint32_t field, uint64_t value) const {
     word_.SetValue(0, value);
     Store(Own(FieldOffset(field)), word_, 1);

@@ -1,5 +1,5 @@
-// The first kernel that runs when a window is created on an NPU. What each core writes shows that the kernels' code runs
-// on this chip, that arguments arrive in their places, and that all cores run at once and meet in SyncAll.
+// The first kernel that runs when a window is created on an NPU. What each core writes shows that kernels run on this
+// chip, that arguments arrive in their places, and that all cores run at once and meet in SyncAll.
 #ifndef MOE_COMM_CANARY_H
 #define MOE_COMM_CANARY_H
 

@@ -1,4 +1,4 @@
-// Decode combine: few tokens, so the blocks share the tiles of all rows: one token's row can occupy many blocks.
+// Decode combine has few tokens, so the blocks share the tiles of all rows. One token's row can occupy many blocks.
 #ifndef MOE_COMM_MOE_DECODE_COMBINE_H
 #define MOE_COMM_MOE_DECODE_COMBINE_H
 

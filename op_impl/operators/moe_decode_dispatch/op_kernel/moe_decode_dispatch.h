@@ -1,4 +1,4 @@
-// Decode dispatch: few tokens, so what counts is the number of one-way latencies: counts, then rows.
+// Decode dispatch has few tokens, so the number of one-way latencies matters. There are two: counts, then rows.
 #ifndef MOE_COMM_MOE_DECODE_DISPATCH_H
 #define MOE_COMM_MOE_DECODE_DISPATCH_H
 
@@ -24,7 +24,7 @@ class DecodeDispatch : private Dispatch {
   }
 
  private:
-  // Ranks that are in prefill may bring rows of others. This one moves its own.
+  // Ranks in prefill may bring rows of others. This rank moves its own.
   __aicore__ inline Delivery FindBringers() {
     if (IsFirstBlock()) balance_.DeriveBringers(live_, exchange_.Number());
     return balance_.Balanced();

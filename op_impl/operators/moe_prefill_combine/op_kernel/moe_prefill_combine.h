@@ -1,4 +1,4 @@
-// Prefill combine: many tokens, split over the blocks as dispatch's plan says, by the rows to read and not by tokens.
+// Prefill combine has many tokens. The blocks share them as dispatch's plan says: by the rows to read, not by tokens.
 #ifndef MOE_COMM_MOE_PREFILL_COMBINE_H
 #define MOE_COMM_MOE_PREFILL_COMBINE_H
 
@@ -8,7 +8,7 @@
 
 namespace moe_comm {
 
-// The plan's first token of `block`, or an equal share where the dispatch was launched on other cores.
+// The first token of `block` in the plan. Blocks get equal shares if dispatch ran on another number of cores.
 template <typename T>
 __aicore__ inline uint64_t FirstToken(const Combine<T> &combine, uint32_t token_num, uint32_t block) {
   if (combine.Plan(kPlanBlocks) != static_cast<int32_t>(Blocks())) return Share(token_num, block, Blocks());

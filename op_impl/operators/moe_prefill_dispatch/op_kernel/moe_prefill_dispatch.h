@@ -1,5 +1,5 @@
-// Prefill dispatch: many tokens, so what counts is the bytes. The work is split over the blocks by the rows to move,
-// rows are loaded several at a time, and each batch is written in an order that begins at another rank on each rank.
+// Prefill dispatch has many tokens, so the bytes matter. The blocks share the work by the rows to move. They load
+// several rows at a time, and write each batch in an order that begins at another rank on each rank.
 #ifndef MOE_COMM_MOE_PREFILL_DISPATCH_H
 #define MOE_COMM_MOE_PREFILL_DISPATCH_H
 
@@ -35,7 +35,7 @@ class PrefillDispatch : private Dispatch {
   }
 
  private:
-  // Every block comes to every barrier, whatever has failed.
+  // Every block joins every barrier, whatever has failed.
   __aicore__ inline bool PlaceBalanced(bool fits) {
     const WindowLayout &layout = core_.window.layout;
     if (fits && IsFirstBlock()) balance_.Derive(live_, exchange_.Number());
@@ -57,7 +57,7 @@ class PrefillDispatch : private Dispatch {
     return fits;
   }
 
-  // The tokens of this block, an equal share of the weight; their rows follow from here on.
+  // Returns the tokens of this block, an equal share of the weight. The tile then gives rows from the first of them on.
   __aicore__ inline Span Split() {
     counting_.LoadWeights();
     const Start start = StartOf(Block());
@@ -67,7 +67,7 @@ class PrefillDispatch : private Dispatch {
     return own;
   }
 
-  // The tokens before `token`: those that the first `counted` blocks counted, and those after them.
+  // The tokens before `token` are those that the first `counted` blocks counted, and some after them.
   struct Start {
     uint32_t counted;
     uint32_t token;
@@ -101,7 +101,7 @@ class PrefillDispatch : private Dispatch {
     }
   }
 
-  // Gives all tokens their rows, and hands over what others move of them.
+  // Gives all tokens their rows, and hands over the rows that other ranks move.
   __aicore__ inline void HandOver(Span own) {
     for (uint32_t first = own.begin; first < own.end; first += Tile::kTokens) {
       tile_.Assign(page_, first, Min(Tile::kTokens, own.end - first));
@@ -109,7 +109,7 @@ class PrefillDispatch : private Dispatch {
     }
   }
 
-  // `handed_over`: the tokens have their rows, and some are not for this rank to move.
+  // `handed_over`: the tokens have their rows, and other ranks move some of them.
   __aicore__ inline void Place(Span own, bool handed_over) {
     const uint32_t tile = Tile::kTokens / batch_ * batch_;
     for (uint32_t first = own.begin; first < own.end; first += tile) {
@@ -125,7 +125,7 @@ class PrefillDispatch : private Dispatch {
     }
   }
 
-  // `tokens` tokens of the tile from `token` on.
+  // Places `tokens` tokens of the tile from `token` on.
   __aicore__ inline void PlaceBatch(uint32_t token, uint32_t tokens) {
     Stagger(token, tokens);
     if (batches_) {
@@ -136,7 +136,7 @@ class PrefillDispatch : private Dispatch {
     }
   }
 
-  // The order into the plan: from pairs of the tile to pairs of the tensor.
+  // Stores the order in the plan, as pairs of the tensor instead of pairs of the tile.
   __aicore__ inline void StoreOrder() {
     const uint32_t columns = tile_.GetRoutes().Columns();
     const uint32_t before = tile_.First() * columns;
@@ -147,7 +147,7 @@ class PrefillDispatch : private Dispatch {
     StorePlan(kPlanOrder + static_cast<uint64_t>(tile_.First()) * columns, order_, tile_.Tokens() * columns);
   }
 
-  // Sorts the pairs of a batch by the distance of their destination from this rank, those without a row last.
+  // Sorts the pairs of a batch by the distance of their destination from this rank. Pairs without a row come last.
   __aicore__ inline void Stagger(uint32_t token, uint32_t tokens) {
     const Routes &routes = tile_.GetRoutes();
     const Window &window = core_.window;
