@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Linters, in the versions that pyproject.toml pins: ruff for all Python, mypy for the installed package, and
 # clang-format for C++. Prints the last line of each, or all its findings. Exit status 1 if one has a finding.
-#
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$repository/tests"  # as in run.sh
@@ -37,7 +36,5 @@ format() {
 
 run ruff lint
 run mypy mypy --cache-dir=/dev/null --config-file "$repository/pyproject.toml" -p ms_moe_comm
-if [[ ${CLANG_FORMAT:-0} == 1 ]]; then
-    run clang-format format
-fi
+run clang-format format
 exit "$failed"

@@ -61,8 +61,8 @@ aclrtFuncHandle Kernel(const char *op) {
   const auto found = kernels.find(op);
   if (found != kernels.end()) return found->second;
   aclrtFuncHandle kernel = nullptr;
-  Check(aclrtBinaryGetFunction(binary, op, &kernel), "finding the kernel '" + std::string(op) +
-                                                         "' by aclrtBinaryGetFunction");
+  Check(aclrtBinaryGetFunction(binary, op, &kernel),
+        "finding the kernel '" + std::string(op) + "' by aclrtBinaryGetFunction");
   return kernels.emplace(op, kernel).first->second;
 }
 

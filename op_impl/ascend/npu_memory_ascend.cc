@@ -26,8 +26,7 @@ template <typename Function>
 Function Find(const char *name) {
   void *const function = dlsym(RTLD_DEFAULT, name);
   if (function == nullptr) {
-    throw std::runtime_error("this CANN has no " + std::string(name) +
-                             ", which came with 8.5");
+    throw std::runtime_error("this CANN has no " + std::string(name) + ", which came with 8.5");
   }
   return reinterpret_cast<Function>(function);
 }

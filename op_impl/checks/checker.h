@@ -21,8 +21,8 @@ class Checker {
   // `what` names the dimension: T, K, H ...
   void Dimension(size_t argument, size_t dimension, int64_t expected, const char *what) const;
   void ScalarOneOf(size_t argument, const std::vector<int64_t> &allowed) const;
-  [[noreturn]] void Fail(const std::string &message) const;       // ValueError
-  [[noreturn]] void FailType(const std::string &message) const;   // TypeError
+  [[noreturn]] void Fail(const std::string &message) const;      // ValueError
+  [[noreturn]] void FailType(const std::string &message) const;  // TypeError
   std::string NameOf(size_t argument) const { return names_[argument]; }
   const Argument &operator[](size_t argument) const { return arguments_[argument]; }
 

@@ -34,8 +34,8 @@ void CheckSpecialExperts(const Checker &check, int64_t token_num, int64_t hidden
   for (const size_t number : {combine::zero_expert_num, combine::copy_expert_num, combine::const_expert_num}) {
     const int64_t given = check[number].scalar;
     if (given >= 0 && given <= INT32_MAX) continue;
-    check.Fail("'" + check.NameOf(number) + "' must be 0 to " + std::to_string(INT32_MAX) +
-               ", but got " + std::to_string(given) + ".");
+    check.Fail("'" + check.NameOf(number) + "' must be 0 to " + std::to_string(INT32_MAX) + ", but got " +
+               std::to_string(given) + ".");
   }
   const auto require = [&](size_t tensor, bool needed, const std::string &experts) {
     if (check[tensor].given == needed) return;
@@ -136,8 +136,7 @@ std::vector<Output> InferCombine(const Checker &check, PlanWordsOf plan_words) {
   CheckAddend(check, combine::shared_expert_x, token_num, hidden);
   CheckAddend(check, combine::residual_x, token_num, hidden);
   CheckSpecialExperts(check, token_num, hidden);
-  return {{{token_num, hidden}, OutType(check)},
-          {check[combine::window_control].shape, DataType::kInt32}};
+  return {{{token_num, hidden}, OutType(check)}, {check[combine::window_control].shape, DataType::kInt32}};
 }
 
 named::Dtype DtypeOf(const WindowLaunch &launch) {

@@ -94,8 +94,8 @@ void CheckScalars(const Checker &check) {
   for (const size_t argument : {dispatch::zero_expert_num, dispatch::copy_expert_num, dispatch::const_expert_num}) {
     const int64_t number = check[argument].scalar;
     if (number < 0 || number > kMaxSpecialExperts) {
-      check.Fail("'" + check.NameOf(argument) + "' must be 0 to " +
-                 std::to_string(kMaxSpecialExperts) + ", but got " + std::to_string(number) + ".");
+      check.Fail("'" + check.NameOf(argument) + "' must be 0 to " + std::to_string(kMaxSpecialExperts) + ", but got " +
+                 std::to_string(number) + ".");
     }
     special += number;
   }
@@ -128,24 +128,27 @@ void CheckDispatch(const Checker &check, const WindowLaunch &launch) {
     check.Fail("'local_expert_num' is " + std::to_string(check[dispatch::local_expert_num].scalar) +
                ", but the window has " + std::to_string(experts) + " experts per rank (moe_expert_num " +
                std::to_string(window.shape.expert_num) + " over " +
-               std::to_string(window.shape.world_size - window.shape.shared_ranks) + " ranks). Pass "
+               std::to_string(window.shape.world_size - window.shape.shared_ranks) +
+               " ranks). Pass "
                "window.local_expert_num.");
   }
   if (check[dispatch::shared_expert_num].scalar != static_cast<int64_t>(window[kSharedExpertNum])) {
     check.Fail("'shared_expert_num' is " + std::to_string(check[dispatch::shared_expert_num].scalar) +
-               ", but the window has " + std::to_string(window[kSharedExpertNum]) + " shared experts on ranks of their "
+               ", but the window has " + std::to_string(window[kSharedExpertNum]) +
+               " shared experts on ranks of their "
                "own. Pass window.shared_expert_num.");
   }
   const int64_t token_num = check[dispatch::x].shape[0];
   if (token_num > static_cast<int64_t>(window[kMaxTokens])) {
     check.Fail("T, dimension 0 of 'x', is " + std::to_string(token_num) + ", but the window was created for at most " +
-               std::to_string(window[kMaxTokens]) + " tokens per rank. Create it with a larger max_tokens_per_rank, or "
+               std::to_string(window[kMaxTokens]) +
+               " tokens per rank. Create it with a larger max_tokens_per_rank, or "
                "dispatch fewer tokens at a time.");
   }
   const int64_t top_k = check[dispatch::expert_ids].shape[1];
   if (top_k > static_cast<int64_t>(window[kTopK])) {
-    check.Fail("K, dimension 1 of 'expert_ids', is " + std::to_string(top_k) + ", but the window was created for top_k " +
-               std::to_string(window[kTopK]) + ".");
+    check.Fail("K, dimension 1 of 'expert_ids', is " + std::to_string(top_k) +
+               ", but the window was created for top_k " + std::to_string(window[kTopK]) + ".");
   }
   const Argument &map = check[dispatch::logical_to_physical_map];
   const int64_t physical = static_cast<int64_t>(window.shape.expert_num);

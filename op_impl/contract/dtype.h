@@ -11,10 +11,12 @@
 namespace moe_comm {
 
 // DTYPE(constant, code, type in kernels, bytes, name in MindSpore). Header, kernels and operators name them by code.
+// clang-format off
 #define MOE_COMM_DTYPES(DTYPE)              \
   DTYPE(kFloat32, 0, float, 4, "float32")   \
   DTYPE(kFloat16, 1, half, 2, "float16")    \
   DTYPE(kBfloat16, 2, bfloat16_t, 2, "bfloat16")
+// clang-format on
 
 enum Dtype : uint32_t {
 #define MOE_COMM_DTYPE(constant, code, type, bytes, name) constant = code,

@@ -10,7 +10,14 @@
 namespace moe_comm {
 
 // What a rank does when it finds an error: it waits for its peers, or reads its input.
-enum Phase : int64_t { kNoPhase = 0, kWaitCounts = 1, kWaitArrived = 2, kWaitReady = 3, kWaitHanded = 4, kReadInput = 5 };
+enum Phase : int64_t {
+  kNoPhase = 0,
+  kWaitCounts = 1,
+  kWaitArrived = 2,
+  kWaitReady = 3,
+  kWaitHanded = 4,
+  kReadInput = 5
+};
 
 // A record is a line of words: code, phase and epoch, then the fields of the error's type. A rank's own records are in
 // the part `records`, its peers' records in `aborted`.
@@ -20,6 +27,7 @@ constexpr uint32_t kMaxErrorFields = kRecordWords - kErrorFields;
 constexpr uint32_t kBlamedRank = kErrorFields + 1;
 
 // ERROR(code, type). A code never changes its meaning.
+// clang-format off
 #define MOE_COMM_ERRORS(ERROR) \
   ERROR(1, TimedOut)           \
   ERROR(2, PeerAborted)        \
@@ -33,13 +41,14 @@ constexpr uint32_t kBlamedRank = kErrorFields + 1;
   ERROR(11, InvalidRankMask)   \
   ERROR(12, Interrupted)       \
   ERROR(13, UnknownDtype)
+// clang-format on
 
 enum ErrorCode : int64_t {
   kNoError = 0,
+  kOverflow = 7,  // in the verdict words alone: the window stays usable
 #define MOE_COMM_ERROR(code, type) k##type = code,
   MOE_COMM_ERRORS(MOE_COMM_ERROR)
 #undef MOE_COMM_ERROR
-  kOverflow = 7,  // in the verdict words alone: the window stays usable
 };
 
 // A wait that reached its deadline.
@@ -108,7 +117,13 @@ struct InvalidMap {
 };
 
 enum class PlanFault : int64_t {
-  kOtherExchange, kNotCombined, kOtherTokenNum, kOtherColumns, kOtherQuantMode, kOtherRouting, kOtherRanks
+  kOtherExchange,
+  kNotCombined,
+  kOtherTokenNum,
+  kOtherColumns,
+  kOtherQuantMode,
+  kOtherRouting,
+  kOtherRanks
 };
 struct KeptPlanBroken {
   PlanFault fault;
@@ -130,11 +145,11 @@ struct UnknownDtype {
 // The code of an error's type.
 template <typename Error>
 struct CodeOf;
-#define MOE_COMM_ERROR(code, type)                                                                     \
-  template <>                                                                                          \
-  struct CodeOf<type> {                                                                                \
-    static_assert(sizeof(type) <= kMaxErrorFields * sizeof(int64_t), "a record has no room for it");   \
-    static constexpr int64_t kValue = code;                                                            \
+#define MOE_COMM_ERROR(code, type)                                                                   \
+  template <>                                                                                        \
+  struct CodeOf<type> {                                                                              \
+    static_assert(sizeof(type) <= kMaxErrorFields * sizeof(int64_t), "a record has no room for it"); \
+    static constexpr int64_t kValue = code;                                                          \
   };
 MOE_COMM_ERRORS(MOE_COMM_ERROR)
 #undef MOE_COMM_ERROR
@@ -153,7 +168,7 @@ const Error *As(const int64_t *record) {
 // and the phase, in which they may.
 enum AgreementBits : uint32_t { kMapHashBits = 18, kMaskHashBits = 8, kQuantModeBits = 2, kSmoothKindBits = 2 };
 constexpr uint32_t kQuantModeShift = kMapHashBits + kMaskHashBits;
-constexpr uint32_t kSmoothKindShift = kQuantModeShift + kQuantModeBits;  // 0 unless prefill is balanced
+constexpr uint32_t kSmoothKindShift = kQuantModeShift + kQuantModeBits;      // 0 unless prefill is balanced
 constexpr uint32_t kKeepsPlan = 1u << (kSmoothKindShift + kSmoothKindBits);  // no counts follow
 constexpr uint32_t kInPrefill = kKeepsPlan << 1;
 

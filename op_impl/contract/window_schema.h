@@ -18,7 +18,7 @@
 namespace moe_comm {
 
 constexpr uint64_t kWindowMagic = 0x4d4f45434f4d4d31ULL;  // "MOECOMM1": magic and layout version in one
-constexpr uint64_t kLineBytes = 64;                        // one flag or record per line: no false sharing
+constexpr uint64_t kLineBytes = 64;                       // one flag or record per line: no false sharing
 constexpr uint64_t kRegionAlign = 512;
 constexpr uint64_t kRowAlign = 32;  // the unit of UB and of aligned moves: a row is a whole number of these
 constexpr uint32_t kMaxBlocks = 64;
@@ -35,6 +35,7 @@ enum class Given : uint32_t {
   kByHost,      // zero; the host changes it around its launches
 };
 
+// clang-format off
 // FIELD(constant, name, given): the 64-bit words at the start of a region.
 #define MOE_COMM_WINDOW_FIELDS(FIELD)                                                                                  \
   FIELD(kMagic, magic, kAtCreation)                                                                                    \
@@ -82,13 +83,17 @@ enum class Given : uint32_t {
   FIELD(kDispatchNanoseconds, dispatch_nanoseconds, kByHost)                                                           \
   FIELD(kCombineCalls, combine_calls, kByHost)                                                                         \
   FIELD(kCombineNanoseconds, combine_nanoseconds, kByHost)
+// clang-format on
 
 enum WindowField : uint32_t {
 #define MOE_COMM_FIELD(constant, name, given) constant,
   MOE_COMM_WINDOW_FIELDS(MOE_COMM_FIELD)
 #undef MOE_COMM_FIELD
-  kFieldCount
 };
+
+#define MOE_COMM_FIELD(constant, name, given) +1
+constexpr uint32_t kFieldCount = 0 MOE_COMM_WINDOW_FIELDS(MOE_COMM_FIELD);
+#undef MOE_COMM_FIELD
 
 __aicore__ inline constexpr uint64_t FieldOffset(uint32_t field) { return field * sizeof(uint64_t); }
 
@@ -160,6 +165,7 @@ enum class PartKind : uint32_t {
 // Which windows use a part. A part of kBalanced takes no memory in other windows; all other parts always take memory.
 enum class PartOf : uint32_t { kAll, kBalanced, kKeepsStats, kDrops };
 
+// clang-format off
 // PART(name, pieces, bytes of a piece, their alignment, kind, use): what a region consists of, in its order. `s` is the
 // window's shape.
 #define MOE_COMM_WINDOW_PARTS(PART)                                                                                    \
@@ -227,6 +233,7 @@ enum class PartOf : uint32_t { kAll, kBalanced, kKeepsStats, kDrops };
   /* rows of x that other ranks move, and EntryField words that say where to */                                        \
   PART(inputs, s.pooled_tokens, s.row_bytes, 1, kRows, kBalanced)                                                      \
   PART(entries, s.pooled_pairs, kEntryWords * 4, 4, kRows, kBalanced)
+// clang-format on
 
 // Where a part lies: its piece i at offset + i * pitch.
 struct PartPlace {
@@ -240,9 +247,9 @@ struct WindowLayout {
   WindowLayout() = default;
   __aicore__ inline explicit WindowLayout(const WindowShape &s) {
     uint64_t end = 0;
-#define MOE_COMM_PART(name, pieces, piece_bytes, align, kind, use)                                                     \
-  name = {end, RoundUp(piece_bytes, align)};                                                                           \
-  if (PartOf::use != PartOf::kBalanced || s.pooled_tokens > 0) end += RegionSize((pieces)*name.pitch);
+#define MOE_COMM_PART(name, pieces, piece_bytes, align, kind, use) \
+  name = {end, RoundUp(piece_bytes, align)};                       \
+  if (PartOf::use != PartOf::kBalanced || s.pooled_tokens > 0) end += RegionSize((pieces) * name.pitch);
     MOE_COMM_WINDOW_PARTS(MOE_COMM_PART)
 #undef MOE_COMM_PART
     bytes = end;

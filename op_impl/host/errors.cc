@@ -105,7 +105,8 @@ std::string SentenceOf(const RowIndexRange &error, int64_t, const ErrorContext &
 
 std::string SentenceOf(const NoDispatch &error, int64_t, const ErrorContext &) {
   if (error.epoch != 0 && error.epoch == error.combined_epoch) {
-    return "dispatch number " + Number(error.epoch) + " was combined already, and peers may have gone on. Dispatch "
+    return "dispatch number " + Number(error.epoch) +
+           " was combined already, and peers may have gone on. Dispatch "
            "again first.";
   }
   return "found no rows to combine: the window's last dispatch is number " + Number(error.epoch) +
@@ -113,8 +114,8 @@ std::string SentenceOf(const NoDispatch &error, int64_t, const ErrorContext &) {
 }
 
 std::string SentenceOf(const PlanMismatch &error, int64_t, const ErrorContext &) {
-  return "got the plan of dispatch " + Number(error.plan_epoch) + " for T = " + Number(error.tokens) + " and K = " +
-         Number(error.top_k) + ", but the window's last dispatch is number " + Number(error.epoch) +
+  return "got the plan of dispatch " + Number(error.plan_epoch) + " for T = " + Number(error.tokens) +
+         " and K = " + Number(error.top_k) + ", but the window's last dispatch is number " + Number(error.epoch) +
          ". Pass 'plan' and 'expert_ids' of the last dispatch unchanged.";
 }
 
@@ -186,7 +187,8 @@ std::string SentenceOf(const InvalidRankMask &error, int64_t, const ErrorContext
   const std::string rank = Number(error.rank);
   switch (error.fault) {
     case RankFault::kCameBack:
-      return "'rank_mask' has rank " + rank + ", which took no part in the dispatch before. A rank that has left does "
+      return "'rank_mask' has rank " + rank +
+             ", which took no part in the dispatch before. A rank that has left does "
              "not come back: create a new window.";
     case RankFault::kSelfLeft:
       return "rank " + rank + " has left this window by a 'rank_mask' without it. Create a new one to come back.";
@@ -195,7 +197,8 @@ std::string SentenceOf(const InvalidRankMask &error, int64_t, const ErrorContext
 }
 
 std::string SentenceOf(const UnknownDtype &error, int64_t, const ErrorContext &) {
-  return "got the dtype code " + Number(error.dtype) + ", which the kernels do not know. Install the package again: "
+  return "got the dtype code " + Number(error.dtype) +
+         ", which the kernels do not know. Install the package again: "
          "kernels and library are of two builds.";
 }
 

@@ -7,20 +7,28 @@
 namespace moe_comm {
 
 const char *Name(DataType dtype) {
-  static const char *const names[] = {"bool",  "int8", "int32", "int64",
+  static const char *const names[] = {"another dtype",
+                                      "bool",
+                                      "int8",
+                                      "int32",
+                                      "int64",
 #define MOE_COMM_DTYPE(constant, code, type, bytes, name) name,
                                       MOE_COMM_DTYPES(MOE_COMM_DTYPE)
 #undef MOE_COMM_DTYPE
-                                      "another dtype"};
+  };
   return names[static_cast<size_t>(dtype)];
 }
 
 size_t ElementBytes(DataType dtype) {
-  static const size_t sizes[] = {1, 1, 4, 8,
+  static const size_t sizes[] = {0,
+                                 1,
+                                 1,
+                                 4,
+                                 8,
 #define MOE_COMM_DTYPE(constant, code, type, bytes, name) bytes,
                                  MOE_COMM_DTYPES(MOE_COMM_DTYPE)
 #undef MOE_COMM_DTYPE
-                                 0};
+  };
   return sizes[static_cast<size_t>(dtype)];
 }
 

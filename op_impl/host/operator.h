@@ -14,6 +14,7 @@ namespace moe_comm {
 
 // Rows have the dtypes of the table in contract/dtype.h.
 enum class DataType {
+  kOther,
   kBool,
   kInt8,
   kInt32,
@@ -21,7 +22,6 @@ enum class DataType {
 #define MOE_COMM_DTYPE(constant, code, type, bytes, name) constant,
   MOE_COMM_DTYPES(MOE_COMM_DTYPE)
 #undef MOE_COMM_DTYPE
-  kOther
 };
 
 const char *Name(DataType dtype);
@@ -40,7 +40,7 @@ struct Argument {
   DataType dtype = DataType::kOther;
   std::string dtype_name;
   Shape shape;
-  int64_t scalar = 0;     // the value of an int argument
+  int64_t scalar = 0;       // the value of an int argument
   uint8_t *data = nullptr;  // at launch
 
   uint64_t Bytes() const;  // at launch: the size of a contiguous tensor

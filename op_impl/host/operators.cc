@@ -2,10 +2,16 @@
 
 namespace moe_comm {
 
-#define MOE_COMM_OPERATOR(Op, op)                                                                                   \
-  const Operator k##Op = {signatures::op::kName,       Infer##Op,                      Launch##Op,                   \
-                          signatures::op::kArguments,  signatures::op::kArgumentNames, signatures::op::kIsScalar,    \
-                          signatures::op::kIsOptional, signatures::op::kResults,       signatures::op::kInPlace,     \
+#define MOE_COMM_OPERATOR(Op, op)                         \
+  const Operator k##Op = {signatures::op::kName,          \
+                          Infer##Op,                      \
+                          Launch##Op,                     \
+                          signatures::op::kArguments,     \
+                          signatures::op::kArgumentNames, \
+                          signatures::op::kIsScalar,      \
+                          signatures::op::kIsOptional,    \
+                          signatures::op::kResults,       \
+                          signatures::op::kInPlace,       \
                           signatures::op::kHasWindow};
 MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_OPERATOR)
 #undef MOE_COMM_OPERATOR

@@ -119,10 +119,10 @@ uint64_t Word(const HeaderWords &words, const std::string &name) {
 std::vector<uint64_t> MakeHeader(HeaderWords words) {
   std::vector<uint64_t> header(kFieldCount);
   words.emplace("magic", kWindowMagic);
-#define MOE_COMM_FIELD(constant, name, given)  \
-  if (Given::given == Given::kAtCreation) {    \
-    header[constant] = Word(words, #name);     \
-    words.erase(#name);                        \
+#define MOE_COMM_FIELD(constant, name, given) \
+  if (Given::given == Given::kAtCreation) {   \
+    header[constant] = Word(words, #name);    \
+    words.erase(#name);                       \
   }
   MOE_COMM_WINDOW_FIELDS(MOE_COMM_FIELD)
 #undef MOE_COMM_FIELD
@@ -179,7 +179,8 @@ void CloseWindow(const uint8_t *base) {
 void CheckUsable(uint8_t *base, const OpenWindow &window, const char *op) {
   const WindowInfo &info = window.info;
   if (!HeaderStands(base, window)) {
-    throw std::runtime_error(Where(op, info) + " is refused: the memory of window.control was overwritten, for "
+    throw std::runtime_error(Where(op, info) +
+                             " is refused: the memory of window.control was overwritten, for "
                              "example by a loop that broadcasts or loads parameters. Create a new window on all ranks, "
                              "and keep its tensors out of such loops.");
   }

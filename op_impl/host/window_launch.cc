@@ -24,7 +24,8 @@ WindowLaunch::WindowLaunch(const Argument &control, Step step, void *npu_stream,
   base_ = WindowOf(control.data, control.Bytes(), on_cpu_);
   window_ = base_ == nullptr ? nullptr : FindWindow(base_);
   if (window_ == nullptr) {
-    throw std::invalid_argument("For '" + std::string(op) + "', 'window_control' is not the control tensor of an "
+    throw std::invalid_argument("For '" + std::string(op) +
+                                "', 'window_control' is not the control tensor of an "
                                 "ExpertWindow, or its window was closed. Pass the control of an open window, or the "
                                 "control output of the operator before" +
                                 (on_cpu_ ? "." : "; on an NPU within the same graph, for a graph returns a copy."));
@@ -40,7 +41,8 @@ WindowLaunch::WindowLaunch(const Argument &control, Step step, void *npu_stream,
 
 void WindowLaunch::Begin() {
   if (window_->busy.exchange(true)) {
-    throw std::runtime_error(Where(op_, Window()) + " is refused: another thread runs an operator on this window. A "
+    throw std::runtime_error(Where(op_, Window()) +
+                             " is refused: another thread runs an operator on this window. A "
                              "window serves one thread at a time: give each thread a window of its own.");
   }
   try {
@@ -63,7 +65,8 @@ void WindowLaunch::CheckThread() const {
     if (g_calls == 0 || owner == nullptr || owner == ThreadToken()) return;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  throw std::runtime_error(Where(op_, Window()) + " is refused: another thread has dispatched on this window and not "
+  throw std::runtime_error(Where(op_, Window()) +
+                           " is refused: another thread has dispatched on this window and not "
                            "combined yet. A window serves one thread at a time: combine there first, or give each "
                            "thread a window of its own.");
 }

@@ -220,8 +220,7 @@ template <typename T>
 void Muls(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &factor, const int32_t &count,
           Site site = Site::Here()) {
   static_assert(std::is_same<T, float>::value, "types of the kernels");
-  backend::Vector("Muls", site,
-                  [target, a, factor, count] { numerics::Scale(target.Data(), a.Data(), factor, count); },
+  backend::Vector("Muls", site, [target, a, factor, count] { numerics::Scale(target.Data(), a.Data(), factor, count); },
                   target.First(count), a.First(count));
 }
 
@@ -245,18 +244,18 @@ template <typename T>
 void ShiftLeft(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &bits, const int32_t &count,
                Site site = Site::Here()) {
   static_assert(std::is_same<T, uint32_t>::value, "types of the kernels");
-  backend::Vector("ShiftLeft", site,
-                  [target, a, bits, count] { numerics::ShiftLeft(target.Data(), a.Data(), bits, count); },
-                  target.First(count), a.First(count));
+  backend::Vector("ShiftLeft", site, [target, a, bits, count] {
+    numerics::ShiftLeft(target.Data(), a.Data(), bits, count);
+  }, target.First(count), a.First(count));
 }
 
 template <typename T>
 void ShiftRight(const LocalTensor<T> &target, const LocalTensor<T> &a, const T &bits, const int32_t &count,
                 Site site = Site::Here()) {
   static_assert(std::is_same<T, uint32_t>::value, "types of the kernels");
-  backend::Vector("ShiftRight", site,
-                  [target, a, bits, count] { numerics::ShiftRight(target.Data(), a.Data(), bits, count); },
-                  target.First(count), a.First(count));
+  backend::Vector("ShiftRight", site, [target, a, bits, count] {
+    numerics::ShiftRight(target.Data(), a.Data(), bits, count);
+  }, target.First(count), a.First(count));
 }
 
 template <typename To, typename From>
@@ -264,11 +263,9 @@ void Cast(const LocalTensor<To> &target, const LocalTensor<From> &source, const 
           Site site = Site::Here()) {
   // widening is exact and takes CAST_NONE; every other cast rounds half to even (float to float: to a whole number)
   backend::Require((mode == RoundMode::CAST_NONE) == (sizeof(To) > sizeof(From)), "Cast: wrong RoundMode", site);
-  backend::Vector("Cast", site,
-                  [target, source, count] {
-                    numerics::Convert(target.Data(), static_cast<const From *>(source.Data()), count);
-                  },
-                  target.First(count), source.First(count));
+  backend::Vector("Cast", site, [target, source, count] {
+    numerics::Convert(target.Data(), static_cast<const From *>(source.Data()), count);
+  }, target.First(count), source.First(count));
 }
 
 // --- order ---

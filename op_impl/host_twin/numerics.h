@@ -68,22 +68,36 @@ inline half ToHalf(float value) {
 template <typename To>
 To FromFloat(float value);
 template <>
-inline half FromFloat<half>(float value) { return ToHalf(value); }
+inline half FromFloat<half>(float value) {
+  return ToHalf(value);
+}
 template <>
-inline bfloat16_t FromFloat<bfloat16_t>(float value) { return ToBfloat16(value); }
+inline bfloat16_t FromFloat<bfloat16_t>(float value) {
+  return ToBfloat16(value);
+}
 
 // --- loops ---
 
-#define MOE_COMM_ADD for (int32_t i = 0; i < count; ++i) target[i] = a[i] + b[i]
-#define MOE_COMM_SCALE for (int32_t i = 0; i < count; ++i) target[i] = a[i] * factor
-#define MOE_COMM_MULTIPLY for (int32_t i = 0; i < count; ++i) target[i] = a[i] * b[i]
-#define MOE_COMM_MAX for (int32_t i = 0; i < count; ++i) target[i] = a[i] > b[i] ? a[i] : b[i]
-#define MOE_COMM_SHIFT_LEFT for (int32_t i = 0; i < count; ++i) target[i] = a[i] << bits
-#define MOE_COMM_SHIFT_RIGHT for (int32_t i = 0; i < count; ++i) target[i] = a[i] >> bits
-#define MOE_COMM_RINT for (uint32_t i = 0; i < count; ++i) target[i] = std::nearbyint(source[i])
-#define MOE_COMM_TO_INT8 for (uint32_t i = 0; i < count; ++i) target[i] = ToInt8(ToFloat(source[i]))
-#define MOE_COMM_WIDEN for (uint32_t i = 0; i < count; ++i) target[i] = ToFloat(source[i])
-#define MOE_COMM_NARROW for (uint32_t i = 0; i < count; ++i) target[i] = FromFloat<T>(source[i])
+#define MOE_COMM_ADD \
+  for (int32_t i = 0; i < count; ++i) target[i] = a[i] + b[i]
+#define MOE_COMM_SCALE \
+  for (int32_t i = 0; i < count; ++i) target[i] = a[i] * factor
+#define MOE_COMM_MULTIPLY \
+  for (int32_t i = 0; i < count; ++i) target[i] = a[i] * b[i]
+#define MOE_COMM_MAX \
+  for (int32_t i = 0; i < count; ++i) target[i] = a[i] > b[i] ? a[i] : b[i]
+#define MOE_COMM_SHIFT_LEFT \
+  for (int32_t i = 0; i < count; ++i) target[i] = a[i] << bits
+#define MOE_COMM_SHIFT_RIGHT \
+  for (int32_t i = 0; i < count; ++i) target[i] = a[i] >> bits
+#define MOE_COMM_RINT \
+  for (uint32_t i = 0; i < count; ++i) target[i] = std::nearbyint(source[i])
+#define MOE_COMM_TO_INT8 \
+  for (uint32_t i = 0; i < count; ++i) target[i] = ToInt8(ToFloat(source[i]))
+#define MOE_COMM_WIDEN \
+  for (uint32_t i = 0; i < count; ++i) target[i] = ToFloat(source[i])
+#define MOE_COMM_NARROW \
+  for (uint32_t i = 0; i < count; ++i) target[i] = FromFloat<T>(source[i])
 
 #if defined(__x86_64__)
 inline bool HasWide() {
@@ -91,7 +105,9 @@ inline bool HasWide() {
   return has;
 }
 template <typename T>
-MOE_COMM_WIDE void AddWide(T *target, const T *a, const T *b, int32_t count) { MOE_COMM_ADD; }
+MOE_COMM_WIDE void AddWide(T *target, const T *a, const T *b, int32_t count) {
+  MOE_COMM_ADD;
+}
 MOE_COMM_WIDE inline void ScaleWide(float *target, const float *a, float factor, int32_t count) { MOE_COMM_SCALE; }
 MOE_COMM_WIDE inline void MultiplyWide(float *target, const float *a, const float *b, int32_t count) {
   MOE_COMM_MULTIPLY;
@@ -105,9 +121,13 @@ MOE_COMM_WIDE inline void ShiftRightWide(uint32_t *target, const uint32_t *a, ui
 }
 MOE_COMM_WIDE inline void RintWide(float *target, const float *source, uint32_t count) { MOE_COMM_RINT; }
 template <typename T>
-MOE_COMM_WIDE void ConvertWide(float *target, const T *source, uint32_t count) { MOE_COMM_WIDEN; }
+MOE_COMM_WIDE void ConvertWide(float *target, const T *source, uint32_t count) {
+  MOE_COMM_WIDEN;
+}
 template <typename T>
-MOE_COMM_WIDE void ConvertWide(T *target, const float *source, uint32_t count) { MOE_COMM_NARROW; }
+MOE_COMM_WIDE void ConvertWide(T *target, const float *source, uint32_t count) {
+  MOE_COMM_NARROW;
+}
 MOE_COMM_WIDE inline void ConvertWide(float *target, const half *source, uint32_t count) {
   for (; count >= 8; count -= 8, target += 8, source += 8) {
     _mm256_storeu_ps(target, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i *>(source))));

@@ -10,7 +10,19 @@ namespace AscendC {
 
 enum class TPosition : uint8_t { GM, VECIN, VECOUT, VECCALC };
 enum class HardEvent : uint8_t {
-  MTE2_V, V_MTE2, MTE3_V, V_MTE3, MTE2_MTE3, MTE3_MTE2, V_S, S_V, S_MTE2, MTE2_S, S_MTE3, MTE3_S, MAX
+  MTE2_V,
+  V_MTE2,
+  MTE3_V,
+  V_MTE3,
+  MTE2_MTE3,
+  MTE3_MTE2,
+  V_S,
+  S_V,
+  S_MTE2,
+  MTE2_S,
+  S_MTE3,
+  MTE3_S,
+  MAX
 };
 
 using TEventID = int8_t;

@@ -80,8 +80,7 @@ class Balance {
     WalkSurplus(routes, tokens, indices, hand_over);
   }
   // Leaves in `indices` only the pairs that this rank moves itself.
-  __aicore__ inline void TakeOut(const Routes &routes, uint32_t tokens,
-                                 const AscendC::LocalTensor<int32_t> &indices) {
+  __aicore__ inline void TakeOut(const Routes &routes, uint32_t tokens, const AscendC::LocalTensor<int32_t> &indices) {
     WalkSurplus(routes, tokens, indices, TakeOutPair());
   }
 
@@ -355,9 +354,9 @@ class Balance {
   uint32_t copied_ = kNoToken;  // the token of the tile whose row was copied last
   AscendC::TBuf<AscendC::TPosition::VECCALC> tables_buffer_;
   AscendC::TBuf<AscendC::TPosition::VECCALC> words_buffer_;
-  AscendC::LocalTensor<int32_t> loads_;   // [R]
-  AscendC::LocalTensor<int32_t> table_;   // [R]
-  AscendC::LocalTensor<int32_t> before_;  // [R]
+  AscendC::LocalTensor<int32_t> loads_;     // [R]
+  AscendC::LocalTensor<int32_t> table_;     // [R]
+  AscendC::LocalTensor<int32_t> before_;    // [R]
   AscendC::LocalTensor<int32_t> bringers_;  // [R]
   AscendC::LocalTensor<int32_t> words_;
 };

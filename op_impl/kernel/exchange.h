@@ -169,8 +169,8 @@ class Exchange {
   }
 
   // Loads `words` words from `word` on of each of `sources` ranks from `source` on. True once all are of this epoch.
-  __aicore__ inline bool AwaitTile(uint32_t word, uint32_t words, uint32_t source, uint32_t sources,
-                                   uint32_t pitch, Wait &wait) {
+  __aicore__ inline bool AwaitTile(uint32_t word, uint32_t words, uint32_t source, uint32_t sources, uint32_t pitch,
+                                   Wait &wait) {
     const uint64_t row = window_->CountsRow(exchange_, source) + word * sizeof(uint64_t);
     for (;;) {
       LoadStrided(stage_, window_->Own(row), words, sources, window_->layout.counts.pitch);
@@ -246,8 +246,7 @@ class Exchange {
 
   // Finds where the rows of each slot of `destination` begin, and how many each source sends there. Returns the number
   // of all rows, or -1 if the wait for the counts has failed.
-  __aicore__ inline int64_t PlaceSlots(uint32_t destination, Cut cut, GM_ADDR token_nums, bool cumulative,
-                                       Wait &wait) {
+  __aicore__ inline int64_t PlaceSlots(uint32_t destination, Cut cut, GM_ADDR token_nums, bool cumulative, Wait &wait) {
     const uint32_t slots = window_->SlotNumOf(destination);
     uint64_t need = 0;
     Clear(per_source_, window_->world_size);

@@ -44,7 +44,8 @@ class Failure {
       const uint32_t lines = Min(kMaxBlocks, window_->world_size - first);
       LoadStrided(buffer_, window_->Own(window_->layout.aborted, first), 1, lines, kLineBytes);
       for (uint32_t i = 0; i < lines && !failed_; ++i) {
-        if (buffer_.GetValue(i * kWordPitch) != kNoError && window_->TookPart(first + i)) Adopt(first + i, phase, epoch, missing);
+        if (buffer_.GetValue(i * kWordPitch) != kNoError && window_->TookPart(first + i))
+          Adopt(first + i, phase, epoch, missing);
       }
     }
   }

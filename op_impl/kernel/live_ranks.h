@@ -23,7 +23,9 @@ class LiveRanks {
   }
 
   // Whether `rank` gets and sends rows in this dispatch.
-  __aicore__ inline bool Has(uint32_t rank) const { return given_ ? mask_.GetValue(rank) != 0 : window_->TookPart(rank); }
+  __aicore__ inline bool Has(uint32_t rank) const {
+    return given_ ? mask_.GetValue(rank) != 0 : window_->TookPart(rank);
+  }
 
   __aicore__ inline bool All() const { return !given_ && window_->AllTookPart(); }
 

@@ -125,8 +125,8 @@ class Placement {
       const uint32_t of_token = static_cast<uint32_t>(pair) / columns;
       const uint32_t rank = window_->Owner(routes.SlotOfPair(static_cast<uint32_t>(pair)));
       const uint64_t row = static_cast<uint64_t>(indices.GetValue(static_cast<uint32_t>(pair)));
-      Write(rows[(of_token - token) * (row_bytes_ / sizeof(uint16_t))],
-            window_->Peer(rank, window_->layout.rows(row)), row_bytes_);
+      Write(rows[(of_token - token) * (row_bytes_ / sizeof(uint16_t))], window_->Peer(rank, window_->layout.rows(row)),
+            row_bytes_);
     }
     queue_.FreeTensor(rows);
   }
@@ -168,8 +168,7 @@ class Placement {
       for (uint32_t column = begin; column < end; ++column) {
         if (!places.Has(column)) continue;
         const uint64_t at = QuantisedRow(window_->layout, hidden_size_, places.Row(column));
-        Write(piece, window_->Peer(places.Rank(column), at) + offset,
-              static_cast<uint32_t>(RoundUp(count, kRowAlign)));
+        Write(piece, window_->Peer(places.Rank(column), at) + offset, static_cast<uint32_t>(RoundUp(count, kRowAlign)));
       }
       quantiser_.Free(piece);
     }

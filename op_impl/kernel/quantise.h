@@ -69,7 +69,7 @@ class Quantiser {
 
  private:
   static constexpr uint32_t kFold = 512;
-  static constexpr uint32_t kLanes = 8;             // 32 bytes: a narrower vector is not folded
+  static constexpr uint32_t kLanes = 8;              // 32 bytes: a narrower vector is not folded
   static constexpr uint32_t kSmallest = 0x04000000;  // 2^-119
   static constexpr uint32_t kInfinity = 0x7f800000;
   static constexpr uint32_t kNan = 0x7fc00000;

@@ -173,9 +173,7 @@ class Reduction {
     StoreSum(own_row, elements);
   }
 
-  __aicore__ inline uint64_t Output(int32_t row) const {
-    return window_->layout.outputs(static_cast<uint64_t>(row));
-  }
+  __aicore__ inline uint64_t Output(int32_t row) const { return window_->layout.outputs(static_cast<uint64_t>(row)); }
 
   __aicore__ inline void AddSpecial(uint32_t token, uint32_t k, uint64_t own_row, uint32_t offset, uint32_t elements) {
     const uint32_t expert = Special(token, k);

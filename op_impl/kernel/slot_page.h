@@ -26,7 +26,9 @@ class SlotPage {
   }
   __aicore__ inline uint32_t Count() const { return count_; }
   // False for negative slots.
-  __aicore__ inline bool Has(int32_t slot) const { return slot >= first_ && static_cast<uint32_t>(slot - first_) < count_; }
+  __aicore__ inline bool Has(int32_t slot) const {
+    return slot >= first_ && static_cast<uint32_t>(slot - first_) < count_;
+  }
   __aicore__ inline int32_t Get(int32_t slot) const { return words_.GetValue(slot - first_); }
   __aicore__ inline void Set(int32_t slot, int32_t value) const { words_.SetValue(slot - first_, value); }
   // The word of the page's slot number `i`.
@@ -38,7 +40,9 @@ class SlotPage {
   __aicore__ inline void LoadFrom(const PartPlace &part, uint64_t table = 0) const {
     Load(words_, At(part(table)), count_);
   }
-  __aicore__ inline void StoreTo(const PartPlace &part, uint64_t table) const { Store(At(part(table)), words_, count_); }
+  __aicore__ inline void StoreTo(const PartPlace &part, uint64_t table) const {
+    Store(At(part(table)), words_, count_);
+  }
 
   // Adds what a block has counted.
   __aicore__ inline void AddHistogram(uint32_t block) const {

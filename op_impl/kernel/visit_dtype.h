@@ -11,10 +11,10 @@ namespace moe_comm {
 template <typename Visitor>
 __aicore__ inline bool VisitDtype(uint32_t dtype, Visitor visitor) {
   switch (dtype) {
-#define MOE_COMM_DTYPE(constant, code, type, bytes, name)                       \
-  case code:                                                                    \
+#define MOE_COMM_DTYPE(constant, code, type, bytes, name)                         \
+  case code:                                                                      \
     static_assert(sizeof(type) == bytes, "the table's bytes are those of " name); \
-    visitor.template Visit<type>();                                             \
+    visitor.template Visit<type>();                                               \
     return true;
     MOE_COMM_DTYPES(MOE_COMM_DTYPE)
 #undef MOE_COMM_DTYPE

@@ -68,9 +68,7 @@ class Window {
     const uint32_t instances = shared_rank_num / shared_expert_num;
     return static_cast<int32_t>(rank % instances + index * instances);
   }
-  __aicore__ inline uint32_t HiddenSize() const {
-    return static_cast<uint32_t>(shape.row_bytes / BytesOf(dtype));
-  }
+  __aicore__ inline uint32_t HiddenSize() const { return static_cast<uint32_t>(shape.row_bytes / BytesOf(dtype)); }
 
   // The table of peers never changes after the window is created, so the scalar cache may keep it.
   __aicore__ inline GM_ADDR Peer(uint32_t peer, uint64_t offset) const {
@@ -99,20 +97,20 @@ class Window {
   WindowLayout layout;
   uint32_t rank;
   uint32_t world_size;
-  uint32_t expert_num;  // E, routed physical experts
-  uint32_t slot_num;    // Q + E
+  uint32_t expert_num;         // E, routed physical experts
+  uint32_t slot_num;           // Q + E
   uint32_t shared_rank_num;    // Q
   uint32_t shared_expert_num;  // S on ranks of their own
   uint32_t dtype;
   bool drops;  // rows beyond a window's capacity are dropped
   int64_t timeout_us;
-  uint64_t epoch;         // of the last dispatch; a dispatch adds one to begin its own
-  uint64_t exchange;      // of the last counts exchange
-  uint64_t placed_epoch;  // of the last dispatch that placed its rows
+  uint64_t epoch;           // of the last dispatch; a dispatch adds one to begin its own
+  uint64_t exchange;        // of the last counts exchange
+  uint64_t placed_epoch;    // of the last dispatch that placed its rows
   uint64_t combined_epoch;  // of the last combine
   bool untold_verdict;      // a dispatch did not fit, and the host has not looked yet
   bool keeps_stats;
-  uint64_t received_rows;   // of the last dispatch that placed its rows
+  uint64_t received_rows;  // of the last dispatch that placed its rows
 
  private:
   struct Header {

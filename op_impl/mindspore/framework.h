@@ -16,9 +16,9 @@ using mindspore::kernel::KernelTensor;
 
 inline const std::map<TypeId, DataType> &DataTypes() {
   static const std::map<TypeId, DataType> types = {
-      {mindspore::kNumberTypeBool, DataType::kBool},       {mindspore::kNumberTypeInt8, DataType::kInt8},
-      {mindspore::kNumberTypeInt32, DataType::kInt32},     {mindspore::kNumberTypeInt64, DataType::kInt64},
-      {mindspore::kNumberTypeFloat32, DataType::kFloat32}, {mindspore::kNumberTypeFloat16, DataType::kFloat16},
+      {mindspore::kNumberTypeBool, DataType::kBool},        {mindspore::kNumberTypeInt8, DataType::kInt8},
+      {mindspore::kNumberTypeInt32, DataType::kInt32},      {mindspore::kNumberTypeInt64, DataType::kInt64},
+      {mindspore::kNumberTypeFloat32, DataType::kFloat32},  {mindspore::kNumberTypeFloat16, DataType::kFloat16},
       {mindspore::kNumberTypeBFloat16, DataType::kBfloat16}};
   return types;
 }
@@ -73,8 +73,7 @@ class GraphArguments {
     Translated([&] { op_.infer(arguments_); });  // every dimension is known now
   }
 
-  void Launch(const std::vector<KernelTensor *> &inputs, const std::vector<KernelTensor *> &outputs,
-              void *npu_stream) {
+  void Launch(const std::vector<KernelTensor *> &inputs, const std::vector<KernelTensor *> &outputs, void *npu_stream) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (arguments_[i].given) arguments_[i].data = static_cast<uint8_t *>(inputs[i]->device_ptr());
     }

@@ -22,9 +22,9 @@ pybind11::dict LayoutOf(const HeaderWords &words) {
   const WindowShape s = ShapeOf(words);
   const WindowLayout layout(s);
   pybind11::dict parts;
-#define MOE_COMM_PART(name, pieces, piece_bytes, align, kind, use)                 \
-  if (PartOf::use != PartOf::kBalanced || s.pooled_tokens > 0) {                   \
-    const uint64_t bytes = RegionSize((pieces)*layout.name.pitch);                 \
+#define MOE_COMM_PART(name, pieces, piece_bytes, align, kind, use)                                             \
+  if (PartOf::use != PartOf::kBalanced || s.pooled_tokens > 0) {                                               \
+    const uint64_t bytes = RegionSize((pieces) * layout.name.pitch);                                           \
     parts[#name] = pybind11::make_tuple(layout.name.offset, bytes, layout.name.pitch, NameOf(PartKind::kind)); \
   }
   MOE_COMM_WINDOW_PARTS(MOE_COMM_PART)

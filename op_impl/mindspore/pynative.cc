@@ -46,10 +46,11 @@ class OperatorCall {
       SetTensor(tensor.data_type(), tensor.shape(), &arguments_[i]);
       if (tensor.is_contiguous()) continue;
       if (op_->WritesInto(i)) {
-        throw std::invalid_argument("For '" + std::string(op_->name) + "', the elements of '" +
-                                    op_->argument_names[i] + "', which the operator writes, must lie one after the "
-                                    "other, but it is a view with shape " + ToString(tensor.shape()) + " and strides " +
-                                    ToString(tensor.stride()) + ". Pass a tensor of its own.");
+        throw std::invalid_argument("For '" + std::string(op_->name) + "', the elements of '" + op_->argument_names[i] +
+                                    "', which the operator writes, must lie one after the "
+                                    "other, but it is a view with shape " +
+                                    ToString(tensor.shape()) + " and strides " + ToString(tensor.stride()) +
+                                    ". Pass a tensor of its own.");
       }
       tensor = tensor.contiguous();
     }

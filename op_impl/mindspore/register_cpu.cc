@@ -58,8 +58,8 @@ class GraphInfer : public mindspore::ops::OpFuncImpl {
       if (op_.is_scalar[i]) {
         const auto value = infos[i]->GetScalarValue<int64_t>();
         if (!value.has_value()) {
-          MS_EXCEPTION(mindspore::ValueError) << "For '" << op_.name << "', argument " << i
-                                              << " must be a constant int when the graph is built.";
+          MS_EXCEPTION(mindspore::ValueError)
+              << "For '" << op_.name << "', argument " << i << " must be a constant int when the graph is built.";
         }
         arguments[i].scalar = value.value();
       } else if (!infos[i]->IsNone()) {
@@ -113,12 +113,13 @@ MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_INFER)
 
 // The generated operator definitions (gen_custom_ops_def.cc) refer to the infer function; the framework looks up the
 // kernel.
-#define MOE_COMM_REGISTER(Op, op)                                                            \
-  namespace mindspore::ops {                                                                 \
-  OpFuncImpl &gCustom_##op##FuncImpl = moe_comm::g_##op##_infer;                             \
-  }                                                                                          \
-  namespace mindspore::kernel {                                                              \
-  static const KernelRegistrar<NativeCpuKernelMod> g_Custom_##op##_registrar(                \
-      "Custom_" #op, []() { return std::make_shared<moe_comm::GraphKernel>(moe_comm::k##Op); }); \
+#define MOE_COMM_REGISTER(Op, op)                                                                  \
+  namespace mindspore::ops {                                                                       \
+  OpFuncImpl &gCustom_##op##FuncImpl = moe_comm::g_##op##_infer;                                   \
+  }                                                                                                \
+  namespace mindspore::kernel {                                                                    \
+  static const KernelRegistrar<NativeCpuKernelMod> g_Custom_##op##_registrar("Custom_" #op, []() { \
+    return std::make_shared<moe_comm::GraphKernel>(moe_comm::k##Op);                               \
+  });                                                                                              \
   }
 MOE_COMM_FOR_EACH_SIGNATURE(MOE_COMM_REGISTER)

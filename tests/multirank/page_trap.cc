@@ -1,11 +1,11 @@
 // Stops a process at its first access to given memory. The tests lay a trap over a part of a peer's window, so that a
 // rank stops at an exact step inside a kernel: before its first count, row or flag goes there, or at its first read of
 // the outputs. Kernels and host twin are unchanged; the processor's page protection does the work.
+#include <sys/mman.h>
+#include <unistd.h>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <sys/mman.h>
-#include <unistd.h>
 
 namespace {
 

@@ -53,11 +53,16 @@ struct Head {
   const char *name;
   int width;
 };
-constexpr Head kHeads[simulation::kFigures] = {
-    {"messages to peers", "counts", 7}, {"", "arrived", 8},    {"", "ready", 6},
-    {"control bytes", "to peers", 9},   {"", "from peers", 11}, {"", "own tables", 11},
-    {"busiest core", "messages", 9},    {"", "moves", 6},      {"", "scalars", 8},
-    {"wait", "hops", 5}};
+constexpr Head kHeads[simulation::kFigures] = {{"messages to peers", "counts", 7},
+                                               {"", "arrived", 8},
+                                               {"", "ready", 6},
+                                               {"control bytes", "to peers", 9},
+                                               {"", "from peers", 11},
+                                               {"", "own tables", 11},
+                                               {"busiest core", "messages", 9},
+                                               {"", "moves", 6},
+                                               {"", "scalars", 8},
+                                               {"wait", "hops", 5}};
 
 // Sizes that differ in one quantity; without a quantity a few other sizes.
 struct Sweep {

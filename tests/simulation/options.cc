@@ -152,8 +152,8 @@ class Swarm {
     const bool plain = !o.many_ranks && !o.fault && o.rules.map.empty() && o.rules.shared_ranks == 0;
     o.local = o.world_size > 1 && plain && OneIn(3);
     o.steps = NeedsOf(o).kept_plan ? 2
-              : o.many_ranks         ? 1
-                                     : 1 + Random(o.row_bytes > 2048 || o.expert_num > 400 ? 2 : 4);
+              : o.many_ranks       ? 1
+                                   : 1 + Random(o.row_bytes > 2048 || o.expert_num > 400 ? 2 : 4);
     if (o.local) o.steps = std::max(o.steps, 3u);
     DrawResume();
   }

@@ -61,16 +61,16 @@ struct Options {
 
   // steps
   uint32_t steps = 0;
-  bool local = false;           // no rank has rows for another
+  bool local = false;  // no rank has rows for another
   uint64_t leave_step = kNoStep;
-  std::vector<uint8_t> live;    // of each rank, from step leave_step on; empty: all ranks live
+  std::vector<uint8_t> live;  // of each rank, from step leave_step on; empty: all ranks live
 
   // what goes wrong, at the latest in step `fault_step`
   std::shared_ptr<Fault> fault;  // nullptr: none
   uint32_t fault_rank = 0;
   uint64_t fault_step = 0;
-  uint32_t resumed_steps = 0;    // steps after the fault
-  std::vector<bool> resuming;    // of each rank: whether it resumes
+  uint32_t resumed_steps = 0;  // steps after the fault
+  std::vector<bool> resuming;  // of each rank: whether it resumes
 
   // A fault that was drawn but could not be planted in these options or this workload.
   std::shared_ptr<Fault> unplanted;

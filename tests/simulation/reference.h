@@ -54,7 +54,7 @@ struct Special {
   uint32_t alpha_rank = 0;
   std::vector<uint8_t> alpha_1;  // [V] or [V, row bytes]
   std::vector<uint8_t> alpha_2;
-  std::vector<uint8_t> v;        // [V, row bytes]
+  std::vector<uint8_t> v;  // [V, row bytes]
 };
 
 struct Row {

@@ -196,9 +196,7 @@ class Scenario {
   static Kernel DispatchOf(const Moment &at) {
     return at.GetStep().prefill[at.rank] ? kPrefillDispatch : kDecodeDispatch;
   }
-  static Kernel CombineOf(const Moment &at) {
-    return at.GetStep().prefill[at.rank] ? kPrefillCombine : kDecodeCombine;
-  }
+  static Kernel CombineOf(const Moment &at) { return at.GetStep().prefill[at.rank] ? kPrefillCombine : kDecodeCombine; }
 
   void Count(Kernel kernel) {
     ++result_.kernels[kernel];

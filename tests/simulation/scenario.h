@@ -23,9 +23,9 @@ enum Kernel : uint32_t { kDecodeDispatch, kDecodeCombine, kPrefillDispatch, kPre
 
 struct Result {
   std::string configuration;
-  std::string more;    // options that the line leaves out, or empty
-  std::string report;  // what went wrong, or empty
-  uint64_t rank_steps = 0;  // dispatches and combines, summed over the ranks
+  std::string more;                     // options that the line leaves out, or empty
+  std::string report;                   // what went wrong, or empty
+  uint64_t rank_steps = 0;              // dispatches and combines, summed over the ranks
   uint64_t kernels[kKernelCount] = {};  // how often each ran
   uint64_t scheduler_steps = 0;
   std::string fault;            // the fault that was planted, or empty

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "operators/canary/op_kernel/canary.h"
 #include "host_twin/kernel_operator.h"
+#include "operators/canary/op_kernel/canary.h"
 
 namespace {
 
@@ -103,6 +103,7 @@ struct Rule {
   uint32_t ranks = 1;
 };
 
+// clang-format off
 const std::vector<Rule> kRules = {
     // --- events between the pipes of a core ---
     {"load, then scalar read", nullptr, [] { Tools t; t.Load(); Sync<HardEvent::MTE2_S>(); t.a.GetValue(3); }},
@@ -271,6 +272,7 @@ const std::vector<Rule> kRules = {
     {"a flag that nobody sets", "a wait that can never end", [] { Message<uint64_t, true>(false); }, 2},
     {"SyncAll without one core", "deadlock", [] { if (GetBlockIdx() == 0) SyncAll(); }, 2},
 };
+// clang-format on
 
 // Kernels of two ranks on memory of rank 1 alone, and the hops that each rank has waited for at the end.
 struct Chain {
@@ -307,9 +309,7 @@ std::string RunOnce(const Rule &rule, uint64_t seed, uint32_t owner, std::vector
   simulator.Register(owner, "flags", flags, kBytes, true, true);
   simulator.Register(owner, "words", words, kBytes, true);
   for (uint32_t rank = 0; rank < rule.ranks; ++rank) {
-    simulator.Host(rank, [&simulator, &rule, rank] {
-      simulator.Launch(rank, rule.cores, rule.kernel);
-    });
+    simulator.Host(rank, [&simulator, &rule, rank] { simulator.Launch(rank, rule.cores, rule.kernel); });
   }
   const std::string report = simulator.Run();
   for (uint32_t rank = 0; rank < rule.ranks; ++rank) hops.push_back(simulator.Hops(rank));

@@ -45,7 +45,8 @@ void RegisterParts(const Options &options, const WindowShape &s, const WindowLay
     return use == PartOf::kAll || (use == PartOf::kBalanced && options.balanced) ||
            (use == PartOf::kKeepsStats && options.keeps_stats) || (use == PartOf::kDrops && options.drops);
   };
-  const auto add = [&](const std::string &name, const PartPlace &place, uint64_t pieces, uint64_t bytes, PartKind kind) {
+  const auto add = [&](const std::string &name, const PartPlace &place, uint64_t pieces, uint64_t bytes,
+                       PartKind kind) {
     const bool content = kind == PartKind::kWords || kind == PartKind::kFlags;
     const bool gaps = bytes != place.pitch;
     for (uint64_t i = 0; i < (gaps ? pieces : 1); ++i) {
@@ -63,8 +64,8 @@ void RegisterParts(const Options &options, const WindowShape &s, const WindowLay
 
 WindowShape ShapeOf(const Options &options, uint64_t capacity) {
   const uint64_t tokens = options.balanced ? kMostTokens : 0;
-  return {options.world_size, options.expert_num, options.cores, capacity, options.row_bytes,
-          options.rules.shared_ranks, tokens, tokens * options.rules.Columns()};
+  return {options.world_size, options.expert_num,         options.cores, capacity,
+          options.row_bytes,  options.rules.shared_ranks, tokens,        tokens * options.rules.Columns()};
 }
 
 std::vector<uint8_t *> MakeWindows(const Options &options, const WindowShape &shape, Draw &draw,

@@ -166,8 +166,8 @@ class Maker {
     if (shared) tokens.shared = Values(token_num);
     for (uint32_t pair = 0; pair < token_num * o.top_k; ++pair) {
       const bool first = pair % o.top_k == 0;
-      const bool active = o.mask_kind == kNoMask || (o.mask_kind == kMaskPerToken && !first ? tokens.active.back() != 0
-                                                                                            : !OneIn(3));
+      const bool active = o.mask_kind == kNoMask ||
+                          (o.mask_kind == kMaskPerToken && !first ? tokens.active.back() != 0 : !OneIn(3));
       tokens.active.push_back(active);
       tokens.expert_ids.push_back(OneIn(12) ? -1 - static_cast<int64_t>(Random(3))
                                             : static_cast<int64_t>(Random(skewed ? 1 : o.IdNum())));

@@ -14,17 +14,17 @@
 namespace simulation {
 
 struct Step {
-  std::vector<bool> prefill;                  // of each rank, else decode
+  std::vector<bool> prefill;  // of each rank, else decode
   bool combine = false;
   bool in_place = false;
-  std::vector<Tokens> tokens;                 // of each rank
+  std::vector<Tokens> tokens;  // of each rank
   Expected expected;
   std::vector<std::vector<uint8_t>> outputs;  // of the experts, for each rank's rows
   std::vector<float> smooth;                  // [H] or [experts, H]
   uint32_t out_dtype = 0;                     // of y
   Special special;
-  bool keeps = false;                         // it keeps the plan of the step before
-  std::vector<uint8_t> rank_mask;             // given to the dispatch; empty: None
+  bool keeps = false;              // it keeps the plan of the step before
+  std::vector<uint8_t> rank_mask;  // given to the dispatch; empty: None
 
   bool AllPrefill() const { return std::count(prefill.begin(), prefill.end(), false) == 0; }
 };

@@ -88,8 +88,7 @@ struct Kept<const aclTensorList *> {
 
 // The first call of an operator: `compute` will run with these arguments.
 template <typename... Arguments>
-aclError Prepare(uint64_t *workspace, aclOpExecutor **executor, void (*compute)(Arguments...),
-                 Arguments... arguments) {
+aclError Prepare(uint64_t *workspace, aclOpExecutor **executor, void (*compute)(Arguments...), Arguments... arguments) {
   *workspace = 0;
   *executor = new aclOpExecutor{[=]() -> Task {
     return [compute, kept = std::make_tuple(Kept<Arguments>(arguments)...)]() mutable {
@@ -103,9 +102,9 @@ aclError Launch(const char *name, aclOpExecutor *executor, aclrtStream stream);
 
 }  // namespace stand_in
 
-#define LAUNCH(operator_name)                                                                       \
-  aclError operator_name(void *, uint64_t, aclOpExecutor *executor, aclrtStream stream) {           \
-    return stand_in::Launch(#operator_name, executor, stream);                                      \
+#define LAUNCH(operator_name)                                                             \
+  aclError operator_name(void *, uint64_t, aclOpExecutor *executor, aclrtStream stream) { \
+    return stand_in::Launch(#operator_name, executor, stream);                            \
   }
 
 #endif  // STAND_IN_CANN_NN_H

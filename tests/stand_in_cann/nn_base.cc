@@ -194,19 +194,19 @@ aclError aclDestroyAclOpExecutor(aclOpExecutor *executor) {
   delete executor;
   return ACL_SUCCESS;
 }
-#define SET_ADDRESS(name)                                                                 \
-  aclError name(aclOpExecutor *, const size_t, aclTensor *tensor, void *address) {        \
-    tensor->data = static_cast<uint8_t *>(address);                                       \
-    return ACL_SUCCESS;                                                                   \
+#define SET_ADDRESS(name)                                                          \
+  aclError name(aclOpExecutor *, const size_t, aclTensor *tensor, void *address) { \
+    tensor->data = static_cast<uint8_t *>(address);                                \
+    return ACL_SUCCESS;                                                            \
   }
 SET_ADDRESS(aclSetTensorAddr)
 SET_ADDRESS(aclSetInputTensorAddr)
 SET_ADDRESS(aclSetOutputTensorAddr)
 #undef SET_ADDRESS
-#define SET_ADDRESS_OF_ONE(name)                                                                             \
-  aclError name(aclOpExecutor *, const size_t, const size_t place, aclTensorList *list, void *address) {     \
-    list->tensors[place]->data = static_cast<uint8_t *>(address);                                            \
-    return ACL_SUCCESS;                                                                                      \
+#define SET_ADDRESS_OF_ONE(name)                                                                         \
+  aclError name(aclOpExecutor *, const size_t, const size_t place, aclTensorList *list, void *address) { \
+    list->tensors[place]->data = static_cast<uint8_t *>(address);                                        \
+    return ACL_SUCCESS;                                                                                  \
   }
 SET_ADDRESS_OF_ONE(aclSetDynamicTensorAddr)
 SET_ADDRESS_OF_ONE(aclSetDynamicInputTensorAddr)

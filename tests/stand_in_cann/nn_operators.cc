@@ -83,54 +83,53 @@ T Only(L list) { return list == nullptr || list->tensors.empty() ? nullptr : lis
 
 #define WORKSPACE uint64_t *workspace, aclOpExecutor **executor
 
-#define UNARY(name, expression)                                                   \
-  aclError aclnn##name##GetWorkspaceSize(T a, T out, WORKSPACE) {                 \
-    return Prepare(workspace, executor, +[](T a, T out) {                         \
-      ForEach(out, [=](int64_t i) {                                               \
-        const float x = F(Read(a, out->shape, i));                                \
-        return static_cast<double>(expression);                                   \
-      });                                                                         \
-    }, a, out);                                                                   \
-  }                                                                               \
+#define UNARY(name, expression)                                   \
+  aclError aclnn##name##GetWorkspaceSize(T a, T out, WORKSPACE) { \
+    return Prepare(workspace, executor, +[](T a, T out) {         \
+      ForEach(out, [=](int64_t i) {                               \
+        const float x = F(Read(a, out->shape, i));                \
+        return static_cast<double>(expression);                   \
+      });                                                         \
+    }, a, out);                                                   \
+  }                                                               \
   LAUNCH(aclnn##name)
 
-#define BINARY(name, expression)                                                  \
-  aclError aclnn##name##GetWorkspaceSize(T a, T b, T out, WORKSPACE) {            \
-    return Prepare(workspace, executor, +[](T a, T b, T out) {                    \
-      ForEach(out, [=](int64_t i) {                                               \
-        const double x = Read(a, out->shape, i), y = Read(b, out->shape, i);      \
-        return static_cast<double>(expression);                                   \
-      });                                                                         \
-    }, a, b, out);                                                                \
-  }                                                                               \
+#define BINARY(name, expression)                                             \
+  aclError aclnn##name##GetWorkspaceSize(T a, T b, T out, WORKSPACE) {       \
+    return Prepare(workspace, executor, +[](T a, T b, T out) {               \
+      ForEach(out, [=](int64_t i) {                                          \
+        const double x = Read(a, out->shape, i), y = Read(b, out->shape, i); \
+        return static_cast<double>(expression);                              \
+      });                                                                    \
+    }, a, b, out);                                                           \
+  }                                                                          \
   LAUNCH(aclnn##name)
 
-#define WITH_SCALAR(name, expression)                                             \
-  aclError aclnn##name##GetWorkspaceSize(T a, S b, T out, WORKSPACE) {            \
-    return Prepare(workspace, executor, +[](T a, S b, T out) {                    \
-      const double y = b->value;                                                  \
-      ForEach(out, [=](int64_t i) {                                               \
-        const double x = Read(a, out->shape, i);                                  \
-        return static_cast<double>(expression);                                   \
-      });                                                                         \
-    }, a, b, out);                                                                \
-  }                                                                               \
+#define WITH_SCALAR(name, expression)                                  \
+  aclError aclnn##name##GetWorkspaceSize(T a, S b, T out, WORKSPACE) { \
+    return Prepare(workspace, executor, +[](T a, S b, T out) {         \
+      const double y = b->value;                                       \
+      ForEach(out, [=](int64_t i) {                                    \
+        const double x = Read(a, out->shape, i);                       \
+        return static_cast<double>(expression);                        \
+      });                                                              \
+    }, a, b, out);                                                     \
+  }                                                                    \
   LAUNCH(aclnn##name)
 
-#define SUM(name, sign)                                                                                          \
-  aclError aclnn##name##GetWorkspaceSize(T a, T b, S alpha, T out, WORKSPACE) {                                  \
-    return Prepare(workspace, executor, +[](T a, T b, S alpha, T out) {                                          \
-      ForEach(out, [=](int64_t i) {                                                                              \
-        return F(Read(a, out->shape, i)) sign F(alpha->value) * F(Read(b, out->shape, i));                       \
-      });                                                                                                        \
-    }, a, b, alpha, out);                                                                                        \
-  }                                                                                                              \
-  LAUNCH(aclnn##name)                                                                                            \
-  aclError aclnn##name##sGetWorkspaceSize(T a, S b, S alpha, T out, WORKSPACE) {                                 \
-    return Prepare(workspace, executor, +[](T a, S b, S alpha, T out) {                                          \
-      ForEach(out, [=](int64_t i) { return F(Read(a, out->shape, i)) sign F(alpha->value * b->value); });        \
-    }, a, b, alpha, out);                                                                                        \
-  }                                                                                                              \
+#define SUM(name, sign)                                                                                               \
+  aclError aclnn##name##GetWorkspaceSize(T a, T b, S alpha, T out, WORKSPACE) {                                       \
+    return Prepare(workspace, executor, +[](T a, T b, S alpha, T out) {                                               \
+      ForEach(out,                                                                                                    \
+              [=](int64_t i) { return F(Read(a, out->shape, i)) sign F(alpha->value) * F(Read(b, out->shape, i)); }); \
+    }, a, b, alpha, out);                                                                                             \
+  }                                                                                                                   \
+  LAUNCH(aclnn##name)                                                                                                 \
+  aclError aclnn##name##sGetWorkspaceSize(T a, S b, S alpha, T out, WORKSPACE) {                                      \
+    return Prepare(workspace, executor, +[](T a, S b, S alpha, T out) {                                               \
+      ForEach(out, [=](int64_t i) { return F(Read(a, out->shape, i)) sign F(alpha->value * b->value); });             \
+    }, a, b, alpha, out);                                                                                             \
+  }                                                                                                                   \
   LAUNCH(aclnn##name##s)
 
 extern "C" {
@@ -195,9 +194,8 @@ aclError aclnnTopkGetWorkspaceSize(T a, int64_t k, int64_t dimension, bool large
     for (int64_t row = 0; row < rows; ++row) {
       std::vector<int64_t> order(columns);
       std::iota(order.begin(), order.end(), 0);
-      std::stable_sort(order.begin(), order.end(), [&](int64_t x, int64_t y) {
-        return Read(a, row * columns + x) > Read(a, row * columns + y);
-      });
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int64_t x, int64_t y) { return Read(a, row * columns + x) > Read(a, row * columns + y); });
       for (int64_t i = 0; i < k; ++i) {
         Write(values, row * k + i, Read(a, row * columns + order[i]));
         Write(indices, row * k + i, static_cast<double>(order[i]));
@@ -247,7 +245,7 @@ aclError aclnnGroupedMatmulV4GetWorkspaceSize(L x, L weight, L bias, L scale, L 
       !at_most_one(scale) || !at_most_one(token_scale) || Only(offset) != nullptr || Only(antiquant_scale) != nullptr ||
       Only(antiquant_offset) != nullptr || split_item != 3 || group_type != 0 || activation != 0) {
     return Fail(ACL_ERROR_INVALID_PARAM, "of aclnnGroupedMatmulV4 there is only: one tensor each, split item 3, groups "
-                "along M, no activation");
+                                         "along M, no activation");
   }
   return Prepare(workspace, executor, GroupedMatMul, Only(x), Only(weight), Only(bias), Only(scale), Only(token_scale),
                  groups, list_type, Only(y));

@@ -86,9 +86,9 @@ void TopK(const Tensors &inputs, const Tensors &outputs) {
 }
 
 using Operator = void (*)(const Tensors &inputs, const Tensors &outputs);
-const auto &kOperators = *new std::map<std::string, Operator>{{"Split", Split}, {"SplitD", Split}, {"SplitV", Split},
-                                                                 {"SplitVD", Split}, {"Fill", Fill}, {"TopK", TopK},
-                                                                 {"TopKV2", TopK}};
+const auto &kOperators = *new std::map<std::string, Operator>{{"Split", Split},   {"SplitD", Split}, {"SplitV", Split},
+                                                              {"SplitVD", Split}, {"Fill", Fill},    {"TopK", TopK},
+                                                              {"TopKV2", TopK}};
 
 aclError Execute(const char *name, int input_num, const aclTensorDesc *const inputs[],
                  const aclDataBuffer *const input_data[], int output_num, const aclTensorDesc *const outputs[],
@@ -165,10 +165,9 @@ aclError aclopCompileAndExecute(const char *name, int input_num, const aclTensor
                                 aclrtStream stream) {
   return Execute(name, input_num, inputs, input_data, output_num, outputs, output_data, stream);
 }
-aclError aclopCompileAndExecuteV2(const char *name, int input_num, aclTensorDesc *inputs[],
-                                  aclDataBuffer *input_data[], int output_num, aclTensorDesc *outputs[],
-                                  aclDataBuffer *output_data[], aclopAttr *, aclopEngineType, aclopCompileType,
-                                  const char *, aclrtStream stream) {
+aclError aclopCompileAndExecuteV2(const char *name, int input_num, aclTensorDesc *inputs[], aclDataBuffer *input_data[],
+                                  int output_num, aclTensorDesc *outputs[], aclDataBuffer *output_data[], aclopAttr *,
+                                  aclopEngineType, aclopCompileType, const char *, aclrtStream stream) {
   return Execute(name, input_num, inputs, input_data, output_num, outputs, output_data, stream);
 }
 

@@ -37,7 +37,7 @@ struct Stream {
 
 std::mutex g_mutex;
 std::set<Stream *> &g_streams = *new std::set<Stream *>;  // never destroyed: MindSpore ends after static destruction
-int g_captures = 0;  // in progress
+int g_captures = 0;                                       // in progress
 
 Stream *NewStream() {
   static uint32_t streams = 0;

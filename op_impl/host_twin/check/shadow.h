@@ -28,18 +28,18 @@ struct Access {
   uint32_t component;
   uint32_t stamp;
   Site site;
-  Site caller;             // the last call from another file: where the helper at `site` was used
-  bool flag = false;       // moves 64-bit words of flags: atomic, and a write carries `published`
+  Site caller;        // the last call from another file: where the helper at `site` was used
+  bool flag = false;  // moves 64-bit words of flags: atomic, and a write carries `published`
   bool whole_lines = false;
-  bool remote = false;     // to another rank's memory
-  uint32_t published = 0;  // number of a clock
-  uint64_t committed = 0;  // when its last piece reached global memory
+  bool remote = false;      // to another rank's memory
+  uint32_t published = 0;   // number of a clock
+  uint64_t committed = 0;   // when its last piece reached global memory
   uint8_t scalar_type = 0;  // for a scalar in local memory, see ScalarType
-  uint32_t event = 0;      // its id in the trace, if there is one
+  uint32_t event = 0;       // its id in the trace, if there is one
 };
 
 constexpr uint32_t kGranuleBytes = 4;
-constexpr uint64_t kLandsWhole = 8;  // bytes that a move writes at once: only an aligned word is never torn
+constexpr uint64_t kLandsWhole = 8;    // bytes that a move writes at once: only an aligned word is never torn
 constexpr uint64_t kRecordBytes = 64;  // whole lines of flags may overwrite each other: all cores tell a rank's error
 
 struct Granule {

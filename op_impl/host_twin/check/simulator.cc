@@ -21,11 +21,18 @@ struct EventPipes {
   pipe_t from;
   pipe_t to;
 };
-const EventPipes kEventPipes[kEvents] = {
-    {"MTE2_V", PIPE_MTE2, PIPE_V},       {"V_MTE2", PIPE_V, PIPE_MTE2},       {"MTE3_V", PIPE_MTE3, PIPE_V},
-    {"V_MTE3", PIPE_V, PIPE_MTE3},       {"MTE2_MTE3", PIPE_MTE2, PIPE_MTE3}, {"MTE3_MTE2", PIPE_MTE3, PIPE_MTE2},
-    {"V_S", PIPE_V, PIPE_S},             {"S_V", PIPE_S, PIPE_V},             {"S_MTE2", PIPE_S, PIPE_MTE2},
-    {"MTE2_S", PIPE_MTE2, PIPE_S},       {"S_MTE3", PIPE_S, PIPE_MTE3},       {"MTE3_S", PIPE_MTE3, PIPE_S}};
+const EventPipes kEventPipes[kEvents] = {{"MTE2_V", PIPE_MTE2, PIPE_V},
+                                         {"V_MTE2", PIPE_V, PIPE_MTE2},
+                                         {"MTE3_V", PIPE_MTE3, PIPE_V},
+                                         {"V_MTE3", PIPE_V, PIPE_MTE3},
+                                         {"MTE2_MTE3", PIPE_MTE2, PIPE_MTE3},
+                                         {"MTE3_MTE2", PIPE_MTE3, PIPE_MTE2},
+                                         {"V_S", PIPE_V, PIPE_S},
+                                         {"S_V", PIPE_S, PIPE_V},
+                                         {"S_MTE2", PIPE_S, PIPE_MTE2},
+                                         {"MTE2_S", PIPE_MTE2, PIPE_S},
+                                         {"S_MTE3", PIPE_S, PIPE_MTE3},
+                                         {"MTE3_S", PIPE_MTE3, PIPE_S}};
 
 const EventPipes &PipesOf(HardEvent event) { return kEventPipes[static_cast<uint32_t>(event)]; }
 
@@ -72,9 +79,7 @@ uint32_t Simulator::Record(uint32_t rank, const char *op, Site site, MakeFields 
 // --- core: what the kernel calls ---
 
 Core::Core(Simulator &simulator, uint32_t rank_number, uint32_t block_number)
-    : rank(rank_number),
-      block(block_number),
-      simulator_(simulator),
+    : rank(rank_number), block(block_number), simulator_(simulator),
       memory_(new uint8_t[kUnifiedBufferBytes + kUbBlockBytes]),
       unified_buffer_(memory_.get() + (kUbBlockBytes - reinterpret_cast<uintptr_t>(memory_.get()) % kUbBlockBytes)),
       area_("unified buffer", rank_number, unified_buffer_, kUnifiedBufferBytes, false) {}
@@ -119,8 +124,7 @@ void Core::Note(Site site) {
 
 void Core::Refuse(const std::string &rule, Site site) {
   Note(site);
-  simulator_.Fail(rule + ", at " + ToString(site_, caller_) + ", " +
-                  simulator_.Describe(pipes_[PIPE_S].component));
+  simulator_.Fail(rule + ", at " + ToString(site_, caller_) + ", " + simulator_.Describe(pipes_[PIPE_S].component));
 }
 
 void Core::OpenPipe(void *pipe, Site site) {
@@ -479,8 +483,7 @@ void Core::RecordInstruction(uint32_t pipe, Instruction &i) {
   }
 }
 
-void Core::Move(bool in, const Local &local, uint8_t *global, const DataCopyExtParams &p, uint32_t element,
-                Site site) {
+void Core::Move(bool in, const Local &local, uint8_t *global, const DataCopyExtParams &p, uint32_t element, Site site) {
   Note(site);
   const char *what = in ? "DataCopyPad to the unified buffer" : "DataCopyPad from the unified buffer";
   if (p.blockCount > kMaxBlockCount) {
@@ -647,8 +650,8 @@ bool Core::Satisfied() const {
   switch (blocked_) {
     case kOnFlag: return !flags_[blocked_event_][blocked_id_].set.empty();
     case kOnSpace: return pipes_[blocked_pipe_].queue.size() < simulator_.queue_length_;
-    case kOnDrain: return pipes_[PIPE_V].queue.empty() && pipes_[PIPE_MTE2].queue.empty() &&
-                          pipes_[PIPE_MTE3].queue.empty();
+    case kOnDrain:
+      return pipes_[PIPE_V].queue.empty() && pipes_[PIPE_MTE2].queue.empty() && pipes_[PIPE_MTE3].queue.empty();
     case kOnSyncAll: return !at_barrier_;
     default: return true;
   }
@@ -701,9 +704,7 @@ void Core::Step(Pipe &pipe) {
       pipe.start.Join(pipe.done);
       pipe.published = 0;
       break;
-    case Instruction::kForget:
-      simulator_.shadow_.Forget(area_, now.local, now.bytes);
-      break;
+    case Instruction::kForget: simulator_.shadow_.Forget(area_, now.local, now.bytes); break;
     case Instruction::kVector:
       Start(pipe, now);
       RunVector(pipe, now);
@@ -797,9 +798,7 @@ std::string Core::State() const {
   std::string text = "  rank " + std::to_string(rank) + " core " + std::to_string(block) + ": ";
   switch (blocked_) {
     case kOnSyncAll: text += "in SyncAll"; break;
-    case kOnFlag:
-      text += "waits for " + EventName(static_cast<HardEvent>(blocked_event_), blocked_id_);
-      break;
+    case kOnFlag: text += "waits for " + EventName(static_cast<HardEvent>(blocked_event_), blocked_id_); break;
     case kOnSpace: text += std::string("waits for room in ") + kPipeNames[blocked_pipe_]; break;
     case kOnDrain: text += "in a barrier of all pipes"; break;
     default: text += "polls"; break;
@@ -866,7 +865,7 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
     const Access &access = shadow_[found.access];
     const Access &other = shadow_[found.other];
     Report(std::string("race ") + Between(access.component, other.component) + " on " + place + "\n  " + found.does +
-         ": " + Describe(access) + "\n  not ordered with the " + found.did + ": " + Describe(other));
+           ": " + Describe(access) + "\n  not ordered with the " + found.did + ": " + Describe(other));
   };
   shadow_.on_no_content = [this](const Area &area, uint64_t offset, uint32_t number, uint32_t last) {
     std::string text = area.name + " +" + std::to_string(offset);
@@ -880,11 +879,10 @@ Simulator::Simulator(const Options &options) : options_(options), random_(option
         text = core->Where(address);
         for (const Pipe &pipe : core->pipes_) {
           for (const Instruction &i : pipe.queue) {
-            const bool writes =
-                i.kind == Instruction::kMoveIn
-                    ? address >= i.local && address < i.local + (i.blocks - 1) * i.local_pitch + i.bytes
-                    : i.kind == Instruction::kVector && address >= i.operands[0].place.address &&
-                          address < i.operands[0].place.address + i.operands[0].bytes;
+            const bool writes = i.kind == Instruction::kMoveIn
+                                    ? address >= i.local && address < i.local + (i.blocks - 1) * i.local_pitch + i.bytes
+                                    : i.kind == Instruction::kVector && address >= i.operands[0].place.address &&
+                                          address < i.operands[0].place.address + i.operands[0].bytes;
             if (writes) why = "what " + ToString(i.site, i.caller) + " brings has not arrived";
           }
         }
@@ -1191,8 +1189,8 @@ void Simulator::Touch(uint32_t number, const void *address, uint64_t bytes, bool
   own.flag = flag;
   own.remote = area.rank != number;
   if (flag && write) own.published = shadow_.Publish(rank.clock);
-  own.event = Record(number, write ? "write" : "read", site,
-                     [&] { return PlaceFields(at, bytes).Text("space", "gm"); }, flag);
+  own.event = Record(number, write ? "write" : "read", site, [&] { return PlaceFields(at, bytes).Text("space", "gm"); },
+                     flag);
   const uint32_t access = shadow_.Add(own);
   if (write) {
     shadow_.Write(area, at, bytes, access, rank.clock, true);

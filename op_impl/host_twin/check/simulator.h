@@ -26,7 +26,7 @@ namespace AscendC::backend {
 class Core;
 class Simulator;
 
-constexpr uint32_t kPipes = 4;    // S, V, MTE2, MTE3, in the order of pipe_t
+constexpr uint32_t kPipes = 4;  // S, V, MTE2, MTE3, in the order of pipe_t
 constexpr uint32_t kEventIds = 8;
 constexpr uint32_t kEvents = static_cast<uint32_t>(HardEvent::MAX);
 constexpr uint32_t kMaxBuffers = 64;
@@ -56,7 +56,7 @@ struct Instruction {
   uint32_t blocks = 0;
   uint32_t bytes = 0;
   bool flag = false;
-  bool remote = false;  // to or from the memory of another rank
+  bool remote = false;    // to or from the memory of another rank
   uint32_t event_id = 0;  // its id in the trace
   // a vector instruction: the first operand is written, the others are read
   std::function<void()> compute;
@@ -71,14 +71,14 @@ struct Instruction {
 // What the scheduler runs: a pipe of a core, or a rank's host.
 struct Actor {
   Core *core = nullptr;
-  uint32_t pipe = 0;           // of the core
-  uint32_t host = 0;           // the rank, if there is no core
-  uint32_t slowness = 1;       // runs once in so many times that it could
-  bool stalled = false;        // does not run, though it may be `due`
+  uint32_t pipe = 0;      // of the core
+  uint32_t host = 0;      // the rank, if there is no core
+  uint32_t slowness = 1;  // runs once in so many times that it could
+  bool stalled = false;   // does not run, though it may be `due`
   bool due = false;
-  bool gone = false;           // its rank has ended
-  bool dozes = false;          // it polled in vain and sleeps until the next Tell
-  int32_t ready = -1;          // its place among the actors that can run
+  bool gone = false;   // its rank has ended
+  bool dozes = false;  // it polled in vain and sleeps until the next Tell
+  int32_t ready = -1;  // its place among the actors that can run
 };
 
 struct Pipe {
@@ -215,7 +215,7 @@ class Core {
   uint32_t blocked_event_ = 0;
   int32_t blocked_id_ = 0;
   uint32_t blocked_pipe_ = 0;
-  uint32_t looks_ = 0;        // reads of the clock since the last Tell
+  uint32_t looks_ = 0;  // reads of the clock since the last Tell
   uint64_t looks_since_ = 0;
   const Area *last_read_ = nullptr;
 };
@@ -239,7 +239,7 @@ class Simulator {
     uint32_t cores = 1;
     uint64_t seed = 0;
     bool may_time_out = false;  // waits may end at their deadlines; else such a wait is reported
-    bool goes_on = false;  // the run continues after a race or a wrong result; the first is reported at the end
+    bool goes_on = false;       // the run continues after a race or a wrong result; the first is reported at the end
     bool traces = false;
     bool even = false;  // equal speeds, whole moves, no evicted lines: for counting, not for finding races
   };
@@ -267,7 +267,7 @@ class Simulator {
   // The rank ends after so many more moves to other ranks, or during the move that follows.
   void Doom(uint32_t rank, uint32_t moves) { ranks_[rank].ends_in = moves + 1; }
   [[noreturn]] void Fail(const std::string &report);
-  void Report(const std::string &report);  // as Fail, unless the run continues after a report
+  void Report(const std::string &report);          // as Fail, unless the run continues after a report
   bool WriteTrace(const std::string &path) const;  // after the run
 
   uint64_t Random(uint64_t below) { return random_() % below; }
@@ -289,11 +289,11 @@ class Simulator {
     uint32_t component = 0;
     uint32_t stamp = 0;
     Clock clock;
-    uint32_t blocks = 0;     // of the launch
+    uint32_t blocks = 0;  // of the launch
     uint32_t finished = 0;
     uint32_t at_barrier = 0;
     bool launched = false;
-    uint32_t launch = 0;     // the launch's event in the trace
+    uint32_t launch = 0;  // the launch's event in the trace
     Acquirer acquirer;
     uint32_t ends_in = 0;  // the move to another rank, counted from now, with which it ends; 0: at its host's end
     bool ended = false;
@@ -331,19 +331,19 @@ class Simulator {
   std::vector<Rank> ranks_;
   std::vector<Actor *> ready_;
   uint32_t hosts_running_ = 0;
-  uint32_t queue_length_;   // most instructions waiting in a pipe
-  uint32_t yield_in_;       // a scalar pipe yields once in so many instructions
-  uint32_t evict_in_;       // a cached line is lost once in so many uses; 0: never
-  uint32_t most_words_;     // of a piece of a move, unless the move lands whole
-  uint32_t stalls_;         // how often a core, or a whole rank, stalls for as long as others can run
-  uint32_t stall_in_;       //   once in so many writes of a flag to another rank
+  uint32_t queue_length_;  // most instructions waiting in a pipe
+  uint32_t yield_in_;      // a scalar pipe yields once in so many instructions
+  uint32_t evict_in_;      // a cached line is lost once in so many uses; 0: never
+  uint32_t most_words_;    // of a piece of a move, unless the move lands whole
+  uint32_t stalls_;        // how often a core, or a whole rank, stalls for as long as others can run
+  uint32_t stall_in_;      //   once in so many writes of a flag to another rank
   std::vector<Actor *> stalled_;
   int64_t now_ = 0;
   uint64_t commits_ = 0;
   std::vector<Actor *> dozing_;
-  uint64_t told_ = 0;        // writes of flags so far, leaps of the clock, and ends of ranks
-  uint32_t looks_;           // reads of the clock, in vain, before a core dozes
-  bool last_look_ = false;   // since the last Tell, all that doze have polled again for long enough
+  uint64_t told_ = 0;       // writes of flags so far, leaps of the clock, and ends of ranks
+  uint32_t looks_;          // reads of the clock, in vain, before a core dozes
+  bool last_look_ = false;  // since the last Tell, all that doze have polled again for long enough
   std::string report_;
   bool stopped_ = false;
   std::unique_ptr<Trace> trace_;

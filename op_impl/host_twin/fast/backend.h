@@ -32,8 +32,8 @@ struct Local {
   Local At(uint32_t bytes) const { return {address + bytes}; }
 };
 
-constexpr uint32_t kHostAlign = 64;                   // a 32-byte aligned buffer costs 15 to 30 % on a CPU
-constexpr int64_t kNanosecondsPerCycle = 20;          // GetSystemCycle counts at 50 MHz
+constexpr uint32_t kHostAlign = 64;           // a 32-byte aligned buffer costs 15 to 30 % on a CPU
+constexpr int64_t kNanosecondsPerCycle = 20;  // GetSystemCycle counts at 50 MHz
 
 // A barrier of the blocks of one launch.
 class BlockBarrier {
@@ -57,9 +57,9 @@ struct Block {
   int64_t block = 0;
   int64_t blocks = 1;
   BlockBarrier *barrier = nullptr;
-  void *pipe = nullptr;       // the kernel's TPipe
-  uint32_t used = 0;          // bytes of the unified buffer
-  uint32_t clock_reads = 0;   // in this launch
+  void *pipe = nullptr;      // the kernel's TPipe
+  uint32_t used = 0;         // bytes of the unified buffer
+  uint32_t clock_reads = 0;  // in this launch
   alignas(kHostAlign) uint8_t unified_buffer[kUnifiedBufferBytes];
 };
 

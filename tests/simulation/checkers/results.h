@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "../reference.h"
 #include "../options.h"
+#include "../reference.h"
 #include "../workload.h"
 #include "witness.h"
 
@@ -16,9 +16,9 @@ inline void CheckResults(const Witness &witness, const Options &o, const Step &s
   const uint32_t rank = witness.rank;
   const Tokens &tokens = step.tokens[rank];
   for (uint32_t token = 0; token < tokens.token_num; ++token) {
-    const std::vector<uint8_t> expected =
-        Combine(tokens, token, step.expected.physical_ids[rank], step.expected.expand_idx[rank], step.outputs, o.rules,
-                step.special, o.row_bytes, o.dtype, step.out_dtype, rank);
+    const std::vector<uint8_t> expected = Combine(tokens, token, step.expected.physical_ids[rank],
+                                                  step.expected.expand_idx[rank], step.outputs, o.rules, step.special,
+                                                  o.row_bytes, o.dtype, step.out_dtype, rank);
     witness.CompareAll("y", y + token * ResultBytes(o, step), expected);
   }
 }

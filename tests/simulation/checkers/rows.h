@@ -19,14 +19,16 @@ inline uint64_t SmoothRow(const Options &o, const Step &step, const Row &row) {
   return o.rules.shared_experts + step.tokens[row.source].expert_ids[row.token * o.top_k + row.column];
 }
 
-inline void CheckQuantisedRow(const Witness &witness, const Options &o, const Step &step, size_t number, const uint8_t *x) {
+inline void CheckQuantisedRow(const Witness &witness, const Options &o, const Step &step, size_t number,
+                              const uint8_t *x) {
   const Row &row = step.expected.rows[witness.rank][number];
   const uint32_t kind = SmoothKindOf(o, row.source, witness.step);
   const float *smooth = kind == moe_comm::kNoSmooth ? nullptr : step.smooth.data();
   if (kind == moe_comm::kSmoothPerExpert) smooth += SmoothRow(o, step, row) * o.HiddenSize();
   float scale;
   const std::vector<int8_t> q = Quantise(x, o.HiddenSize(), o.dtype, smooth, &scale);
-  witness.CompareAll("quantised rows", witness.window + moe_comm::QuantisedRow(witness.layout, o.HiddenSize(), number), q);
+  witness.CompareAll("quantised rows", witness.window + moe_comm::QuantisedRow(witness.layout, o.HiddenSize(), number),
+                     q);
   witness.CompareBytes("scales", witness.window + witness.layout.scales(number), &scale, sizeof(scale));
 }
 

@@ -31,7 +31,7 @@ class BadKeptPlan : public OwnError {
   void ChangeArguments(const Moment &at, Arguments &arguments, Hands hands) const override {
     using namespace moe_comm;
     static const PlanField fields[] = {kPlanExchangeLow, kPlanExchangeHigh, kPlanExchangeHigh, kPlanTokens,
-                                       kPlanColumns, kPlanQuantMode, kPlanQuantMode, kPlanRouting};
+                                       kPlanColumns,     kPlanQuantMode,    kPlanQuantMode,    kPlanRouting};
     if (!at.Here() || way_ != kOtherField) return;
     hands.Overwrite(at.rank, arguments.kept_plan, fields[hands.draw.Below(std::size(fields))], 12345);
   }

@@ -33,18 +33,17 @@ std::unique_ptr<Fault> Make() {
 }
 
 // The order only decides which random number stands for which fault.
-const Maker kFaults[] = {
-    Make<Absent>,         Make<AbsentCombine>, Make<Killed>,      Make<BadId>,      Make<InvalidMap>,
-    Make<OtherQuantMode>, Make<OtherMap>,      Make<OtherSmooth>, Make<KeepsAlone>, Make<CombineFirst>,
-    Make<SecondCombine>,  Make<BadRow>,        Make<BadCombineId>, Make<OtherPlan>, Make<BadKeptPlan>,
-    Make<Uncombined>,     Make<OtherMask>,     Make<EmptyMask>,
-    Make<UnknownDtypeCode>};
+const Maker kFaults[] = {Make<Absent>,       Make<AbsentCombine>,  Make<Killed>,          Make<BadId>,
+                         Make<InvalidMap>,   Make<OtherQuantMode>, Make<OtherMap>,        Make<OtherSmooth>,
+                         Make<KeepsAlone>,   Make<CombineFirst>,   Make<SecondCombine>,   Make<BadRow>,
+                         Make<BadCombineId>, Make<OtherPlan>,      Make<BadKeptPlan>,     Make<Uncombined>,
+                         Make<OtherMask>,    Make<EmptyMask>,      Make<UnknownDtypeCode>};
 
 // Some are drawn more often: they have many variants, or need many conditions to show anything.
 const Maker kOften[] = {
-    Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<Killed>,
-    Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<OtherPlan>,   Make<OtherPlan>,
-    Make<InvalidMap>,  Make<InvalidMap>,  Make<OtherSmooth>, Make<KeepsAlone>, Make<UnknownDtypeCode>};
+    Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>, Make<BadKeptPlan>,     Make<Killed>,
+    Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<Killed>,      Make<OtherPlan>,       Make<OtherPlan>,
+    Make<InvalidMap>,  Make<InvalidMap>,  Make<OtherSmooth>, Make<KeepsAlone>,  Make<UnknownDtypeCode>};
 
 }  // namespace
 

@@ -34,13 +34,13 @@ mode_t ModeOf(int flags, va_list arguments) {
 
 }  // namespace
 
-#define OPEN(name)                                                     \
-  extern "C" int name(const char *path, int flags, ...) {              \
-    va_list arguments;                                                 \
-    va_start(arguments, flags);                                        \
+#define OPEN(name)                                                       \
+  extern "C" int name(const char *path, int flags, ...) {                \
+    va_list arguments;                                                   \
+    va_start(arguments, flags);                                          \
     const int file = Open(#name, path, flags, ModeOf(flags, arguments)); \
-    va_end(arguments);                                                 \
-    return file;                                                       \
+    va_end(arguments);                                                   \
+    return file;                                                         \
   }
 OPEN(open)
 OPEN(open64)

@@ -74,8 +74,7 @@ int shmem_init_attr(Attributes *attributes) {
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   const uint64_t bytes = attributes->heap_bytes * attributes->size;
   if (file < 0 || ftruncate(file, static_cast<off_t>(bytes + kUnreached)) != 0) return -1;
-  void *const heaps =
-      mmap(nullptr, bytes + kUnreached, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+  void *const heaps = mmap(nullptr, bytes + kUnreached, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
   close(file);
   if (heaps == MAP_FAILED) return -1;
   g_heaps = static_cast<uint8_t *>(heaps);

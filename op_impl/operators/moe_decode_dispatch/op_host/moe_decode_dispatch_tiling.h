@@ -11,9 +11,7 @@ namespace moe_comm::decode_dispatch {
 constexpr uint64_t kMaxRowBuffer = 28 * 1024;
 
 // How many bytes of a row are loaded at once. Like the row, they are a whole number of 32-byte blocks.
-inline uint32_t RowBufferBytes(uint64_t row_bytes) {
-  return static_cast<uint32_t>(std::min(row_bytes, kMaxRowBuffer));
-}
+inline uint32_t RowBufferBytes(uint64_t row_bytes) { return static_cast<uint32_t>(std::min(row_bytes, kMaxRowBuffer)); }
 
 }  // namespace moe_comm::decode_dispatch
 

@@ -10,8 +10,8 @@
 namespace moe_comm {
 
 // Fortran's SGEMM, column-major, as SciPy exports it to C.
-using Sgemm = void (*)(char *trans_a, char *trans_b, int *m, int *n, int *k, float *alpha, float *a, int *lda,
-                       float *b, int *ldb, float *beta, float *c, int *ldc);
+using Sgemm = void (*)(char *trans_a, char *trans_b, int *m, int *n, int *k, float *alpha, float *a, int *lda, float *b,
+                       int *ldb, float *beta, float *c, int *ldc);
 void SetSgemm(Sgemm sgemm);
 
 struct GroupedMatmul {

@@ -41,8 +41,8 @@ Shape InferY(const Checker &check, size_t bias, size_t type) {
   const int64_t padded = (inner + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
   if (inner != kUnknown && x[1] != kUnknown && x[1] != inner && x[1] != padded) {
     check.Fail("dimension 1 of 'x' must be K = " + std::to_string(inner) + ", dimension 1 of 'weight'" +
-               (padded == inner ? "" : ", or K rounded up to 32 = " + std::to_string(padded)) +
-               ", but its shape is " + ToString(x) + ".");
+               (padded == inner ? "" : ", or K rounded up to 32 = " + std::to_string(padded)) + ", but its shape is " +
+               ToString(x) + ".");
   }
   if (inner > kMaxInt8Inner) {
     check.Fail("K, dimension 1 of 'weight', must be at most " + std::to_string(kMaxInt8Inner) +

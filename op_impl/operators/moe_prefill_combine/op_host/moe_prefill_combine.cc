@@ -14,7 +14,7 @@ void LaunchMoePrefillCombine(const Arguments &in, const std::vector<uint8_t *> &
   WindowLaunch launch(in[sig::window_control], WindowLaunch::kCombine, npu_stream, sig::kName);
   CheckCombine(Checker(sig::kName, in, sig::kArgumentNames), launch);
   launch.Run(MoePrefillCombineOf(in, out, launch.Base(), DtypeOf(launch), ResultDtypeOf(in, launch), TileElementsOf(in),
-                             AlphaRankOf(in)));
+                                 AlphaRankOf(in)));
 }
 
 }  // namespace moe_comm

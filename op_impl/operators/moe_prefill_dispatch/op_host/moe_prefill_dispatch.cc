@@ -23,7 +23,8 @@ void LaunchMoePrefillDispatch(const Arguments &in, const std::vector<uint8_t *> 
   CheckDispatch(Checker(sig::kName, in, sig::kArgumentNames), launch);
   const WindowInfo &window = launch.Window();
   const uint64_t columns = in[sig::expert_ids].shape[1] + window[kSharedExpertNum];
-  const prefill_dispatch::Tiling tiling = prefill_dispatch::Split(window.shape.row_bytes, static_cast<uint32_t>(columns));
+  const prefill_dispatch::Tiling tiling = prefill_dispatch::Split(window.shape.row_bytes,
+                                                                  static_cast<uint32_t>(columns));
   launch.Run(MoePrefillDispatchOf(in, out, launch.Base(), MaskKindOf(in), SmoothKindOf(in), SpecialExpertNumOf(in),
                                   named::RowBufferBytes(tiling.row_buffer_bytes),
                                   named::BatchTokens(tiling.batch_tokens)));

@@ -9,8 +9,8 @@ namespace moe_comm::prefill_dispatch {
 
 // Two bf16 rows of 14336 bytes; two such buffers fit the unified buffer beside the tables.
 constexpr uint64_t kMaxRowBuffer = 28 * 1024;
-constexpr uint64_t kMaxBatchPairs = 64;        // (token, column) pairs whose order is sorted at once
-constexpr uint64_t kMaxBatchTokens = 32;       // a tile of the kernel's
+constexpr uint64_t kMaxBatchPairs = 64;   // (token, column) pairs whose order is sorted at once
+constexpr uint64_t kMaxBatchTokens = 32;  // a tile of the kernel's
 
 struct Tiling {
   uint32_t row_buffer_bytes;
@@ -19,7 +19,8 @@ struct Tiling {
 
 inline Tiling Split(uint64_t row_bytes, uint32_t columns) {
   if (row_bytes > kMaxRowBuffer) return {static_cast<uint32_t>(kMaxRowBuffer), 0};
-  const uint64_t tokens = std::min({kMaxRowBuffer / row_bytes, kMaxBatchTokens, std::max<uint64_t>(1, kMaxBatchPairs / columns)});
+  const uint64_t tokens = std::min({kMaxRowBuffer / row_bytes, kMaxBatchTokens,
+                                    std::max<uint64_t>(1, kMaxBatchPairs / columns)});
   return {static_cast<uint32_t>(tokens * row_bytes), static_cast<uint32_t>(tokens)};
 }
 

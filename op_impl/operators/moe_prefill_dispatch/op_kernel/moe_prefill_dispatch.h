@@ -157,8 +157,8 @@ class PrefillDispatch : private Dispatch {
     for (uint32_t pair = begin; pair < end; ++pair) {
       if (tile_.Rows().GetValue(pair) < 0) continue;
       const uint32_t destination = window.Owner(routes.SlotOfPair(pair));
-      const int32_t distance =
-          static_cast<int32_t>((destination + window.world_size - window.rank) % window.world_size);
+      const int32_t distance = static_cast<int32_t>((destination + window.world_size - window.rank) %
+                                                    window.world_size);
       uint32_t place = placed++;
       for (; place > begin && key_.GetValue(place - 1) > distance; --place) {
         key_.SetValue(place, key_.GetValue(place - 1));
