@@ -313,7 +313,7 @@ def test_two_threads_at_once(jit):
 # --- Ctrl-C ---
 
 WAITING = """
-import signal, sys
+import signal, sys, time
 import mindspore as ms, numpy as np
 from mindspore import Tensor
 from ms_moe_comm import ExpertWindow, LocalGroup
@@ -324,15 +324,18 @@ rank = int(sys.argv[3])
 with LocalGroup(sys.argv[2], rank, 2) as group:
     window = ExpertWindow.create(moe_expert_num=4, hidden_size=32, top_k=2, max_tokens_per_rank=6, dtype=ms.float32,
                                  group=group, timeout=100)
-    if rank == 1:  # comes to no step
-        print("there", flush=True)
+    if rank == 1:  # it makes no step, but sees the counts of the other come
+        part = window._parameters.layout()["counts"]
+        first_word = window._provider.words(part.offset + 2 * part.pitch, 1)  # [parity 1][source 0]
+        while first_word[0] == 0:
+            time.sleep(0.01)
+        print("waits", flush=True)
         sys.stdin.read()
         sys.exit()
     step = Step(window)
     step = ms.jit(step) if sys.argv[1] == "jit" else step
     x = Tensor(np.zeros((2, 32), np.float32)), Tensor(np.ones((2, 2), np.int32)), Tensor(np.ones((2, 2), np.float32))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # MindSpore's own ends the process with its first operator
-    print("waits", flush=True)
     try:
         step(*x).asnumpy()
     except KeyboardInterrupt:
@@ -352,8 +355,8 @@ def test_ctrl_c_ends_a_wait(mode, tmp_path):
                               stderr=subprocess.STDOUT)
              for rank in range(2)]
     try:
-        assert ranks[0].stdout.readline() == "waits\n"
-        time.sleep(6 if mode != "pynative" else 1)  # until the graph is there and the wait has begun
+        assert ranks[1].stdout.readline() == "waits\n"
+        time.sleep(0.5)  # the counts are out: rank 0 waits for those of rank 1
         ranks[0].send_signal(signal.SIGINT)
         output, _ = ranks[0].communicate(timeout=60)
     finally:
