@@ -91,90 +91,122 @@ inline int32_t PhysicalId(const Rules &rules, const Tokens &tokens, uint32_t pai
   return replicas[chosen];
 }
 
-// Rows in the order of (slot, source rank, source token and column). Slots: the ranks of shared experts, then the
-// experts.
-inline Expected Dispatch(const std::vector<Tokens> &ranks, const Rules &rules) {
-  const uint32_t world_size = static_cast<uint32_t>(ranks.size());
-  const uint32_t columns = rules.Columns();
-  const uint32_t slots = rules.shared_ranks + rules.expert_num;
-  const auto owner = [&](uint32_t slot) { return rules.Owner(slot, world_size); };
-  Expected out;
-  out.rows.resize(world_size);
-  out.counts.resize(world_size);
-  out.dropped.assign(world_size, std::vector<uint64_t>(world_size, 0));
-  std::vector<std::vector<int64_t>> slot_of(world_size);  // [T * columns], or -1
-  std::vector<std::vector<uint64_t>> counts(world_size, std::vector<uint64_t>(slots, 0));
-  for (uint32_t rank = 0; rank < world_size; ++rank) {
-    const Tokens &tokens = ranks[rank];
-    out.expand_idx.emplace_back(tokens.token_num * columns, -1);
-    out.physical_ids.emplace_back();
-    slot_of[rank].assign(tokens.token_num * columns, -1);
+// What a dispatch of all ranks must come to. Rows are in the order of (slot, source rank, source token and column). Slots:
+// the ranks of shared experts, then the experts.
+class DispatchReference {
+ public:
+  DispatchReference(const std::vector<Tokens> &ranks, const Rules &rules)
+      : ranks_(ranks), rules_(rules), world_size_(static_cast<uint32_t>(ranks.size())), columns_(rules.Columns()),
+        slots_(rules.shared_ranks + rules.expert_num) {}
+
+  Expected Run() {
+    out_.rows.resize(world_size_);
+    out_.counts.resize(world_size_);
+    out_.dropped.assign(world_size_, std::vector<uint64_t>(world_size_, 0));
+    kept_.assign(world_size_, std::vector<uint64_t>(slots_, 0));
+    for (uint32_t rank = 0; rank < world_size_; ++rank) {
+      Route(rank);
+      LoseDead(rank);
+      for (const int64_t slot : slot_of_[rank]) kept_[rank][slot < 0 ? 0 : slot] += slot >= 0;
+    }
+    for (uint32_t rank = 0; rank < world_size_; ++rank) Drop(rank);
+    for (uint32_t slot = 0; slot < slots_; ++slot) GiveRows(slot);
+    return std::move(out_);
+  }
+
+ private:
+  uint32_t Owner(int64_t slot) const { return rules_.Owner(static_cast<uint32_t>(slot), world_size_); }
+
+  // The slot of each pair of a rank, if all ranks live.
+  void Route(uint32_t rank) {
+    const Tokens &tokens = ranks_[rank];
+    out_.expand_idx.emplace_back(tokens.token_num * columns_, -1);
+    out_.physical_ids.emplace_back();
+    slot_of_.emplace_back(tokens.token_num * columns_, -1);
     for (uint32_t token = 0; token < tokens.token_num; ++token) {
       bool active = false;
-      for (uint32_t k = 0; k < rules.top_k; ++k) {
-        const uint32_t pair = token * rules.top_k + k;
-        const int32_t id = PhysicalId(rules, tokens, pair, rank, world_size);
-        out.physical_ids[rank].push_back(id);
+      for (uint32_t k = 0; k < rules_.top_k; ++k) {
+        const uint32_t pair = token * rules_.top_k + k;
+        const int32_t id = PhysicalId(rules_, tokens, pair, rank, world_size_);
+        out_.physical_ids[rank].push_back(id);
         active = active || tokens.active[pair] != 0;
-        if (id >= static_cast<int32_t>(rules.expert_num)) {
-          out.expand_idx[rank][token * columns + k] = -3;
+        if (id >= static_cast<int32_t>(rules_.expert_num)) {
+          out_.expand_idx[rank][token * columns_ + k] = -3;
         } else if (id >= 0) {
-          slot_of[rank][token * columns + k] = rules.shared_ranks + id;
+          slot_of_[rank][token * columns_ + k] = rules_.shared_ranks + id;
         }
       }
-      for (uint32_t j = 0; active && j < rules.shared_experts; ++j) {
-        const uint32_t instances = rules.shared_ranks / rules.shared_experts;
-        slot_of[rank][token * columns + rules.top_k + j] = rank % instances + j * instances;
+      for (uint32_t j = 0; active && j < rules_.shared_experts; ++j) {
+        const uint32_t instances = rules_.shared_ranks / rules_.shared_experts;
+        slot_of_[rank][token * columns_ + rules_.top_k + j] = rank % instances + j * instances;
       }
     }
-    out.lost.emplace_back(slot_of[rank].size(), 0);
-    for (uint32_t pair = 0; pair < slot_of[rank].size(); ++pair) {
-      int64_t &slot = slot_of[rank][pair];
-      if (slot < 0 || (rules.Live(rank) && rules.Live(owner(slot)))) continue;
+  }
+
+  // Pairs to and from ranks that take no part have no slot.
+  void LoseDead(uint32_t rank) {
+    out_.lost.emplace_back(slot_of_[rank].size(), 0);
+    for (uint32_t pair = 0; pair < slot_of_[rank].size(); ++pair) {
+      int64_t &slot = slot_of_[rank][pair];
+      if (slot < 0 || (rules_.Live(rank) && rules_.Live(Owner(slot)))) continue;
       slot = -1;
-      out.lost[rank][pair] = 1;
-      out.expand_idx[rank][pair] = -2;
-      if (pair % columns < rules.top_k) out.physical_ids[rank][pair / columns * rules.top_k + pair % columns] = -1;
+      out_.lost[rank][pair] = 1;
+      out_.expand_idx[rank][pair] = -2;
+      const uint32_t k = pair % columns_;
+      if (k < rules_.top_k) out_.physical_ids[rank][pair / columns_ * rules_.top_k + k] = -1;
     }
-    for (const int64_t slot : slot_of[rank]) counts[rank][slot < 0 ? 0 : slot] += slot >= 0;
   }
-  std::vector<std::vector<uint64_t>> kept = counts;
-  for (uint32_t rank = 0; rank < world_size; ++rank) {  // from the last source and its last expert down
+
+  // What is too much for `rank` goes from the last source down, of a source from its last slot down.
+  void Drop(uint32_t rank) {
     uint64_t need = 0;
-    for (uint32_t slot = 0; slot < slots; ++slot) {
-      for (uint32_t source = 0; owner(slot) == rank && source < world_size; ++source) need += counts[source][slot];
+    for (uint32_t slot = 0; slot < slots_; ++slot) {
+      for (uint32_t source = 0; Owner(slot) == rank && source < world_size_; ++source) need += kept_[source][slot];
     }
-    out.most_rows = std::max(out.most_rows, need);
-    uint64_t excess = need > rules.drop_beyond ? need - rules.drop_beyond : 0;
-    for (uint32_t source = world_size; source-- > 0;) {
-      for (uint32_t slot = slots; slot-- > 0;) {
-        if (owner(slot) != rank) continue;
-        const uint64_t cut = std::min(counts[source][slot], excess);
-        kept[source][slot] -= cut;
+    out_.most_rows = std::max(out_.most_rows, need);
+    uint64_t excess = need > rules_.drop_beyond ? need - rules_.drop_beyond : 0;
+    for (uint32_t source = world_size_; source-- > 0;) {
+      for (uint32_t slot = slots_; slot-- > 0;) {
+        if (Owner(slot) != rank) continue;
+        const uint64_t cut = std::min(kept_[source][slot], excess);
+        kept_[source][slot] -= cut;
         excess -= cut;
-        out.dropped[source][rank] += cut;
+        out_.dropped[source][rank] += cut;
       }
     }
   }
-  for (uint32_t slot = 0; slot < slots; ++slot) {
-    std::vector<Row> &rows = out.rows[owner(slot)];
+
+  void GiveRows(uint32_t slot) {
+    std::vector<Row> &rows = out_.rows[Owner(slot)];
     const size_t before = rows.size();
-    for (uint32_t source = 0; source < world_size; ++source) {
-      uint64_t left = kept[source][slot];
-      for (uint32_t pair = 0; pair < slot_of[source].size(); ++pair) {
-        if (slot_of[source][pair] != slot) continue;
+    for (uint32_t source = 0; source < world_size_; ++source) {
+      uint64_t left = kept_[source][slot];
+      for (uint32_t pair = 0; pair < slot_of_[source].size(); ++pair) {
+        if (slot_of_[source][pair] != slot) continue;
         if (left == 0) {
-          out.expand_idx[source][pair] = -2;
+          out_.expand_idx[source][pair] = -2;
           continue;
         }
         --left;
-        out.expand_idx[source][pair] = static_cast<int32_t>(rows.size());
-        rows.push_back({source, pair / columns, pair % columns});
+        out_.expand_idx[source][pair] = static_cast<int32_t>(rows.size());
+        rows.push_back({source, pair / columns_, pair % columns_});
       }
     }
-    out.counts[owner(slot)].push_back(static_cast<int64_t>(rows.size() - before));
+    out_.counts[Owner(slot)].push_back(static_cast<int64_t>(rows.size() - before));
   }
-  return out;
+
+  const std::vector<Tokens> &ranks_;
+  const Rules &rules_;
+  uint32_t world_size_;
+  uint32_t columns_;
+  uint32_t slots_;
+  Expected out_;
+  std::vector<std::vector<int64_t>> slot_of_;  // of each rank: [T * columns], or -1
+  std::vector<std::vector<uint64_t>> kept_;    // [source][slot] rows
+};
+
+inline Expected Dispatch(const std::vector<Tokens> &ranks, const Rules &rules) {
+  return DispatchReference(ranks, rules).Run();
 }
 
 inline float ToFloat(const uint8_t *row, uint64_t element, uint32_t dtype) {
