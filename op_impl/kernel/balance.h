@@ -250,7 +250,7 @@ class Balance {
     int64_t place = 0;
     for (uint32_t first = 0; first < window_->world_size; first += kTile) {
       const uint32_t ranks = Min(kTile, window_->world_size - first);
-      LoadStrided(words_, Shares(first) + source * sizeof(int32_t), 1, ranks, TableRowBytes(window_->world_size));
+      LoadStrided(words_, Shares(first) + source * sizeof(int32_t), 1, ranks, window_->layout.shares.pitch);
       for (uint32_t i = 0; i < ranks; ++i) {
         const int64_t rows = words_.GetValue(i * kPitch);
         const Part moved = Overlap(part.begin, part.end, place, place + rows);

@@ -1,4 +1,4 @@
-// What both combine kernels share: everything but the split of the tokens over the blocks.
+// What both combine kernels share: everything but the split of the tiles over the blocks.
 #ifndef MOE_COMM_KERNEL_COMBINE_H
 #define MOE_COMM_KERNEL_COMBINE_H
 
@@ -6,16 +6,9 @@
 #include "kernel/flags.h"
 #include "kernel/reduction.h"
 #include "kernel/stopwatch.h"
+#include "kernel/visit_dtype.h"
 
 namespace moe_comm {
-
-// Replaces a combine whose dtype is not in the table.
-__aicore__ inline void RefuseDtype(const CombineArguments &arguments) {
-  AscendC::TPipe pipe;
-  Core core;
-  core.Init(arguments.window, &pipe);
-  core.failure.Record(kReadInput, core.window.epoch, UnknownDtype{arguments.dtype});
-}
 
 // A combine brings its outputs, tells the peers that they are there, waits for the peers' outputs, and reduces.
 template <typename T>
@@ -134,6 +127,33 @@ class Combine {
   AscendC::TBuf<AscendC::TPosition::VECCALC> plan_buffer_;
   AscendC::TQueBind<AscendC::TPosition::VECIN, AscendC::TPosition::VECOUT, 2> copy_;
 };
+
+template <typename Split>
+struct CombineWith {
+  const CombineArguments &arguments;
+  template <typename T>
+  __aicore__ inline void Visit() const {
+    AscendC::TPipe pipe;
+    Combine<T> combine;
+    combine.Init(arguments, Split::kPlanWords, &pipe);
+    if (combine.Open()) Split::Reduce(combine, arguments.token_num);
+    combine.Close();
+  }
+};
+
+// Replaces a combine whose dtype is not in the table.
+__aicore__ inline void RefuseDtype(const CombineArguments &arguments) {
+  AscendC::TPipe pipe;
+  Core core;
+  core.Init(arguments.window, &pipe);
+  core.failure.Record(kReadInput, core.window.epoch, UnknownDtype{arguments.dtype});
+}
+
+// Runs a combine. `Split` has the number of words of the plan that it uses, and reduces this block's tiles.
+template <typename Split>
+__aicore__ inline void RunCombine(const CombineArguments &arguments) {
+  if (!VisitDtype(arguments.dtype, CombineWith<Split>{arguments})) RefuseDtype(arguments);
+}
 
 }  // namespace moe_comm
 

@@ -22,19 +22,6 @@ struct Core {
   AscendC::TBuf<AscendC::TPosition::VECCALC> failure_buffer;
 };
 
-// This block's number, and its share of what the blocks of a launch do together.
-__aicore__ inline uint32_t Block() { return static_cast<uint32_t>(AscendC::GetBlockIdx()); }
-__aicore__ inline uint32_t Blocks() { return static_cast<uint32_t>(AscendC::GetBlockNum()); }
-__aicore__ inline bool IsFirstBlock() { return Block() == 0; }
-
-struct Span {
-  uint32_t begin;
-  uint32_t end;
-};
-__aicore__ inline Span ShareOf(uint64_t total) {
-  return {Share(total, Block(), Blocks()), Share(total, Block() + 1, Blocks())};
-}
-
 }  // namespace moe_comm
 
 #endif  // MOE_COMM_KERNEL_CORE_H

@@ -31,7 +31,7 @@ class Failure {
     const int64_t *fields = reinterpret_cast<const int64_t *>(&error);
     constexpr uint32_t kFields = sizeof(Error) / sizeof(int64_t);
     for (uint32_t i = 0; i < kMaxErrorFields; ++i) buffer_.SetValue(kErrorFields + i, i < kFields ? fields[i] : 0);
-    Store(window_->Own(window_->layout.records, AscendC::GetBlockIdx()), buffer_, kRecordWords);
+    Store(window_->Own(window_->layout.records, Block()), buffer_, kRecordWords);
     const uint64_t line = window_->layout.aborted(window_->rank);
     for (uint32_t peer = 0; peer < window_->world_size; ++peer) {
       if (window_->TookPart(peer)) Store(window_->Peer(peer, line), buffer_, kRecordWords);

@@ -15,11 +15,6 @@ __aicore__ inline void Sync() {
 
 __aicore__ inline uint32_t Min(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-// Where share `index` of `parts` equal shares of `total` begins. Share i is Share(i) .. Share(i + 1).
-__aicore__ inline uint32_t Share(uint64_t total, uint64_t index, uint64_t parts) {
-  return static_cast<uint32_t>(total * index / parts);
-}
-
 constexpr uint32_t kWordPitch = 4;  // 64-bit words of the unified buffer per piece of one word: 32 bytes
 
 // Loads `blocks` pieces of `count` elements, `pitch` bytes apart in global memory. Each begins at a 32-byte line of

@@ -10,7 +10,7 @@ class Stopwatch {
  public:
   __aicore__ inline void Init(const Window *window) {
     window_ = window;
-    runs_ = window->keeps_stats && AscendC::GetBlockIdx() == 0;
+    runs_ = window->keeps_stats && IsFirstBlock();
     if (runs_) last_ = AscendC::GetSystemCycle();
   }
 

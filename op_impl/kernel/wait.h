@@ -36,8 +36,7 @@ class Wait {
   }
   __aicore__ inline void AddWaited() {
     if (missing_ == kNobody) return;
-    const uint64_t table = window_.layout.waited(static_cast<uint64_t>(AscendC::GetBlockIdx()) * kWaitPhases + phase_ -
-                                                 kWaitCounts);
+    const uint64_t table = window_.layout.waited(static_cast<uint64_t>(Block()) * kWaitPhases + phase_ - kWaitCounts);
     window_.AddTo(table + missing_ * sizeof(uint64_t), static_cast<uint64_t>(last_ - since_));
     missing_ = kNobody;
   }

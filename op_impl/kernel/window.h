@@ -5,6 +5,7 @@
 #include "contract/dtype.h"
 #include "contract/errors.h"
 #include "contract/window_schema.h"
+#include "kernel/blocks.h"
 #include "kernel/moves.h"
 
 namespace moe_comm {

@@ -4,6 +4,7 @@
 #define MOE_COMM_CANARY_H
 
 #include "contract/canary_lines.h"
+#include "kernel/blocks.h"
 #include "kernel/moves.h"
 #include "kernel_arguments.h"
 
@@ -14,8 +15,8 @@ __aicore__ inline void Canary(const CanaryArguments &arguments) {
   AscendC::TBuf<AscendC::TPosition::VECCALC> buffer;
   pipe.InitBuffer(buffer, kCanaryHalfBytes);
   const AscendC::LocalTensor<uint64_t> word = buffer.Get<uint64_t>();
-  const uint64_t core = static_cast<uint64_t>(AscendC::GetBlockIdx());
-  const uint64_t next = (core + 1) % static_cast<uint64_t>(AscendC::GetBlockNum());
+  const uint64_t core = Block();
+  const uint64_t next = (core + 1) % Blocks();
   word.SetValue(0, (static_cast<uint64_t>(arguments.high) << 32 | arguments.low) + core);
   Store(arguments.lines + core * kCanaryLineBytes, word, 1);
   AscendC::PipeBarrier<PIPE_ALL>();

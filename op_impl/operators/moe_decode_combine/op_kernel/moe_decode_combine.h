@@ -3,33 +3,21 @@
 #define MOE_COMM_MOE_DECODE_COMBINE_H
 
 #include "kernel/combine.h"
-#include "kernel/visit_dtype.h"
 
 namespace moe_comm {
 
-template <typename T>
-__aicore__ inline void DecodeCombine(const CombineArguments &arguments) {
-  AscendC::TPipe pipe;
-  Combine<T> combine;
-  combine.Init(arguments, kPlanHeaderWords, &pipe);
-  if (combine.Open()) {
-    const uint64_t tiles = arguments.token_num * combine.TilesPerToken();
+struct SplitOfTiles {
+  static constexpr uint32_t kPlanWords = kPlanHeaderWords;
+  template <typename T>
+  __aicore__ static inline void Reduce(Combine<T> &combine, uint32_t token_num) {
+    const uint64_t tiles = token_num * combine.TilesPerToken();
     const uint64_t block = Block();
     combine.Reduce(tiles * block / Blocks(), tiles * (block + 1) / Blocks());
-  }
-  combine.Close();
-}
-
-struct DecodeCombineOf {
-  const CombineArguments &arguments;
-  template <typename T>
-  __aicore__ inline void Visit() const {
-    DecodeCombine<T>(arguments);
   }
 };
 
 __aicore__ inline void MoeDecodeCombine(const MoeDecodeCombineArguments &arguments) {
-  if (!VisitDtype(arguments.dtype, DecodeCombineOf{arguments})) RefuseDtype(arguments);
+  RunCombine<SplitOfTiles>(arguments);
 }
 
 }  // namespace moe_comm
